@@ -1,0 +1,29 @@
+"""Section ``scene``: what an episode's scene is made of."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from srcli.config.base import Section
+
+
+class SceneConfig(Section):
+    """Scenes of the pick task. Counts and the drop area follow the benchmark of A2."""
+
+    objects: int = Field(default=15, ge=1, le=40, description="objects in a scene")
+    targets_seen: int = Field(
+        default=2, ge=1, le=10, description="targets placed in a seen scene when more than `all_targets` objects fit the sentence"
+    )
+    targets_unseen: int = Field(default=3, ge=1, le=10, description="the same for an unseen scene")
+    all_targets: int = Field(default=3, ge=1, le=10, description="up to this many fitting objects are all placed")
+    center_x: float = Field(default=0.5, ge=-1.0, le=1.0, description="centre of the drop area in x, metres")
+    center_y: float = Field(default=0.0, ge=-1.0, le=1.0, description="centre of the drop area in y, metres")
+    half_width: float = Field(
+        default=0.124,
+        gt=0.0,
+        le=0.3,
+        description="half the side of the square drop area, metres (workspace shrunk by 0.1 on each side)",
+    )
+    drop_height: float = Field(
+        default=0.2, gt=0.0, le=1.0, description="nominal drop height, metres; the world spawns just above the pile"
+    )

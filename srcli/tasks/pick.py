@@ -1,0 +1,152 @@
+"""Picking by a sentence out of a cluttered pile."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from srcli.config.language import LanguageConfig
+from srcli.config.scene import SceneConfig
+from srcli.errors import ConfigError, unknown_name
+from srcli.language import could_mean, draw_keyword, keyword_table, pick_instruction
+from srcli.language.templates import KINDS, KeywordKind
+from srcli.objects import catalogue
+from srcli.seeding import generator
+from srcli.tasks.base import SCENE_STREAM, Case
+from srcli.types import F64, Bool, Candidates, EpisodeSpec, Execution, Goal, Outcome, Phase, Reason, SceneTruth
+
+
+class PickTask:
+    """Within 8 attempts, lift and hold any object that the sentence stands for (protocol of A2)."""
+
+    name = "pick"
+    phases: tuple[Phase, ...] = ("pick",)
+
+    def __init__(self, language: LanguageConfig | None = None) -> None:
+        self._language = language or LanguageConfig()
+
+    def attempts(self, phase: Phase) -> int:
+        """Eight attempts, as in A2 and the paper."""
+        return 8
+
+    def sample(self, seed: tuple[int, ...], split: str, wording: str, config: SceneConfig) -> EpisodeSpec:
+        """A scene of one split with a generated sentence.
+
+        Of the objects that fit the keyword all are placed, or a random few when there are many. The others are drawn from
+        the objects of the split that nobody could take for the keyword: all different while they last, then again.
+
+        Raises:
+            UnknownNameError: no such split or wording.
+        """
+        names = split_names(split)
+        rng = generator(seed, SCENE_STREAM)
+        kind, keyword, fitting = draw_keyword(rng, names, wording)
+        few = config.targets_seen if split == "seen" else config.targets_unseen
+        count = min(len(fitting) if len(fitting) <= config.all_targets else few, config.objects)
+        chosen = [fitting[i] for i in rng.choice(len(fitting), size=count, replace=False)]
+        pool = [name for name in names if name not in fitting and not could_mean(name, keyword)]
+        objects = [*chosen, *_draw(rng, pool, config.objects - count)]
+        # The drop order decides who lies on top: without mixing, targets would always be at the bottom.
+        objects = [objects[i] for i in rng.permutation(len(objects))]
+        return EpisodeSpec(
+            task=self.name,
+            split=split,
+            seed=seed,
+            instruction=pick_instruction(rng, kind, keyword, fitting, wording, self._language),
+            goal=Goal(keyword, kind, tuple(i for i, name in enumerate(objects) if name in fitting)),
+            objects=tuple(objects),
+            drops=_drops(rng, len(objects), config),
+            wording=wording,
+        )
+
+    def from_case(self, case: Case, seed: tuple[int, ...], config: SceneConfig) -> EpisodeSpec:
+        """The case's objects and sentence, dropped anew.
+
+        Raises:
+            ConfigError: no object of the case carries the keyword.
+        """
+        fitting = keyword_table(_kind(case.keyword_kind), case.objects).get(case.keyword, ())
+        targets = tuple(i for i, name in enumerate(case.objects) if name in fitting)
+        if not targets:
+            raise ConfigError(
+                f"case '{case.name}': no object carries the {case.keyword_kind} '{case.keyword}'",
+                "correct the case's keyword or its objects",
+            )
+        rng = generator(seed, SCENE_STREAM)
+        order = [int(i) for i in rng.permutation(len(case.objects))]
+        return EpisodeSpec(
+            task=self.name,
+            split=case.split,
+            seed=seed,
+            instruction=case.instruction,
+            goal=Goal(case.keyword, case.keyword_kind, tuple(sorted(order.index(t) for t in targets))),
+            objects=tuple(case.objects[i] for i in order),
+            drops=_drops(rng, len(order), config),
+            wording=case.wording,
+            case=case.name,
+        )
+
+    def possible(self, spec: EpisodeSpec, truth: SceneTruth, phase: Phase) -> bool:
+        """Whether any target is still in the workspace."""
+        return bool(truth.present[list(spec.goal.targets)].any())
+
+    def expert(
+        self,
+        spec: EpisodeSpec,
+        truth: SceneTruth,
+        candidates: Candidates,
+        excluded: Bool,
+        rng: np.random.Generator,
+        phase: Phase,
+    ) -> int | None:
+        """The candidate nearest (3-D) to the centre of one randomly drawn present target, as A2's demonstrator."""
+        targets = [slot for slot in spec.goal.targets if truth.present[slot]]
+        if not targets or excluded.all():
+            return None
+        target = targets[int(rng.integers(len(targets)))]
+        distance = np.linalg.norm(candidates.poses[:, :3].astype(np.float64) - truth.poses[target, :3], axis=1)
+        return int(np.argmin(np.where(excluded, np.inf, distance)))
+
+    def judge(self, spec: EpisodeSpec, phase: Phase, execution: Execution, truth: SceneTruth) -> Outcome:
+        """Success if and only if the object held at the end is a target."""
+        if execution.reason is not Reason.SUCCESS:
+            return Outcome(False, execution.reason, execution.slot)
+        if execution.slot in spec.goal.targets:
+            return Outcome(True, Reason.SUCCESS, execution.slot)
+        return Outcome(False, Reason.WRONG_OBJECT, execution.slot)
+
+
+def split_names(split: str) -> tuple[str, ...]:
+    """Catalogue names of a split."""
+    entries = catalogue()
+    if split == "seen":
+        return tuple(entries.seen)
+    if split == "unseen":
+        return tuple(entries.unseen)
+    raise unknown_name("split", split, ("seen", "unseen"))
+
+
+def _kind(name: str) -> KeywordKind:
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    raise unknown_name("keyword kind", name, KINDS)
+
+
+def _draw(rng: np.random.Generator, pool: list[str], count: int) -> list[str]:
+    """Draw ``count`` names: without replacement while the pool lasts, then from the full pool again."""
+    drawn: list[str] = []
+    while pool and len(drawn) < count:
+        drawn += [pool[i] for i in rng.permutation(len(pool))[: count - len(drawn)]]
+    return drawn
+
+
+def _drops(rng: np.random.Generator, count: int, config: SceneConfig) -> F64:
+    """(S, 7) drop poses: xy uniform in the drop area, orientation uniform over all rotations."""
+    drops = np.empty((count, 7))
+    drops[:, 0] = config.center_x + rng.uniform(-config.half_width, config.half_width, count)
+    drops[:, 1] = config.center_y + rng.uniform(-config.half_width, config.half_width, count)
+    drops[:, 2] = config.drop_height
+    quaternion = rng.normal(size=(count, 4))
+    quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+    drops[:, 3:] = np.where(quaternion[:, 3:] < 0, -quaternion, quaternion)
+    return drops
