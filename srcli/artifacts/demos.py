@@ -1,0 +1,371 @@
+"""Demonstrations: every attempt of every episode. A superset of what readers of robomimic files expect.
+
+One episode is one ``/data/demo_000000``, one attempt is one step. Splits are filter keys under ``/mask``. Segmentation, true
+poses and the object of each candidate are there for supervision and analysis only. The layout stands in docs/artifacts.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from srcli.artifacts.core import (
+    CONFIG,
+    DEMOS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SRCLI_VERSION,
+    check_output,
+    create_artifact,
+    open_artifact,
+    put,
+    read_config,
+    to_json,
+)
+from srcli.errors import ArtifactError
+from srcli.types import F64, I32, Action, Bool, Candidates, EpisodeSpec, Goal, Kind, Observation, Outcome, Phase, Reason
+
+DATA, MASK = "data", "mask"
+TRAIN, VALID, FAILED = "train", "valid", "failed"
+POSE_WIDTH = 8
+
+U16 = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoStep:
+    """One attempt: what was seen, what could be done, what was done and how it ended.
+
+    Attributes:
+        slots: (K,) int32, the object (scene slot) on which each candidate lies, -1 for none. Supervision and analysis only.
+        excluded: (K,) True for candidates that had failed before in this episode.
+        action: what was executed; None when there was nothing to do.
+        steps: simulated steps (1/240 s) that it took.
+        poses: (S, 7) float64 centre-of-mass pose of each slot before the attempt, NaN when removed. Analysis only.
+        segmentation: (M, H, W) uint16, slot + 1, 0 background, 65535 robot. Analysis only.
+    """
+
+    phase: Phase
+    observation: Observation
+    candidates: Candidates
+    slots: I32
+    excluded: Bool
+    action: Action | None
+    outcome: Outcome
+    steps: int
+    poses: F64
+    segmentation: U16
+
+
+@dataclass(frozen=True, slots=True)
+class DemoEpisode:
+    """One episode.
+
+    Attributes:
+        steps: the attempts in their order; empty when nothing could be attempted.
+        success: whether the episode reached its goal.
+        demonstration: the step whose decision is the demonstration, or -1.
+    """
+
+    spec: EpisodeSpec
+    steps: tuple[DemoStep, ...]
+    success: bool
+    demonstration: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """The decision that a learner may learn from.
+
+    Attributes:
+        index: the episode.
+        label: the candidate that was taken.
+    """
+
+    index: int
+    spec: EpisodeSpec
+    step: DemoStep
+    label: int
+
+
+def demo_name(index: int) -> str:
+    """The group of an episode."""
+    return f"demo_{index:06d}"
+
+
+# ---------------------------------------------------------------------------------------------------------------- writing
+
+
+def write_part(path: Path, episode: DemoEpisode, index: int, config: Mapping[str, Any]) -> None:
+    """Write one episode as a file of its own.
+
+    Raises:
+        DiskError: the disk is full or the place not writable.
+    """
+    with create_artifact(path, DEMOS, config) as handle:
+        _write_episode(handle.create_group(DATA).create_group(demo_name(index)), episode)
+
+
+def merge_parts(output: Path, parts: Iterable[Path], config: Mapping[str, Any], valid_every: int) -> None:
+    """Put part files, in the order of their index, into one file.
+
+    Args:
+        config: the recorded configuration of the whole.
+        valid_every: each episode whose index leaves the remainder ``valid_every - 1`` is kept for validation.
+
+    Raises:
+        ArtifactError: a part is missing or damaged.
+        DiskError: the disk is full or the place not writable.
+    """
+    masks: dict[str, list[bytes]] = {TRAIN: [], VALID: [], FAILED: []}
+    total = 0
+    with create_artifact(output, DEMOS, config) as handle:
+        data = handle.create_group(DATA)
+        for index, part in enumerate(parts):
+            name = demo_name(index)
+            with open_artifact(part, DEMOS) as source:
+                source.copy(source[DATA][name], data, name)
+            check_output(data)
+            attrs = data[name].attrs
+            total += int(attrs["num_samples"])
+            if int(attrs["demonstration"]) < 0:
+                masks[FAILED].append(name.encode())
+            else:
+                masks[VALID if index % valid_every == valid_every - 1 else TRAIN].append(name.encode())
+        data.attrs["total"] = total
+        # robomimic's documentation says env_type, its code reads type.
+        data.attrs["env_args"] = to_json({"env_name": "srcli", "env_type": "srcli", "type": "srcli", "env_kwargs": dict(config)})
+        for key in (SCHEMA, SCHEMA_VERSION, SRCLI_VERSION, CONFIG):
+            data.attrs[key] = handle.attrs[key]
+        mask = handle.create_group(MASK)
+        for key, names in masks.items():
+            mask.create_dataset(key, data=np.array(names, dtype="S11"), track_times=False)
+
+
+def _write_episode(group: h5py.Group, episode: DemoEpisode) -> None:
+    spec, steps = episode.spec, episode.steps
+    attrs = group.attrs
+    attrs["num_samples"] = len(steps)
+    attrs["seed"] = np.asarray(spec.seed, dtype=np.int64)
+    attrs["split"], attrs["task"], attrs["wording"], attrs["case"] = spec.split, spec.task, spec.wording, spec.case
+    attrs["instruction"] = spec.instruction
+    goal = spec.goal
+    attrs["goal"] = to_json(
+        {
+            "keyword": goal.keyword,
+            "keyword_kind": goal.keyword_kind,
+            "targets": list(goal.targets),
+            "relation": goal.relation,
+            "references": list(goal.references),
+        }
+    )
+    attrs["objects"] = to_json(list(spec.objects))
+    attrs["success"] = bool(episode.success)
+    attrs["demonstration"] = episode.demonstration
+    attrs["ep_meta"] = to_json({"lang": spec.instruction})
+    put(group, "drops", np.asarray(spec.drops, dtype=np.float64))
+    count = len(steps)
+    put(group, "actions", np.stack([_action_row(s.action) for s in steps]) if steps else np.zeros((0, POSE_WIDTH), np.float32))
+    put(group, "rewards", np.array([float(s.outcome.success) for s in steps], dtype=np.float32))
+    put(group, "dones", np.array([i == count - 1 for i in range(count)], dtype=np.uint8))
+    put(group, "states", np.stack([s.poses.reshape(-1) for s in steps]) if steps else np.zeros((0, 7 * len(spec.objects))))
+    if steps:
+        _write_views(group, steps)
+        _write_candidates(group.create_group("candidates"), steps)
+        _write_outcomes(group.create_group("outcome"), steps)
+
+
+def _action_row(action: Action | None) -> npt.NDArray[np.float32]:
+    if action is None:
+        return np.zeros(POSE_WIDTH, dtype=np.float32)
+    return np.append(action.pose, action.width).astype(np.float32)
+
+
+def _write_views(group: h5py.Group, steps: tuple[DemoStep, ...]) -> None:
+    first = steps[0].observation
+    for step in steps[1:]:
+        seen = step.observation
+        if not (np.array_equal(seen.K, first.K) and np.array_equal(seen.T_world_cam, first.T_world_cam)):
+            raise ArtifactError("the cameras moved within an episode", "the format holds one calibration per episode")
+    camera = group.create_group("camera")
+    put(camera, "K", first.K)
+    put(camera, "T_world_cam", first.T_world_cam)
+    height, width = first.depth.shape[1:]
+    view = (1, 1, height, width)
+    obs = group.create_group("obs")
+    put(obs, "rgb", np.stack([s.observation.rgb for s in steps]), (*view, 3))
+    put(obs, "depth", np.stack([s.observation.depth for s in steps]), view)
+    put(group.create_group("analysis"), "segmentation", np.stack([s.segmentation for s in steps]), view)
+
+
+def _write_candidates(group: h5py.Group, steps: tuple[DemoStep, ...]) -> None:
+    count, most = len(steps), max(len(s.candidates) for s in steps)
+    poses = np.zeros((count, most, 7), np.float32)
+    widths, quality = np.zeros((count, most), np.float32), np.zeros((count, most), np.float32)
+    slots = np.full((count, most), -1, np.int32)
+    excluded = np.zeros((count, most), np.bool_)
+    for row, step in enumerate(steps):
+        k = len(step.candidates)
+        poses[row, :k], widths[row, :k] = step.candidates.poses, step.candidates.widths
+        quality[row, :k], slots[row, :k], excluded[row, :k] = step.candidates.quality, step.slots, step.excluded
+    put(group, "count", np.array([len(s.candidates) for s in steps], np.int32))
+    put(group, "kind", np.array([s.candidates.kind.encode() for s in steps], dtype="S5"))
+    chosen = [-1 if s.action is None or s.action.index is None else s.action.index for s in steps]
+    put(group, "chosen", np.array(chosen, np.int32))
+    for key, value in (("poses", poses), ("widths", widths), ("quality", quality), ("slot", slots), ("excluded", excluded)):
+        put(group, key, value)
+
+
+def _write_outcomes(group: h5py.Group, steps: tuple[DemoStep, ...]) -> None:
+    put(group, "acted", np.array([s.action is not None for s in steps], np.bool_))
+    put(group, "phase", np.array([s.phase.encode() for s in steps], dtype="S5"))
+    put(group, "success", np.array([s.outcome.success for s in steps], np.bool_))
+    put(group, "reason", np.array([s.outcome.reason.value.encode() for s in steps], dtype="S16"))
+    put(group, "slot", np.array([-1 if s.outcome.slot is None else s.outcome.slot for s in steps], np.int32))
+    put(group, "steps", np.array([s.steps for s in steps], np.int32))
+    group.attrs["detail"] = to_json([s.outcome.detail for s in steps])
+
+
+# ---------------------------------------------------------------------------------------------------------------- reading
+
+
+class DemoDataset:
+    """A demonstrations file, read episode by episode.
+
+    Attributes:
+        path: the file.
+        config: the recorded configuration.
+        attempts: number of attempts of all episodes.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, foreign, of another version or incomplete.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with open_artifact(self.path, DEMOS) as handle:
+            self.config = read_config(handle)
+            self._names = sorted(handle[DATA])
+            self._masks = {key: [n.decode() for n in handle[MASK][key][()]] for key in handle[MASK]}
+            self._demonstrations = [int(handle[DATA][n].attrs["demonstration"]) for n in self._names]
+            self.attempts = int(handle[DATA].attrs["total"])
+            self._most = max((_most_candidates(handle[DATA][n]) for n in self._names), default=0)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def most_candidates(self) -> int:
+        """The largest number of candidates of any step."""
+        return self._most
+
+    def split(self, name: str) -> npt.NDArray[np.int64]:
+        """Indices of the episodes of a filter key: ``train`` and ``valid`` (with a demonstration) or ``failed`` (without).
+
+        Raises:
+            ArtifactError: the file has no such key.
+        """
+        if name not in self._masks:
+            raise ArtifactError(f"{self.path}: has no split '{name}'", f"it has: {', '.join(sorted(self._masks))}")
+        return np.array([int(n.rsplit("_", 1)[1]) for n in self._masks[name]], dtype=np.int64)
+
+    @property
+    def demonstrations(self) -> npt.NDArray[np.int64]:
+        """Indices of the episodes with a demonstration, ascending."""
+        return np.array([i for i, step in enumerate(self._demonstrations) if step >= 0], dtype=np.int64)
+
+    @contextmanager
+    def _group(self, index: int) -> Iterator[h5py.Group]:
+        with open_artifact(self.path, DEMOS) as handle:
+            yield handle[DATA][self._names[index]]
+
+    def episode(self, index: int) -> DemoEpisode:
+        """One whole episode."""
+        with self._group(index) as group:
+            count = int(group.attrs["num_samples"])
+            return DemoEpisode(
+                spec=_read_spec(group),
+                steps=tuple(_read_step(group, row) for row in range(count)),
+                success=bool(group.attrs["success"]),
+                demonstration=int(group.attrs["demonstration"]),
+            )
+
+    def spec(self, index: int) -> EpisodeSpec:
+        """What an episode was made from, without reading its views."""
+        with self._group(index) as group:
+            return _read_spec(group)
+
+    def demonstration(self, index: int) -> Demonstration:
+        """The demonstration of one episode.
+
+        Raises:
+            ArtifactError: the episode has none, or its label is not one of its candidates.
+        """
+        row = self._demonstrations[index]
+        if row < 0:
+            raise ArtifactError(f"{self.path}: episode {index} has no demonstration", "use one of `demonstrations`")
+        with self._group(index) as group:
+            step = _read_step(group, row)
+            spec = _read_spec(group)
+        label = -1 if step.action is None or step.action.index is None else step.action.index
+        if not 0 <= label < len(step.candidates):
+            raise ArtifactError(f"{self.path}: the demonstration of episode {index} names no candidate", "make the file anew")
+        return Demonstration(index, spec, step, label)
+
+
+def _most_candidates(group: h5py.Group) -> int:
+    return int(group["candidates/poses"].shape[1]) if "candidates" in group else 0
+
+
+def _read_spec(group: h5py.Group) -> EpisodeSpec:
+    attrs = group.attrs
+    goal = json.loads(attrs["goal"])
+    return EpisodeSpec(
+        task=str(attrs["task"]),
+        split=str(attrs["split"]),
+        seed=tuple(int(s) for s in attrs["seed"]),
+        instruction=str(attrs["instruction"]),
+        goal=Goal(goal["keyword"], goal["keyword_kind"], tuple(goal["targets"]), goal["relation"], tuple(goal["references"])),
+        objects=tuple(json.loads(attrs["objects"])),
+        drops=group["drops"][()],
+        wording=str(attrs["wording"]),
+        case=str(attrs["case"]),
+    )
+
+
+def _read_step(group: h5py.Group, row: int) -> DemoStep:
+    cands, outcome = group["candidates"], group["outcome"]
+    count, chosen = int(cands["count"][row]), int(cands["chosen"][row])
+    kind = cast(Kind, cands["kind"][row].decode())
+    action = None
+    if outcome["acted"][row]:
+        values = group["actions"][row]
+        action = Action(kind, values[:7], float(values[7]), None if chosen < 0 else chosen)
+    slot = int(outcome["slot"][row])
+    return DemoStep(
+        phase=cast(Phase, outcome["phase"][row].decode()),
+        observation=Observation(
+            group["obs/rgb"][row], group["obs/depth"][row], group["camera/K"][()], group["camera/T_world_cam"][()]
+        ),
+        candidates=Candidates(cands["poses"][row, :count], cands["widths"][row, :count], cands["quality"][row, :count], kind),
+        slots=cands["slot"][row, :count],
+        excluded=cands["excluded"][row, :count],
+        action=action,
+        outcome=Outcome(
+            success=bool(outcome["success"][row]),
+            reason=Reason(outcome["reason"][row].decode()),
+            slot=None if slot < 0 else slot,
+            detail=json.loads(outcome.attrs["detail"])[row],
+        ),
+        steps=int(outcome["steps"][row]),
+        poses=group["states"][row].reshape(-1, 7),
+        segmentation=group["analysis/segmentation"][row],
+    )

@@ -1,0 +1,253 @@
+"""Features: one sample per demonstration, everything that the scoring network sees and the label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from srcli.artifacts.core import FEATURES, check_output, create_artifact, open_artifact, put, put_growing, read_config, to_json
+from srcli.errors import ArtifactError
+from srcli.types import Bool, Candidates, Percept
+
+DATA, MASK, ENCODER = "data", "mask", "encoder"
+# (name, dtype, trailing axes): N points, D dimensions, L tokens, K candidates
+LAYOUT: dict[str, tuple[type, str]] = {
+    "points": (np.float32, "N3"),
+    "features": (np.float16, "ND"),
+    "similarity": (np.float32, "N"),
+    "point_mask": (np.bool_, "N"),
+    "text": (np.float32, "D"),
+    "tokens": (np.float32, "LD"),
+    "token_mask": (np.bool_, "L"),
+    "candidates": (np.float32, "K7"),
+    "candidate_mask": (np.bool_, "K"),
+    "widths": (np.float32, "K"),
+    "quality": (np.float32, "K"),
+    "label": (np.int64, ""),
+    "valid": (np.bool_, "K"),
+    "seed": (np.int64, "3"),
+    "source": (np.int64, ""),
+}
+INSTRUCTION = "instruction"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSample:
+    """One demonstration as the network sees it.
+
+    Attributes:
+        usable: (K,) False for candidates that had failed before; the network does not see them.
+        valid: (K,) True for candidates that lie on a target. Supervision only.
+        label: the candidate that the expert took.
+        seed: the episode's entropy.
+        source: the episode's index in the demonstrations file.
+    """
+
+    percept: Percept
+    instruction: str
+    candidates: Candidates
+    usable: Bool
+    valid: Bool
+    label: int
+    seed: tuple[int, ...]
+    source: int
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The sample's rows, unpadded, by the names of the file."""
+        cloud, text, cands = self.percept.cloud, self.percept.text, self.candidates
+        return {
+            "points": cloud.points,
+            "features": cloud.features.astype(np.float16),
+            "similarity": cloud.similarity,
+            "point_mask": np.ones(len(cloud.points), np.bool_),
+            "text": text.pooled,
+            "tokens": text.tokens,
+            "token_mask": text.mask,
+            "candidates": cands.poses,
+            "candidate_mask": self.usable,
+            "widths": cands.widths,
+            "quality": cands.quality,
+            "label": np.asarray(self.label, np.int64),
+            "valid": self.valid,
+            "seed": np.asarray(self.seed, np.int64),
+            "source": np.asarray(self.source, np.int64),
+        }
+
+
+class FeatureWriter:
+    """Writes samples one by one, in their order; shorter samples are padded and masked."""
+
+    def __init__(self, handle: h5py.File, count: int) -> None:
+        self._handle, self._count, self._written = handle, count, 0
+        self._instructions: list[bytes] = []
+        self._data = handle.create_group(DATA)
+
+    def add(self, arrays: Mapping[str, npt.NDArray[Any]], instruction: str) -> None:
+        """Append one sample.
+
+        Args:
+            arrays: unpadded rows by name, as :meth:`FeatureSample.arrays` gives them.
+            instruction: the sentence.
+
+        Raises:
+            ArtifactError: more samples than announced, or a row that does not fit the contract.
+        """
+        if self._written >= self._count:
+            raise ArtifactError("more samples than announced", "this is a mistake in the caller")
+        for name, (dtype, axes) in LAYOUT.items():
+            row: npt.NDArray[Any] = np.asarray(arrays[name], dtype=dtype)
+            if row.ndim != len(axes):
+                raise ArtifactError(
+                    f"'{name}' has {row.ndim} axes where {len(axes)} are needed", "this is a mistake in the caller"
+                )
+            if name not in self._data:
+                put_growing(self._data, name, (self._count, *row.shape), dtype)
+            dataset = self._data[name]
+            for axis, size in enumerate(row.shape, start=1):
+                if size > dataset.shape[axis]:
+                    dataset.resize(size, axis=axis)
+            dataset[(self._written, *(slice(0, size) for size in row.shape))] = row
+        check_output(self._data)
+        self._instructions.append(instruction.encode())
+        self._written += 1
+
+    def finish(self, splits: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """Write what concerns all samples.
+
+        Args:
+            splits: indices of samples by the name of the split.
+
+        Raises:
+            ArtifactError: fewer samples than announced.
+        """
+        if self._written != self._count:
+            raise ArtifactError(f"{self._written} samples where {self._count} were announced", "this is a mistake in the caller")
+        width = max((len(i) for i in self._instructions), default=1) or 1
+        put(self._data, INSTRUCTION, np.array(self._instructions, dtype=f"S{width}"))
+        mask = self._handle.create_group(MASK)
+        for name, indices in splits.items():
+            put(mask, name, np.asarray(indices, np.int64))
+
+
+@contextmanager
+def create_features(
+    path: Path | str, count: int, encoder: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[FeatureWriter]:
+    """Write a features file atomically.
+
+    Args:
+        count: number of samples that will be added.
+        encoder: identity of the encoder.
+        config: the recorded configuration.
+
+    Raises:
+        DiskError: the disk is full or the place is not writable.
+    """
+    with create_artifact(path, FEATURES, config) as handle:
+        handle.attrs[ENCODER] = to_json(dict(encoder))
+        yield FeatureWriter(handle, count)
+
+
+class FeatureDataset:
+    """A features file, read into memory.
+
+    Attributes:
+        arrays: by name, first axis the sample: points (n, N, 3) f32 metres in the world frame, features (n, N, D) f16,
+            similarity (n, N) f32, point_mask (n, N), text (n, D) f32, tokens (n, L, D) f32, token_mask (n, L),
+            candidates (n, K, 7) f32, candidate_mask (n, K), widths (n, K) f32 metres, quality (n, K) f32, label (n,) i64,
+            valid (n, K), seed (n, 3) i64, source (n,) i64.
+        instructions: the sentences.
+        encoder: identity of the encoder.
+        config: the recorded configuration.
+
+    Raises:
+        ArtifactError: missing, damaged, foreign, of another version, incomplete, or its arrays contradict each other.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with open_artifact(self.path, FEATURES) as handle:
+            data = handle[DATA]
+            self.arrays: dict[str, npt.NDArray[Any]] = {name: data[name][()] for name in LAYOUT if name in data}
+            self.instructions: tuple[str, ...] = tuple(i.decode() for i in data[INSTRUCTION][()])
+            self.encoder: dict[str, Any] = json.loads(handle.attrs[ENCODER])
+            self.config: dict[str, Any] = read_config(handle)
+            self._splits: dict[str, npt.NDArray[np.int64]] = {name: handle[MASK][name][()] for name in handle[MASK]}
+        if problems := check_arrays(self.arrays, self._splits):
+            raise ArtifactError(f"{self.path}: breaks its contract: {problems[0]}", "make it anew with `srcli featurize`")
+
+    def __len__(self) -> int:
+        return len(self.instructions)
+
+    def split(self, name: str) -> npt.NDArray[np.int64]:
+        """Indices of the samples of a split (``train``, ``valid``), ascending.
+
+        Raises:
+            ArtifactError: there is no such split.
+        """
+        if name not in self._splits:
+            raise ArtifactError(f"{self.path}: has no split '{name}'", f"it has: {', '.join(sorted(self._splits))}")
+        return self._splits[name]
+
+
+def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], splits: Mapping[str, npt.NDArray[np.int64]]) -> list[str]:
+    """What contradicts the contract, one line each."""
+    if missing := sorted(set(LAYOUT) - set(arrays)):
+        return [f"no '{name}'" for name in missing]
+    problems: list[str] = []
+    sizes: dict[str, int] = {"3": 3, "7": 7}
+    count = len(arrays["label"])
+    for name, (dtype, axes) in LAYOUT.items():
+        value = arrays[name]
+        if value.dtype != np.dtype(dtype):
+            problems.append(f"'{name}' is {value.dtype}, not {np.dtype(dtype)}")
+        if value.ndim != 1 + len(axes) or len(value) != count:
+            problems.append(f"'{name}' has shape {value.shape}")
+            continue
+        for axis, size in zip(axes, value.shape[1:], strict=True):
+            if sizes.setdefault(axis, size) != size:
+                problems.append(f"'{name}' has {size} where other arrays have {sizes[axis]}")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            problems.append(f"'{name}' holds a value that is not finite")
+    if not problems and count:
+        rows, label = np.arange(count), arrays["label"]
+        inside = (label >= 0) & (label < arrays["candidates"].shape[1])
+        if not inside.all() or not arrays["candidate_mask"][rows, label].all():
+            problems.append("a label names no candidate")
+        elif (arrays["valid"] & ~arrays["candidate_mask"]).any():
+            problems.append("'valid' marks a padded candidate")
+    problems += [
+        f"split '{n}' points outside the samples" for n, i in splits.items() if len(i) and (i.min() < 0 or i.max() >= count)
+    ]
+    return problems
+
+
+def write_part(path: Path, sample: FeatureSample, config: Mapping[str, Any]) -> None:
+    """Write one sample as a file of its own.
+
+    Raises:
+        DiskError: the disk is full or the place not writable.
+    """
+    with create_artifact(path, FEATURES, config) as handle:
+        handle.attrs[INSTRUCTION] = sample.instruction
+        data = handle.create_group(DATA)
+        for name, value in sample.arrays().items():
+            data.create_dataset(name, data=value, track_times=False)
+
+
+def read_part(path: Path) -> tuple[dict[str, npt.NDArray[Any]], str]:
+    """Arrays and sentence of a part file.
+
+    Raises:
+        ArtifactError: the part is missing or damaged.
+    """
+    with open_artifact(path, FEATURES) as handle:
+        return {name: handle[DATA][name][()] for name in LAYOUT}, str(handle.attrs[INSTRUCTION])

@@ -1,0 +1,210 @@
+"""What any artifact is, holds, and violates: the work behind `srcli info`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from srcli.artifacts import demos, evaluation, features, policy
+from srcli.artifacts.core import (
+    DEMOS,
+    EVALUATION,
+    FEATURES,
+    POLICY,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    SRCLI_VERSION,
+    open_artifact,
+    read_config,
+)
+from srcli.errors import ArtifactError
+
+
+def describe(path: Path | str) -> dict[str, Any]:
+    """What a file is and holds, as plain data.
+
+    Raises:
+        ArtifactError: missing, truncated, foreign, of another version or incomplete.
+    """
+    with open_artifact(path) as handle:
+        name = str(handle.attrs[SCHEMA])
+        return {
+            "path": str(path),
+            "kind": SCHEMAS[name].noun,
+            "schema": name,
+            "schema_version": int(handle.attrs[SCHEMA_VERSION]),
+            "srcli_version": str(handle.attrs[SRCLI_VERSION]),
+            "bytes": Path(path).stat().st_size,
+            "summary": _SUMMARIES[name](handle),
+            "config": read_config(handle),
+            "contents": _contents(handle),
+        }
+
+
+def problems(path: Path | str) -> list[str]:
+    """What contradicts the contract of a file, one line each; reads and checks every byte of it.
+
+    Raises:
+        ArtifactError: the file cannot be opened as an artifact at all.
+    """
+    with open_artifact(path) as handle:
+        name = str(handle.attrs[SCHEMA])
+    found = []
+    try:
+        with open_artifact(path) as handle:
+            handle.visititems(_read_through)
+        found += _CHECKS[name](Path(path))
+    except ArtifactError as error:
+        found.append(error.message)
+    return found
+
+
+def _read_through(_: str, item: h5py.Group | h5py.Dataset) -> None:
+    if not isinstance(item, h5py.Dataset) or item.ndim == 0:
+        return
+    # Chunk by chunk: a file may be larger than the memory. The filters check the sums.
+    for row in range(item.shape[0]) if item.chunks else ():
+        item[row]
+
+
+def _contents(handle: h5py.File) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    first: list[str] = []
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        parts = name.split("/")
+        if len(parts) > 2 and parts[1].startswith("demo_"):
+            # All episodes look alike: one stands for them.
+            first[:] = first or [parts[1]]
+            if parts[1] != first[0]:
+                return
+        rows.append({"name": name, "shape": list(item.shape), "dtype": str(item.dtype)})
+
+    handle.visititems(visit)
+    return rows
+
+
+def _demos_summary(handle: h5py.File) -> dict[str, Any]:
+    groups = [handle[demos.DATA][name] for name in handle[demos.DATA]]
+    reasons: dict[str, int] = {}
+    for group in groups:
+        for reason in group["outcome/reason"][()] if "outcome" in group else ():
+            reasons[reason.decode()] = reasons.get(reason.decode(), 0) + 1
+    attempts = int(handle[demos.DATA].attrs["total"])
+    counts = [int(c) for g in groups if "candidates" in g for c in g["candidates/count"][()]]
+    return {
+        "episodes": len(groups),
+        "demonstrations": sum(int(g.attrs["demonstration"]) >= 0 for g in groups),
+        "attempts": attempts,
+        "attempts_per_episode": attempts / max(len(groups), 1),
+        "candidates_per_attempt": float(np.mean(counts)) if counts else 0.0,
+        "reasons": dict(sorted(reasons.items())),
+        "splits": {key: len(handle[demos.MASK][key]) for key in handle[demos.MASK]},
+    }
+
+
+def _features_summary(handle: h5py.File) -> dict[str, Any]:
+    data = handle[features.DATA]
+    return {
+        "samples": len(data["label"]),
+        "points": int(data["points"].shape[1]),
+        "dimensions": int(data["features"].shape[2]),
+        "candidates": int(data["candidates"].shape[1]),
+        "encoder": json.loads(handle.attrs[features.ENCODER]),
+        "splits": {key: len(handle[features.MASK][key]) for key in handle[features.MASK]},
+    }
+
+
+def _policy_summary(handle: h5py.File) -> dict[str, Any]:
+    weights = handle[policy.WEIGHTS]
+    return {
+        "tensors": len(weights),
+        "parameters": int(sum(weights[name].size for name in weights)),
+        "encoder": json.loads(handle.attrs[policy.ENCODER]),
+        "training": json.loads(handle.attrs[policy.TRAINING]),
+        "curves": {name: int(handle[policy.CURVES][name].size) for name in handle[policy.CURVES]},
+    }
+
+
+def _evaluation_summary(handle: h5py.File) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads(handle[evaluation.SUMMARY][()].tobytes())
+    return summary
+
+
+def _check_demos(path: Path) -> list[str]:
+    dataset = demos.DemoDataset(path)
+    found: list[str] = []
+    names = {i for key in (demos.TRAIN, demos.VALID, demos.FAILED) for i in dataset.split(key).tolist()}
+    if names != set(range(len(dataset))):
+        found.append("the splits do not cover the episodes exactly")
+    steps = 0
+    for index in range(len(dataset)):
+        episode = dataset.episode(index)
+        steps += len(episode.steps)
+        found += [f"episode {index}: {text}" for text in _check_episode(episode)]
+    if steps != dataset.attempts:
+        found.append(f"'total' says {dataset.attempts} attempts, there are {steps}")
+    return found
+
+
+def _check_episode(episode: demos.DemoEpisode) -> list[str]:
+    found: list[str] = []
+    if (episode.demonstration >= 0) != episode.success:
+        found.append("success and demonstration contradict each other")
+    if episode.demonstration >= len(episode.steps):
+        found.append("the demonstration is not one of its attempts")
+    elif episode.demonstration >= 0 and not episode.steps[episode.demonstration].outcome.success:
+        found.append("the demonstration is an attempt that failed")
+    for number, step in enumerate(episode.steps):
+        if not np.isfinite(step.observation.depth).all():
+            found.append(f"attempt {number}: depth holds a value that is not finite")
+        if not np.isfinite(step.candidates.poses).all():
+            found.append(f"attempt {number}: a candidate holds a value that is not finite")
+        if step.action is not None and step.action.index is not None:
+            if step.action.index >= len(step.candidates):
+                found.append(f"attempt {number}: names no candidate")
+            elif step.excluded[step.action.index]:
+                found.append(f"attempt {number}: took an excluded candidate")
+    return found
+
+
+def _check_features(path: Path) -> list[str]:
+    features.FeatureDataset(path)
+    return []
+
+
+def _check_policy(path: Path) -> list[str]:
+    loaded = policy.load_policy(path)
+    found = [] if loaded.weights else ["holds no weights"]
+    return found + [
+        f"weight '{name}' holds a value that is not finite"
+        for name, value in loaded.weights.items()
+        if value.dtype.kind == "f" and not np.isfinite(value).all()
+    ]
+
+
+def _check_evaluation(path: Path) -> list[str]:
+    evaluation.load_evaluation(path)
+    return []
+
+
+_SUMMARIES: dict[str, Callable[[h5py.File], dict[str, Any]]] = {
+    DEMOS.name: _demos_summary,
+    FEATURES.name: _features_summary,
+    POLICY.name: _policy_summary,
+    EVALUATION.name: _evaluation_summary,
+}
+_CHECKS: dict[str, Callable[[Path], list[str]]] = {
+    DEMOS.name: _check_demos,
+    FEATURES.name: _check_features,
+    POLICY.name: _check_policy,
+    EVALUATION.name: _check_evaluation,
+}

@@ -1,0 +1,114 @@
+"""Finished pieces of a long run, kept beside the output until all are there.
+
+``<output>.parts/`` holds one small file per finished piece. Each is moved to its name only when it is whole, so that a run may be
+killed at any moment; its name carries the digest of the configuration, so that a piece never serves another one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srcli.artifacts.core import atomic_write, canonical, config_digest, differing_keys, to_json
+from srcli.errors import DiskError, MismatchError
+
+_NAME = re.compile(r"part_(\d{6,})_([0-9a-f]{12})\.h5")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The pieces of one output under one configuration.
+
+    Attributes:
+        output: the final file.
+        config: what every piece depends on; the number of pieces does not belong to it, so that a run can be extended.
+    """
+
+    output: Path
+    config: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        return self.output.with_name(self.output.name + ".parts")
+
+    def path(self, index: int) -> Path:
+        """Where the piece of this index stands."""
+        return self.folder / f"part_{index:06d}_{config_digest(self.config)}.h5"
+
+    def prepare(self, force: bool = False) -> None:
+        """Make the folder ready: refuse the pieces of another configuration, or remove them with ``force``.
+
+        Raises:
+            MismatchError: pieces of another configuration are there; names the keys that differ.
+        """
+        record = self.folder / "config.json"
+        if self.folder.exists():
+            try:
+                recorded = json.loads(record.read_text())
+            except (OSError, ValueError):
+                recorded = None
+            if recorded is not None and (keys := differing_keys(recorded, canonical(self.config))):
+                if not force:
+                    raise MismatchError(
+                        f"{self.folder}: holds unfinished work of another configuration: {', '.join(keys)}",
+                        "restore that configuration to finish it, or start anew with --force",
+                    )
+                self.remove()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*.tmp"):
+            leftover.unlink()
+        with atomic_write(record) as temporary:
+            temporary.write_text(to_json(self.config))
+
+    def finished(self) -> set[int]:
+        """The indices whose piece is there."""
+        digest = config_digest(self.config)
+        matches = (_NAME.fullmatch(p.name) for p in self.folder.glob("part_*.h5"))
+        return {int(m.group(1)) for m in matches if m and m.group(2) == digest}
+
+    def size(self, count: int) -> int:
+        """Bytes of the first ``count`` pieces together."""
+        return sum(self.path(i).stat().st_size for i in range(count))
+
+    def remove(self) -> None:
+        """Remove all pieces."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def check_existing(recorded: Mapping[str, Any], wanted: Mapping[str, Any], output: Path, force: bool) -> bool:
+    """Whether a complete output may be taken as it is.
+
+    Returns:
+        True when its recorded configuration is the wanted one; False when it differs and ``force`` allows replacing it.
+
+    Raises:
+        MismatchError: it differs; names the keys.
+    """
+    keys = differing_keys(recorded, canonical(wanted))
+    if not keys:
+        return True
+    if force:
+        return False
+    raise MismatchError(
+        f"{output}: was made with another configuration: {', '.join(keys)}",
+        "restore that configuration, give another output, or replace the file with --force",
+    )
+
+
+def check_space(output: Path, needed: int) -> None:
+    """Refuse at once to write what does not fit on the disk.
+
+    Raises:
+        DiskError: less than ``needed`` bytes are free.
+    """
+    free = shutil.disk_usage(output.parent).free
+    if free < needed:
+        raise DiskError(
+            f"{output}: needs {needed / 1e6:.0f} MB, but {free / 1e6:.0f} MB are free",
+            "free some space and run the same command again; finished work is kept",
+        )

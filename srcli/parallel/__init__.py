@@ -1,0 +1,5 @@
+"""Executors behind one protocol: serial, processes, ray."""
+
+from srcli.parallel.base import Executor, ExecutorKind, Progress, make_executor
+
+__all__ = ["Executor", "ExecutorKind", "Progress", "make_executor"]

@@ -1,0 +1,69 @@
+"""What every executor offers: results in the order of the jobs, whatever finishes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, Protocol, TypeVar
+
+from srcli.errors import unknown_name
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+ExecutorKind = Literal["processes", "serial", "ray"]
+KINDS: tuple[ExecutorKind, ...] = ("processes", "serial", "ray")
+
+
+class Executor(Protocol):
+    """Runs one function over many jobs."""
+
+    workers: int
+
+    def imap(
+        self,
+        function: Callable[[Job], Result],
+        jobs: Iterable[Job],
+        initializer: Callable[..., None] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> Iterator[Result]:
+        """Yield ``function(job)`` in the order of the jobs.
+
+        Args:
+            function: a function of a module (it is sent to other processes), as are ``initializer`` and all arguments.
+            initializer: called once in each worker before its first job.
+
+        Raises:
+            SrcliError: what a job raised, as itself; or a worker died.
+        """
+        ...
+
+
+class Progress(Protocol):
+    """Told after each piece of work."""
+
+    def __call__(self, done: int, total: int, message: str) -> None: ...
+
+
+def make_executor(kind: str, workers: int) -> Executor:
+    """The executor of a kind.
+
+    Args:
+        kind: ``processes``, ``serial`` or ``ray``.
+        workers: number of workers, at least 1; serial ignores it.
+
+    Raises:
+        UnknownNameError: no such kind.
+        ConfigError: fewer than one worker, or ray is not installed.
+    """
+    if kind == "processes":
+        from srcli.parallel.processes import ProcessExecutor
+
+        return ProcessExecutor(workers)
+    if kind == "serial":
+        from srcli.parallel.serial import SerialExecutor
+
+        return SerialExecutor()
+    if kind == "ray":
+        from srcli.parallel.ray import RayExecutor
+
+        return RayExecutor(workers)
+    raise unknown_name("executor", kind, KINDS)

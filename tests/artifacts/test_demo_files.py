@@ -1,0 +1,138 @@
+"""Demonstrations: round trip, and reading as readers of robomimic files do."""
+
+import json
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
+
+import fake_episodes as fake
+
+from srcli.artifacts.demos import DemoDataset, demo_name, merge_parts, write_part
+from srcli.errors import ArtifactError
+from srcli.types import Action, Reason
+
+CONFIG = {"task": "pick", "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def episodes():
+    return [fake.episode(None, "pick", (0, 1, i)) for i in range(10)]
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory, episodes):
+    folder = tmp_path_factory.mktemp("demos")
+    parts = [folder / f"{i}.h5" for i in range(len(episodes))]
+    for i, (part, episode) in enumerate(zip(parts, episodes, strict=True)):
+        write_part(part, episode, i, CONFIG)
+    merge_parts(folder / "demos.h5", parts, CONFIG, 4)
+    return folder / "demos.h5"
+
+
+def test_round_trip(demos, episodes):
+    dataset = DemoDataset(demos)
+    assert dataset.config == CONFIG
+    for index, wanted in enumerate(episodes):
+        found = dataset.episode(index)
+        assert found.success == wanted.success and found.demonstration == wanted.demonstration
+        assert found.spec.goal == wanted.spec.goal and found.spec.objects == wanted.spec.objects
+        assert found.spec.instruction == wanted.spec.instruction and found.spec.seed == wanted.spec.seed
+        np.testing.assert_array_equal(found.spec.drops, wanted.spec.drops)
+        assert len(found.steps) == len(wanted.steps)
+        for a, b in zip(found.steps, wanted.steps, strict=True):
+            for key in ("rgb", "depth", "K", "T_world_cam"):
+                np.testing.assert_array_equal(getattr(a.observation, key), getattr(b.observation, key))
+            for key in ("poses", "widths", "quality"):
+                np.testing.assert_array_equal(getattr(a.candidates, key), getattr(b.candidates, key))
+            for key in ("slots", "excluded", "poses", "segmentation"):
+                np.testing.assert_array_equal(getattr(a, key), getattr(b, key))
+            np.testing.assert_array_equal(a.action.pose, b.action.pose)
+            assert a.action.index == b.action.index and a.action.width == pytest.approx(b.action.width)
+            assert a.outcome == b.outcome and a.steps == b.steps and a.phase == b.phase
+            assert a.observation.depth.dtype == np.float32 and a.segmentation.dtype == np.uint16
+
+
+def test_demonstration(demos, episodes):
+    dataset = DemoDataset(demos)
+    found = dataset.demonstration(0)
+    assert found.label == episodes[0].steps[-1].action.index and found.index == 0
+    with pytest.raises(ArtifactError, match="episode 4 has no demonstration"):
+        dataset.demonstration(4)
+    with pytest.raises(ArtifactError, match=r"no split 'test'"):
+        dataset.split("test")
+    assert dataset.most_candidates == max(len(s.candidates) for e in episodes for s in e.steps)
+
+
+def test_reads_like_a_robomimic_file(demos, episodes):
+    """What such a reader does: env_args, a filter key, then whole trajectories by name."""
+    with h5py.File(demos, "r", swmr=True, libver="latest") as handle:
+        data = handle["data"]
+        env = json.loads(data.attrs["env_args"])
+        assert {"env_name", "env_type", "type", "env_kwargs"} <= set(env)
+        assert sum(int(data[name].attrs["num_samples"]) for name in data) == data.attrs["total"]
+        names = [name.decode() for name in np.array(handle["mask/train"][:])]
+        assert names and set(names) <= set(data)
+        assert not set(names) & {n.decode() for n in handle["mask/valid"][:]}
+        for name in names:
+            demo = data[name]
+            count = int(demo.attrs["num_samples"])
+            assert demo["actions"].shape == (count, 8)
+            assert demo["rewards"].shape == demo["dones"].shape == (count,)
+            assert demo["dones"][-1] == 1 and demo["rewards"][-1] == 1.0
+            assert demo["states"].shape == (count, 7 * fake.SLOTS)
+            for key in demo["obs"]:
+                assert demo["obs"][key].shape[0] == count
+            assert demo["obs/rgb"].dtype == np.uint8 and demo["obs/rgb"].shape[2:] == (fake.HEIGHT, fake.WIDTH, 3)
+            assert json.loads(demo.attrs["ep_meta"])["lang"] == demo.attrs["instruction"]
+        assert handle["data/demo_000000/obs/rgb"].chunks == (1, 1, fake.HEIGHT, fake.WIDTH, 3)
+        assert data.attrs["schema"] == "srcli/demos" and json.loads(data.attrs["config"]) == CONFIG
+
+
+def test_own_pose_and_no_action_survive(tmp_path, episodes):
+    import dataclasses
+
+    first = episodes[0].steps[0]
+    own = dataclasses.replace(first, action=Action("grasp", first.candidates.poses[0], 0.05, None))
+    nothing = dataclasses.replace(
+        first, action=None, outcome=dataclasses.replace(first.outcome, success=False, reason=Reason.NO_CANDIDATE, slot=None)
+    )
+    episode = dataclasses.replace(episodes[0], steps=(own, nothing), success=False, demonstration=-1)
+    write_part(tmp_path / "0.h5", episode, 0, CONFIG)
+    merge_parts(tmp_path / "demos.h5", [tmp_path / "0.h5"], CONFIG, 10)
+    found = DemoDataset(tmp_path / "demos.h5").episode(0)
+    assert found.steps[0].action.index is None and found.steps[0].action.width == pytest.approx(0.05)
+    assert found.steps[1].action is None and found.steps[1].outcome.reason is Reason.NO_CANDIDATE
+
+
+def test_no_candidates_at_all(tmp_path, episodes):
+    import dataclasses
+
+    from srcli.types import Candidates
+
+    empty = Candidates(np.zeros((0, 7), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    step = dataclasses.replace(
+        episodes[0].steps[0], candidates=empty, slots=np.zeros(0, np.int32), excluded=np.zeros(0, bool), action=None
+    )
+    episode = dataclasses.replace(episodes[0], steps=(step,), success=False, demonstration=-1)
+    write_part(tmp_path / "0.h5", episode, 0, CONFIG)
+    merge_parts(tmp_path / "demos.h5", [tmp_path / "0.h5"], CONFIG, 10)
+    assert len(DemoDataset(tmp_path / "demos.h5").episode(0).steps[0].candidates) == 0
+
+
+def test_moving_cameras_are_refused(tmp_path, episodes):
+    import dataclasses
+
+    first = episodes[0].steps[0]
+    moved = dataclasses.replace(first, observation=dataclasses.replace(first.observation, K=first.observation.K * 2))
+    episode = dataclasses.replace(episodes[0], steps=(first, moved))
+    with pytest.raises(ArtifactError, match="cameras moved"):
+        write_part(tmp_path / "0.h5", episode, 0, CONFIG)
+
+
+def test_names_sort_like_their_index():
+    assert demo_name(12) == "demo_000012"

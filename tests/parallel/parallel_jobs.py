@@ -1,0 +1,48 @@
+"""Functions that worker processes find by name."""
+
+import os
+import time
+
+from srcli.errors import MismatchError
+
+_offset = None
+
+
+def start(offset):
+    global _offset
+    _offset = offset
+
+
+def bad_start(offset):
+    raise MismatchError("cannot start", "never mind")
+
+
+def slow_first(job):
+    time.sleep(0.3 if job == 0 else 0.0)
+    return job * 10 + (_offset or 0)
+
+
+def threads(job):
+    return os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]
+
+
+def fail(job):
+    if job == 2:
+        raise MismatchError("job 2 is wrong", "leave it out")
+    return job
+
+
+def die(job):
+    if job == 2:
+        os.kill(os.getpid(), 9)
+    return job
+
+
+def process(job):
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def noisy(job):
+    os.write(1, b"noise")
+    return job
