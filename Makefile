@@ -1,0 +1,72 @@
+# Two commands are enough: `make demo` and `make test`. Both make the environment they need; run again, both are quick.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -eu -o pipefail -c
+
+VENV ?= .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first of these that runs and is 3.10 or 3.11; PyBullet has no wheels for later ones.
+PYTHONS ?= python3.11 python3.10 python3 python
+TEST_WORKERS ?= 2
+
+export PATH := $(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install demo paper test check lint types tests format clean
+
+help: ## This list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+install: $(STAMP) ## Environment with everything, in .venv.
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ ! -x "$(BIN)/python" ]; then
+	  for candidate in $(PYTHONS); do
+	    if "$$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null; then found="$$candidate"; break; fi
+	  done
+	  if [ -z "$${found:-}" ]; then echo "error: Python 3.10 or 3.11 is needed; none of: $(PYTHONS)" >&2; exit 1; fi
+	  echo "creating $(VENV) with $$("$$found" --version)"
+	  "$$found" -m venv "$(VENV)"
+	fi
+	echo "installing (about two minutes the first time)"
+	"$(BIN)/python" -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch "$(STAMP)"
+
+demo: $(STAMP) ## Collect, featurize, train, evaluate with params.yaml; print the result table.
+	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --local core.no_scm true
+	dvc repro
+	echo
+	cat results/evaluation/table.md
+	echo
+	echo "pictures: results/evaluation/figures, results/train/policy.curves.png (all numbers: results/evaluation/results.json)"
+
+paper: $(STAMP) ## The paper's full scale (days on two cores, a few hours with many cores and a GPU).
+	@mkdir -p runs/paper
+	srcli collect --task pick --params params-paper.yaml --out runs/paper/pick.h5
+	srcli featurize runs/paper/pick.h5 --params params-paper.yaml --out runs/paper/features.h5
+	srcli train runs/paper/features.h5 --params params-paper.yaml --out runs/paper/policy.h5 --device auto
+	srcli evaluate runs/paper/policy.h5 --params params-paper.yaml --out runs/paper/evaluation
+
+test: $(STAMP) lint types tests ## Everything that has to pass: ruff, mypy, pytest.
+
+check: lint types ## Ruff and mypy alone.
+
+lint: $(STAMP)
+	ruff check .
+	ruff format --check .
+
+types: $(STAMP)
+	mypy
+
+tests: $(STAMP)
+	pytest -n $(TEST_WORKERS)
+
+format: $(STAMP) ## Format and fix what ruff can fix.
+	@ruff check --fix .
+	ruff format .
+
+clean: ## Remove environment, results and caches. Demonstrations in data/ stay.
+	rm -rf .venv .venv-* results .mypy_cache .ruff_cache .pytest_cache

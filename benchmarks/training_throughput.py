@@ -1,0 +1,85 @@
+"""Training samples per second of each variant, and against a plain loop with A2's published sizes (batch 1).
+
+Run: ``python benchmarks/training_throughput.py [--points 500] [--width 128] [--repeats 5]``. Prints JSON with medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+
+import torch
+
+from srcli.config.model import ModelConfig, Variant
+from srcli.models.batch import Batch
+from srcli.models.network import build_network
+
+
+def made_up_batch(size: int, points: int, candidates: int, tokens: int, width: int) -> Batch:
+    """Random input of the given shapes, nothing padded."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def unit(*shape: int) -> torch.Tensor:
+        return torch.nn.functional.normalize(normal(*shape), dim=-1)
+
+    centre = torch.tensor([0.5, 0.0, 0.05])
+    return Batch(
+        points=centre + 0.1 * normal(size, points, 3),
+        features=unit(size, points, width),
+        similarity=normal(size, points),
+        point_mask=torch.ones(size, points, dtype=torch.bool),
+        text=unit(size, width),
+        tokens=unit(size, tokens, width),
+        token_mask=torch.ones(size, tokens, dtype=torch.bool),
+        candidates=torch.cat([centre + 0.1 * normal(size, candidates, 3), unit(size, candidates, 4)], dim=-1),
+        candidate_mask=torch.ones(size, candidates, dtype=torch.bool),
+        quality=torch.rand(size, candidates, generator=generator),
+    )
+
+
+def samples_per_second(variant: Variant, batch: Batch, precision: str, repeats: int) -> float:
+    """Median over ``repeats`` of forward, backward and Adam, after one unmeasured step."""
+    network = build_network(ModelConfig(variant=variant), batch.features.shape[-1], 0)
+    if precision == "bf16":
+        network = network.bfloat16()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-4, betas=(0.9, 0.99))
+    target = torch.zeros(len(batch), dtype=torch.long)
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(batch).logits, target).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        seconds.append(time.perf_counter() - start)
+    return len(batch) / statistics.median(seconds[1:])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("points", 500), ("candidates", 60), ("tokens", 16), ("width", 128), ("batch", 32), ("repeats", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    args = parser.parse_args()
+    batch = made_up_batch(args.batch, args.points, args.candidates, args.tokens, args.width)
+    variants: tuple[Variant, ...] = ("base", "sr_a", "sr", "a2")
+    rates = {v: samples_per_second(v, batch, args.precision, args.repeats) for v in variants}
+    loop = samples_per_second("a2", made_up_batch(1, args.points, args.candidates, args.tokens, 768), "fp32", args.repeats)
+    result = {
+        "samples_per_second": {k: round(v, 1) for k, v in rates.items()},
+        "plain_loop_a2_768_batch_1": round(loop, 1),
+        "ratio_to_plain_loop": {k: round(v / loop, 2) for k, v in rates.items()},
+        "threads": torch.get_num_threads(),
+        "settings": vars(args),
+    }
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""``srcli collect``: demonstrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, DryRun, Force, Json, ParamsFile, Seed, Workers
+from srcli.cli.running import Flag, Plan, command, parameters, worker_count
+
+
+@command
+def collect(
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="What to demonstrate, for example pick. \\[collect.task]",
+            rich_help_panel=PARAMETERS,
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Demonstrations to write; default data/TASK.h5.", rich_help_panel=PATHS, show_default=False
+        ),
+    ] = None,
+    params: ParamsFile = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            "--episodes", min=1, help="Episodes to collect. \\[collect.episodes]", rich_help_panel=PARAMETERS, show_default=False
+        ),
+    ] = None,
+    seed: Seed = None,
+    assignments: Assignments = None,
+    workers: Workers = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Let the expert demonstrate in simulation; every attempt is stored. Interrupted, it goes on where it was."""
+    flags = (Flag("--seed", "seed", seed), Flag("--episodes", "collect.episodes", episodes))
+    values = parameters(params, flags, assignments or ())
+    count = worker_count(workers)
+    chosen = task or values.collect.task
+    target = out or Path("data") / f"{chosen}.h5"
+    from srcli.cli.output import emit, emit_plan
+
+    if dry_run:
+        does = (f"collect {values.collect.episodes} episodes of '{chosen}' with {count} worker(s)",)
+        emit_plan(Plan("collect", (), does, (str(target),), {"seed": values.seed, "collect": values.collect}), as_json)
+        return
+    from srcli.cli.progress import progress
+    from srcli.stages import collect as stage
+
+    with progress("collect") as report:
+        summary = stage.run(values, chosen, target, workers=count, progress=report, force=force)
+    emit(summary, as_json)

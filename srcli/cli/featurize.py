@@ -1,0 +1,54 @@
+"""``srcli featurize``: demonstrations become features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Force, Json, ParamsFile, Seed, Workers
+from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+
+
+@command
+def featurize(
+    demos: Annotated[Path, typer.Argument(help="Demonstrations, as written by srcli collect.")] = Path("data/pick.h5"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Features to write; default NAME-features.h5 beside the input.",
+            rich_help_panel=PATHS,
+            show_default=False,
+        ),
+    ] = None,
+    params: ParamsFile = None,
+    seed: Seed = None,
+    assignments: Assignments = None,
+    workers: Workers = None,
+    device: Device = "cpu",
+    force: Force = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Encode the views and sentences of all demonstrations: fused point features, similarity, candidates, text."""
+    values = parameters(params, (Flag("--seed", "seed", seed),), assignments or ())
+    count = worker_count(workers)
+    target = out or demos.with_name(f"{demos.stem}-features.h5")
+    from srcli.cli.output import emit, emit_plan
+
+    if dry_run:
+        does = (f"encode every demonstration with encoder '{values.encoder.name}' on {device}, {count} worker(s)",)
+        settings = {"encoder": values.encoder, "cloud": values.cloud, "featurize": values.featurize}
+        emit_plan(Plan("featurize", (str(demos),), does, (str(target),), settings), as_json)
+        return
+    place = torch_device(device)
+    from srcli.cli.progress import progress
+    from srcli.stages import featurize as stage
+
+    with progress("featurize") as report:
+        summary = stage.run(values, demos, target, workers=count, device=place, progress=report, force=force)
+    emit(summary, as_json)

@@ -1,0 +1,53 @@
+"""Options that several subcommands share, so that they read and behave alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RUNNING = "Running"
+OUTPUT = "Output"
+PARAMETERS = "Parameters (each overrides the named key of params.yaml)"
+PATHS = "Paths"
+
+ParamsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--params", help="Parameter file; without it ./params.yaml, else the defaults.", rich_help_panel=PATHS, show_default=False
+    ),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-S",
+        metavar="KEY=VALUE",
+        help="Override any key, e.g. -S train.updates=100. Repeatable.",
+        rich_help_panel=PARAMETERS,
+    ),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Root seed. \\[seed]", rich_help_panel=PARAMETERS, show_default=False)
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        "-j",
+        min=1,
+        help="Worker processes, by default one per core; the result does not depend on it.",
+        rich_help_panel=RUNNING,
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, or auto.", rich_help_panel=RUNNING)]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace an output that was made with other parameters.", rich_help_panel=RUNNING)
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be read, done and written; do nothing.", rich_help_panel=RUNNING)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=OUTPUT)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)]

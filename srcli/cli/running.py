@@ -1,0 +1,168 @@
+"""What every subcommand shares: errors and exit codes, parameters with their precedence, the plan of a dry run."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import typer
+
+from srcli.errors import ConfigError, DiskError, SrcliError
+
+if TYPE_CHECKING:
+    from srcli.config import Params
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INTERRUPTED = 130
+
+
+def command(function: Callable[P, R]) -> Callable[P, R]:
+    """Turns errors into one line, one hint and an exit code (``srcli/errors.py``); ``--debug`` shows the traceback.
+
+    Ctrl-C ends with 130, a closed pipe silently, a full disk as :class:`DiskError`.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s", force=True)
+        logging.addLevelName(logging.WARNING, "warning")
+        try:
+            return function(*args, **kwargs)
+        except BrokenPipeError:
+            # The reader of our output has gone (`srcli objects list | head`); Python would complain again while flushing.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except KeyboardInterrupt:
+            _fail("interrupted", "finished work is kept: run the same command again to resume")
+            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if kwargs.get("debug"):
+                import traceback
+
+                typer.echo(traceback.format_exc(), err=True, nl=False)
+            known = _known(error)
+            if known is None:
+                _fail(f"unexpected: {type(error).__name__}: {_line(str(error))}", "this is a defect; --debug shows where")
+                raise typer.Exit(1) from None
+            _fail(known.message, known.hint)
+            raise typer.Exit(known.exit_code) from None
+
+    return run
+
+
+def _known(error: Exception) -> SrcliError | None:
+    if isinstance(error, SrcliError):
+        return error
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError):
+        where = f"{error.filename}: " if error.filename else ""
+        return DiskError(f"{where}{error.strerror.lower()}", "check the path, its permissions and the free space")
+    return None
+
+
+def _fail(message: str, hint: str) -> None:
+    typer.echo(f"error: {_line(message)}", err=True)
+    if hint:
+        typer.echo(f"hint: {_line(hint)}", err=True)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A command line flag that stands for a key of params.yaml; ``value`` None means that it was not given."""
+
+    name: str
+    key: str
+    value: object
+
+
+def parameters(path: Path | None, flags: Sequence[Flag] = (), assignments: Sequence[str] = ()) -> Params:
+    """The parameters of a command: flag beats ``--set`` beats params.yaml beats default.
+
+    Args:
+        path: ``--params``.
+        flags: the command's own overrides.
+        assignments: ``--set`` values, each ``section.key=value``.
+
+    Raises:
+        ConfigError: a bad value, or an override inside a DVC stage: dvc.lock would record parameters that were not used.
+    """
+    from srcli.config.loading import load_params, override, parse_yaml
+
+    values: dict[str, object] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--set {assignment}: not of the form section.key=value", "for example --set train.updates=100")
+        values[key.strip()] = parse_yaml(text, f"--set {key}")
+    given = [flag for flag in flags if flag.value is not None]
+    values.update({flag.key: flag.value for flag in given})
+    if values and (os.environ.get("DVC_STAGE") or os.environ.get("DVC_ROOT")):
+        flagged = {flag.key for flag in given}
+        names = ", ".join([*(f"{f.name} ({f.key})" for f in given), *(f"--set {key}" for key in values if key not in flagged)])
+        stage = os.environ.get("DVC_STAGE", "")
+        raise ConfigError(
+            f"{names} would override a parameter that DVC tracks{f' in stage {stage!r}' if stage else ''}",
+            "change params.yaml, or run 'dvc exp run -S section.key=value'; the cmd in dvc.yaml has only paths",
+        )
+    params = load_params(path)
+    return override(params, values) if values else params
+
+
+def worker_count(wanted: int | None) -> int:
+    """``--workers``, or the number of cores that this process may use."""
+    if wanted is not None:
+        return wanted
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def torch_device(name: str) -> str:
+    """``--device`` as torch understands it; ``auto`` is the GPU if there is one.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if name == "auto":
+        return "cuda" if gpus else "cpu"
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise ConfigError(f"--device {name}: no such kind of device", "known: cpu, cuda, cuda:N, auto")
+    if int(number or 0) >= gpus:
+        raise ConfigError(f"--device {name}: torch finds {gpus} GPU(s)", "use --device cpu, or install a CUDA build of torch")
+    return name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``--dry-run`` tells.
+
+    Attributes:
+        command: the subcommand.
+        reads: input paths.
+        does: sentences.
+        writes: output paths.
+        settings: the parameters that decide it.
+    """
+
+    command: str
+    reads: tuple[str, ...]
+    does: tuple[str, ...]
+    writes: tuple[str, ...]
+    settings: Mapping[str, Any]

@@ -1,0 +1,90 @@
+"""``srcli train``: features become a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed
+from srcli.cli.running import Flag, Plan, command, parameters, torch_device
+
+if TYPE_CHECKING:
+    from srcli.learning.trainer import Progress
+
+
+@command
+def train(
+    features: Annotated[Path, typer.Argument(help="Features, as written by srcli featurize.")] = Path("data/pick-features.h5"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Policy file to write; curves go beside it.", rich_help_panel=PATHS)
+    ] = Path("results/train/policy.h5"),
+    params: ParamsFile = None,
+    variant: Annotated[
+        Literal["base", "sr_a", "sr", "a2"] | None,
+        typer.Option("--variant", help="Network. \\[model.variant]", rich_help_panel=PARAMETERS, show_default=False),
+    ] = None,
+    updates: Annotated[
+        int | None,
+        typer.Option(
+            "--updates",
+            min=0,
+            help="Budget; 0 = epochs decides. \\[train.updates]",
+            rich_help_panel=PARAMETERS,
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", min=1, help="Budget without --updates. \\[train.epochs]", rich_help_panel=PARAMETERS, show_default=False
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", help="Learning rate. \\[train.lr]", rich_help_panel=PARAMETERS, show_default=False)
+    ] = None,
+    seed: Seed = None,
+    assignments: Assignments = None,
+    device: Device = "cpu",
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train the network that scores candidates. Interrupted, it goes on from its checkpoint to the same result."""
+    flags = (
+        Flag("--seed", "seed", seed),
+        Flag("--variant", "model.variant", variant),
+        Flag("--updates", "train.updates", updates if epochs is None or updates is not None else 0),
+        Flag("--epochs", "train.epochs", epochs),
+        Flag("--lr", "train.lr", lr),
+    )
+    values = parameters(params, flags, assignments or ())
+    from srcli.cli.output import emit, emit_plan
+
+    if dry_run:
+        budget = f"{values.train.updates} updates" if values.train.updates else f"{values.train.epochs} epochs"
+        does = (f"train variant '{values.model.variant}' for {budget} on {device}",)
+        settings = {"seed": values.seed, "model": values.model, "train": values.train}
+        emit_plan(Plan("train", (str(features),), does, (str(out),), settings), as_json)
+        return
+    place = torch_device(device)
+    from srcli.cli.progress import progress
+    from srcli.stages import train as stage
+
+    with progress("train") as report:
+        summary = stage.run(
+            values.model,
+            values.train,
+            features,
+            out,
+            seed=values.seed,
+            device=place,
+            progress=lambda state: report(*_told(state)),
+        )
+    emit(summary, as_json)
+
+
+def _told(state: Progress) -> tuple[int, int, str]:
+    numbers = (("loss", state.train_loss), ("valid loss", state.valid_loss), ("on target", state.valid_rate))
+    return state.update, state.updates, "  ".join(f"{name} {value:.3f}" for name, value in numbers if value == value)

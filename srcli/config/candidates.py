@@ -1,0 +1,47 @@
+"""Section ``candidates``: the grasp sampler."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from srcli.config.base import Section
+from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
+
+
+class CandidateConfig(Section):
+    """How grasp candidates are proposed, scored and thinned out. The paper uses a detector; these are ours."""
+
+    lower: tuple[float, float, float] = Field(
+        default=WORKSPACE_LOWER, strict=False, description="lower corner of the workspace of fingertips, metres, world frame"
+    )
+    upper: tuple[float, float, float] = Field(
+        default=WORKSPACE_UPPER, strict=False, description="upper corner of the workspace of fingertips, metres, world frame"
+    )
+    count: int = Field(default=80, ge=1, le=500, description="largest number of candidates of a scene")
+    per_cell: int = Field(
+        default=4, ge=1, le=50, description="largest number of candidates in one 3 cm cell, so that all objects get some"
+    )
+    min_quality: float = Field(default=0.3, ge=0.0, le=1.0, description="candidates with a lower hold probability are dropped")
+    cell: float = Field(default=0.003, ge=0.002, le=0.006, description="cell of the height maps, metres")
+    yaws: int = Field(default=12, ge=2, le=36, description="closing directions over half a turn, for vertical approaches")
+    tilt: float = Field(
+        default=0.44, ge=0.0, le=0.8, description="angle of tilted approaches from vertical, radians; 0 turns them off"
+    )
+    tilt_yaws: int = Field(default=4, ge=2, le=18, description="closing directions over half a turn, for tilted approaches")
+    cover_quality: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="tilted approaches are tried only where no vertical one reaches this quality"
+    )
+    max_depth: float = Field(default=0.045, ge=0.01, le=0.055, description="how far fingers may reach below the top, metres")
+    clearance: float = Field(default=0.003, ge=0.0, le=0.02, description="room between fingertips and whatever is below, metres")
+    opening_margin: float = Field(
+        default=0.012,
+        ge=0.0,
+        le=0.04,
+        description="what the executor adds to a candidate's width when it opens the gripper, metres",
+    )
+    nms_distance: float = Field(
+        default=0.015, ge=0.0, le=0.1, description="candidates nearer than this are compared in angle, metres"
+    )
+    nms_angle: float = Field(
+        default=0.52, ge=0.0, le=3.2, description="and the weaker is dropped if nearer than this angle, radians"
+    )

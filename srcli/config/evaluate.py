@@ -1,0 +1,57 @@
+"""Section ``evaluate``: the closed-loop suites and what is counted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from srcli.config.base import Section
+
+SuiteName = Literal["development", "paper", "wide"]
+
+
+class CombineConfig(Section):
+    """How a learned policy turns its scores into a choice. The paper names 1Align-Action and 2Align-Action but no formula."""
+
+    align1: float = Field(
+        default=0.0, ge=0.0, le=100.0, description="weight of the semantic mask gathered in the closing region (0..1)"
+    )
+    align2: float = Field(default=1.0, ge=0.0, le=100.0, description="weight of the network's log probability")
+    prior: float = Field(default=0.0, ge=0.0, le=100.0, description="weight of the candidate's quality (0..1)")
+    radius: float = Field(default=0.025, gt=0.0, le=0.2, description="radius of the closing region around the fingertips, metres")
+
+
+class EvaluateConfig(Section):
+    """Suites, methods, attempts and statistics."""
+
+    suite: SuiteName = Field(default="wide", description="development, paper or wide")
+    methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=("sr", "similarity", "random", "expert"), min_length=1, description="methods to run, all on the same seeds"
+    )
+    reference: str = Field(default="sr", description="the method that paired differences are taken against")
+    splits: Annotated[tuple[Literal["seen", "unseen"], ...], Field(strict=False)] = Field(
+        default=("seen", "unseen"), min_length=1, description="which splits to run"
+    )
+    wording: Literal["train", "heldout"] = Field(
+        default="train", description="wording of generated sentences (not of fixed cases)"
+    )
+    attempts: int = Field(default=8, ge=1, le=50, description="attempts per pick episode")
+    episodes: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="scenes per split (development, wide) or repeats per case (paper); 0: the suite's own number",
+    )
+    limit: int = Field(default=0, ge=0, le=100_000, description="stop after this many episodes per split; 0: no limit")
+    bootstrap: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples of the clustered intervals")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1.0, description="confidence level of all intervals")
+    figure_cases: int = Field(default=2, ge=0, le=50, description="episodes per split that are drawn for the first method")
+    similarity_rule: bool = Field(default=True, description="also record success by the paper's similarity rule")
+    similarity_threshold: float | None = Field(
+        default=None, ge=-1.0, le=1.0, description="threshold of the similarity rule; null: calibrated on the validation scenes"
+    )
+    calibration_scenes: int = Field(
+        default=24, ge=4, le=1000, description="validation scenes for calibrating the similarity rule"
+    )
+    combine: CombineConfig = Field(default=CombineConfig(), description="how a learned policy combines its scores")

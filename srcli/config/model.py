@@ -1,0 +1,108 @@
+"""Section ``model``: the network that scores candidates."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from srcli.config.base import Section
+
+Variant = Literal["base", "sr_a", "sr", "a2"]
+Sparse = Literal["softmax", "relu", "relu2"]
+Switch = Literal["auto", "on", "off"]
+
+
+class Stage1Config(Section):
+    """1-Align: language to points."""
+
+    direction: Literal["text_query", "point_query"] = Field(
+        "text_query",
+        description="who asks in 1-Align: text_query (the paper's wording) or point_query (points ask the tokens)",
+    )
+    write_back: Literal["mask+text", "mask"] = Field(
+        "mask+text",
+        description=(
+            "what 1-Align writes on the points: the masked value only, or also the attended tokens (the "
+            "paper does not state this)"
+        ),
+    )
+    similarity_gain: float = Field(
+        4.0,
+        ge=0.0,
+        le=100.0,
+        description="initial weight of the similarity map as a bias on the 1-Align logits (the paper does not state this)",
+    )
+
+
+class DSSAConfig(Section):
+    """Deep sparse self-attention (variant sr); sr_a is the same encoder with ordinary attention."""
+
+    sparse: Sparse = Field("relu2", description="sparse branch: softmax, relu or relu2 (squared ReLU, the paper's)")
+    sparse_norm: Literal["rms", "count", "none"] = Field(
+        "rms",
+        description=(
+            "normalisation of the sparse branch's output: rms, count (divide by the number of points) or "
+            "none (the paper does not state this)"
+        ),
+    )
+    dense_conv: Literal["none", "dw3"] = Field(
+        "none",
+        description=(
+            "convolution on the dense branch's scores: none or a depth-wise 3x3 (the paper names one without stating its form)"
+        ),
+    )
+    position_rank: int = Field(
+        8,
+        ge=0,
+        le=64,
+        description="waves in the learned relative-position bias B; 0 switches B off (the paper does not state the form of B)",
+    )
+
+
+class EncoderBlockConfig(Section):
+    """The self-attention encoder between the stages."""
+
+    place: Literal["points", "actions"] = Field(
+        "points",
+        description=(
+            "where self-attention runs: points (candidates stay independent) or actions (across candidates, after 2-Align)"
+        ),
+    )
+    layers: int = Field(1, ge=0, le=12, description="layers of the self-attention encoder (the paper: 1)")
+    expansion: int = Field(
+        2, ge=1, le=8, description="width of its feed-forward relative to the model (the paper does not state this)"
+    )
+
+
+class Stage2Config(Section):
+    """2-Align: candidates to points."""
+
+    locality: Switch = Field(
+        "auto",
+        description=(
+            "learned bias towards points near a candidate's tip, in its tool frame (the paper does not "
+            "state this); auto = off for a2 only"
+        ),
+    )
+    locality_scale: float = Field(
+        0.025, gt=0.001, le=0.5, description="metres, initial radius of that bias; heads start between 0.6 and 1.6 times it"
+    )
+    quality: Switch = Field(
+        "auto",
+        description="the prior's quality is an input of the candidate (the paper does not state this); auto = off for a2 only",
+    )
+
+
+class ModelConfig(Section):
+    """One network class; variants are values of this section."""
+
+    variant: Variant = Field(
+        "sr", description="base (2-Align only), sr_a (both stages, ordinary attention), sr (both, DSSA), a2 (published A2)"
+    )
+    width: int = Field(0, ge=0, le=2048, description="model width; 0 takes the encoder's (the paper: 768)")
+    heads: int = Field(8, ge=1, le=32, description="attention heads (the paper: 8); they must divide the width")
+    stage1: Stage1Config = Field(default_factory=Stage1Config, description="1-Align")
+    dssa: DSSAConfig = Field(default_factory=DSSAConfig, description="deep sparse self-attention")
+    encoder: EncoderBlockConfig = Field(default_factory=EncoderBlockConfig, description="encoder between the stages")
+    stage2: Stage2Config = Field(default_factory=Stage2Config, description="2-Align")

@@ -1,0 +1,34 @@
+"""Section ``pretrain`` of params.yaml: how the embedded encoder is made."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from srcli.config.base import Section
+
+
+class PretrainConfig(Section):
+    """Rendered scenes, region-text contrast, and the budget in steps."""
+
+    seed: int = Field(20260, ge=0, description="root seed of scenes, sampling and initial weights")
+    scenes: int = Field(3200, ge=8, description="scenes rendered for training (three views each)")
+    valid_scenes: int = Field(60, ge=4, description="scenes rendered per validation split (seen, unseen)")
+    objects_min: int = Field(8, ge=1, le=15, description="fewest objects in a scene")
+    objects_max: int = Field(15, ge=1, le=20, description="most objects in a scene")
+    first_scenes: int = Field(400, ge=4, description="scenes in use at the first step; the others join as training proceeds")
+    scenes_per_step: float = Field(1.0, ge=0, description="scenes that join with every step, until all are in use")
+    hide_unseen: bool = Field(
+        False, description="leave the categories of the unseen split out altogether (the harder row of the protocol)"
+    )
+    steps: int = Field(4200, ge=1, description="optimiser steps")
+    batch: int = Field(6, ge=2, le=256, description="crops per step")
+    crop_height: int = Field(256, ge=64, le=360, multiple_of=8, description="height of a training crop in pixels")
+    crop_width: int = Field(288, ge=64, le=640, multiple_of=8, description="width of a training crop in pixels")
+    texts: int = Field(112, ge=8, le=1024, description="sentences contrasted per step, besides the list of all names")
+    patches: int = Field(3, ge=1, le=16, description="single patches drawn per object and step")
+    learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
+    weight_decay: float = Field(0.02, ge=0, le=1, description="decoupled weight decay on weights, not on biases and norms")
+    warmup: int = Field(150, ge=0, description="steps of linear warm-up")
+    threads: int = Field(1, ge=1, le=256, description="threads of the training process")
+    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints (resumable, and exported as weights)")
+    validate_every: int = Field(400, ge=1, description="steps between validations")

@@ -1,0 +1,257 @@
+"""Pictures of what the robot saw and of how often it worked. Drawn without a display."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
+from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, approaches
+from srcli.evaluation.statistics import Result, success_within, wilson
+from srcli.types import F32, F64, Candidates, Observation, Reason
+
+DPI = 110
+_REASON_COLOURS = {
+    Reason.WRONG_OBJECT: "#d95f02",
+    Reason.NOTHING_HELD: "#7570b3",
+    Reason.SLIPPED: "#e7298a",
+    Reason.COLLISION: "#66a61e",
+    Reason.NO_IK: "#e6ab02",
+    Reason.NO_CANDIDATE: "#666666",
+    Reason.WRONG_REGION: "#a6761d",
+    Reason.DROPPED: "#1f78b4",
+}
+_METHOD_COLOURS = ("#1b6ca8", "#d95f02", "#4d9221", "#7570b3", "#c51b7d", "#666666", "#b8860b", "#01665e")
+
+
+def _figure(width: float, height: float) -> Any:
+    # The object interface draws with Agg and leaves a user's pyplot state alone.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the software's version the same picture gives the same bytes.
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    return path
+
+
+def draw_case(episode: EpisodeRecord, path: Path, attempt: int = -1) -> Path:
+    """One attempt: the views with the chosen grasp, then the cloud from above with similarity, mask and candidates.
+
+    Args:
+        episode: recorded with ``record=True``.
+        attempt: which attempt, by default the last.
+    """
+    record = episode.attempts[attempt]
+    if record.observation is None:
+        raise ValueError("the episode was not recorded")
+    observation = record.observation
+    views = observation.rgb.shape[0]
+    figure = _figure(4.6 * max(views, 3), 8.6)
+    axes = figure.subplots(2, max(views, 3))
+    for ax in axes.ravel():
+        ax.set_axis_off()
+    names = ("top", "left", "right") if views == 3 else tuple(f"view {i}" for i in range(views))
+    for i in range(views):
+        ax = axes[0, i]
+        ax.imshow(observation.rgb[i])
+        ax.set_title(names[i], fontsize=10)
+        _draw_grasp(ax, record, observation, i)
+        _frame(ax, observation, i)
+    _draw_cloud(axes[1, 0], record, "similarity")
+    _draw_cloud(axes[1, 1], record, "mask")
+    _draw_candidates(axes[1, 2], record)
+    asked = episode.spec.objects
+    held = asked[record.outcome.slot] if record.outcome.slot is not None else "nothing"
+    targets = ", ".join(sorted({asked[slot] for slot in episode.spec.goal.targets}))
+    number = (attempt % len(episode.attempts)) + 1
+    figure.suptitle(
+        f"“{episode.spec.instruction}”  ({episode.spec.split})   {episode.policy}, attempt {number} of {len(episode.attempts)}: "
+        f"{record.outcome.reason.value.replace('_', ' ')}, held {held}; target {targets}",
+        fontsize=12,
+    )
+    return _save(figure, path)
+
+
+def _draw_grasp(ax: Any, record: AttemptRecord, observation: Observation, view: int) -> None:
+    if record.choice is None:
+        return
+    corners = gripper_lines(record.choice.action.pose, record.choice.action.width)
+    pixels, front = project(corners, observation.K[view], observation.T_world_cam[view])
+    if front.all():
+        for colour, thick in (("black", 4.0), ("#00ff66", 2.0)):
+            ax.plot(pixels[:4, 0], pixels[:4, 1], color=colour, linewidth=thick)
+            ax.plot(pixels[4:, 0], pixels[4:, 1], color=colour, linewidth=thick)
+
+
+def _frame(ax: Any, observation: Observation, view: int) -> None:
+    """Show the part of a view in which the workspace lies."""
+    height, width = observation.rgb.shape[1:3]
+    (x0, y0, _), (x1, y1, _) = WORKSPACE_LOWER, WORKSPACE_UPPER
+    corners = np.array([[x, y, z] for x in (x0, x1) for y in (y0, y1) for z in (0.0, 0.1)])
+    pixels, front = project(corners, observation.K[view], observation.T_world_cam[view])
+    low, high = pixels[front].min(axis=0), pixels[front].max(axis=0)
+    ax.set_xlim(max(low[0], 0), min(high[0], width))
+    ax.set_ylim(min(high[1], height), max(low[1], 0))
+
+
+def gripper_lines(pose: F32, width: float) -> F64:
+    """(6, 3) world points of a gripper sketch: a fork (4 points) through both finger tips, and its stem (2 points), metres."""
+    x, y, z, w = (float(v) for v in pose[3:])
+    closing = np.array([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)])
+    approach = approaches(pose[None])[0]
+    tip = pose[:3].astype(np.float64)
+    half = closing * width / 2
+    back = tip - 0.05 * approach
+    lines: F64 = np.stack([tip - half, back - half, back + half, tip + half, back, back - 0.05 * approach])
+    return lines
+
+
+def project(points: F64, K: F64, T_world_cam: F64) -> tuple[F64, Any]:
+    """Pixels (n, 2) of world points (n, 3), and which lie in front of the camera."""
+    local = (points - T_world_cam[:3, 3]) @ T_world_cam[:3, :3]
+    front = local[:, 2] > 1e-6
+    image = local @ K.T
+    return image[:, :2] / np.maximum(image[:, 2:], 1e-9), front
+
+
+def _draw_cloud(ax: Any, record: AttemptRecord, what: str) -> None:
+    percept = record.percept
+    values: F32 | None
+    if percept is None:
+        values, points = None, np.zeros((0, 3), np.float32)
+    else:
+        points = percept.cloud.points
+        values = percept.cloud.similarity if what == "similarity" else (record.choice.mask if record.choice else None)
+    title = "similarity to the sentence" if what == "similarity" else "semantic mask"
+    if values is None or len(values) != len(points):
+        ax.set_title(f"{title}: not used by this method", fontsize=10, color="#777777")
+        return
+    order = np.argsort(points[:, 2])
+    shown = ax.scatter(points[order, 1], points[order, 0], c=values[order], s=16, cmap="viridis", linewidths=0)
+    _from_above(ax, title)
+    ax.figure.colorbar(shown, ax=ax, shrink=0.7)
+
+
+def _draw_candidates(ax: Any, record: AttemptRecord) -> None:
+    candidates: Candidates = record.candidates
+    if len(candidates) == 0:
+        ax.set_title("no candidates", fontsize=10)
+        return
+    choice = record.choice
+    scores = choice.scores if choice is not None and choice.scores is not None else candidates.quality
+    name = "score" if choice is not None and choice.scores is not None else "quality"
+    finite = np.where(np.isfinite(scores), scores, np.nan)
+    low, high = np.nanpercentile(finite, [10, 100])
+    if record.percept is not None:
+        points = record.percept.cloud.points
+        ax.scatter(points[:, 1], points[:, 0], c="#dddddd", s=10, linewidths=0)
+    segments = np.stack([gripper_lines(p, float(w))[[0, 3]] for p, w in zip(candidates.poses, candidates.widths, strict=True)])
+    colour = _colour_map()((np.clip(finite, low, high) - low) / max(high - low, 1e-9))
+    for k in np.argsort(finite):
+        ax.plot(segments[k, :, 1], segments[k, :, 0], color=colour[k], linewidth=2.2)
+        if record.excluded[k]:
+            ax.plot(*segments[k].mean(axis=0)[[1, 0]], marker="x", color="red", markersize=7)
+    if choice is not None:
+        tip = choice.action.pose
+        ax.plot(tip[1], tip[0], marker="o", markersize=15, markerfacecolor="none", markeredgecolor="#00aa44", markeredgewidth=2.5)
+    _from_above(ax, f"{len(candidates)} candidates by {name} (bright: high)")
+
+
+def _colour_map() -> Any:
+    from matplotlib import colormaps
+
+    return colormaps["plasma"]
+
+
+def _from_above(ax: Any, title: str) -> None:
+    ax.set_axis_on()
+    ax.set_aspect("equal")
+    # As the top camera sees it: x grows upwards, y to the left.
+    ax.set_xlabel("y (m)", fontsize=8)
+    ax.set_ylabel("x (m)", fontsize=8)
+    ax.tick_params(labelsize=7)
+    ax.set_xlim(WORKSPACE_UPPER[1], WORKSPACE_LOWER[1])
+    ax.set_ylim(WORKSPACE_LOWER[0], WORKSPACE_UPPER[0])
+    ax.set_title(title, fontsize=10)
+
+
+def draw_failures(results: Sequence[Result], path: Path) -> Path:
+    """Failed attempts of each method and split by reason, as shares of all its attempts."""
+    groups = list(dict.fromkeys((r.split, r.method) for r in results))
+    figure = _figure(9.0, 1.2 + 0.42 * len(groups))
+    ax = figure.subplots()
+    used: list[Reason] = []
+    for position, (split, method) in enumerate(groups):
+        counts: Counter[str] = Counter()
+        for result in results:
+            if (result.split, result.method) == (split, method):
+                counts.update(result.reasons)
+        total = max(sum(counts.values()), 1)
+        failed = [r for r in Reason if r is not Reason.SUCCESS and counts[r.value]]
+        failed.sort(key=lambda r: -counts[r.value])
+        left = 0.0
+        for reason in failed:
+            share = 100 * counts[reason.value] / total
+            ax.barh(position, share, left=left, color=_REASON_COLOURS[reason], edgecolor="white", linewidth=0.5)
+            if share >= 3:
+                ax.text(
+                    left + share / 2, position, f"{counts[reason.value]}", ha="center", va="center", fontsize=8, color="white"
+                )
+            left += share
+            if reason not in used:
+                used.append(reason)
+        ax.text(left + 0.8, position, f"of {total}", va="center", fontsize=8, color="#555555")
+    ax.set_yticks(range(len(groups)), [f"{method} / {split}" for split, method in groups])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 108)
+    ax.set_xlabel("share of attempts that failed (%), number of attempts in the bars")
+    handles = [_patch(_REASON_COLOURS[reason], reason.value.replace("_", " ")) for reason in used]
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6), fontsize=8, frameon=False)
+    return _save(figure, path)
+
+
+def _patch(colour: str, label: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(color=colour, label=label)
+
+
+def draw_success(results: Sequence[Result], path: Path, attempts: int = 8, confidence: float = 0.95) -> Path:
+    """Success within k attempts for each method, one panel per split, with Wilson bands."""
+    splits = list(dict.fromkeys(r.split for r in results))
+    methods = list(dict.fromkeys(r.method for r in results))
+    figure = _figure(5.2 * len(splits), 4.2)
+    axes = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
+    ks = np.arange(1, attempts + 1)
+    for ax, split in zip(axes, splits, strict=True):
+        for method in methods:
+            own = [r for r in results if r.split == split and r.method == method]
+            if not own:
+                continue
+            colour = _METHOD_COLOURS[methods.index(method) % len(_METHOD_COLOURS)]
+            bands = [wilson(success_within(own, int(k)), len(own), confidence) for k in ks]
+            ax.plot(ks, [100 * b.value for b in bands], marker="o", markersize=4, color=colour, label=method)
+            ax.fill_between(
+                ks, [100 * b.low for b in bands], [100 * b.high for b in bands], color=colour, alpha=0.12, linewidth=0
+            )
+        count = max(sum(r.split == split and r.method == m for r in results) for m in methods)
+        ax.set_title(f"{split}, {count} episodes", fontsize=10)
+        ax.set_xlabel("within so many attempts")
+        ax.set_xticks(ks)
+        ax.set_ylim(0, 101)
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("episodes that succeeded (%)")
+    axes[-1].legend(fontsize=8, loc="lower right")
+    return _save(figure, path)

@@ -1,0 +1,214 @@
+"""Rates with their uncertainty, paired differences, planning steps.
+
+Repeats of one case are not independent, so beside the Wilson interval of the plain rate stands a bootstrap that resamples whole
+cases. Methods are compared on the same seeds: the interval of a difference is a bootstrap of the paired differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from srcli.seeding import generator
+from srcli.types import F64, I64
+
+WITHIN = (1, 2, 4, 8)
+"""Attempts within which success is counted."""
+
+_BOOTSTRAP_STREAM = (0, 101)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One episode of one method, as far as statistics need it.
+
+    Attributes:
+        method, split: the row it belongs to.
+        key: the episode, equal for all methods that ran it (its seed).
+        cluster: test case it repeats; a scene that occurs once is its own cluster.
+        success: by identity, within the allowed attempts.
+        attempts: attempts used.
+        similar: success by the similarity rule; None when it was not asked.
+        reasons: outcome of each attempt, in order.
+        case: name of the test case, or empty.
+        instruction: the sentence.
+    """
+
+    method: str
+    split: str
+    key: str
+    cluster: str
+    success: bool
+    attempts: int
+    similar: bool | None = None
+    reasons: tuple[str, ...] = ()
+    case: str = ""
+    instruction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with the ends of its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A method against the reference on the episodes that both ran.
+
+    Attributes:
+        difference: rate of the method minus rate of the reference, with the clustered bootstrap interval.
+        only_method, only_reference: discordant episodes.
+        p_value: exact McNemar test of the discordant counts; it ignores clustering.
+        episodes: number of shared episodes.
+    """
+
+    difference: Interval
+    only_method: int
+    only_reference: int
+    p_value: float
+    episodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a result table.
+
+    Attributes:
+        wilson, clustered: interval of the success rate at all attempts.
+        within: successes after 1, 2, 4, 8 attempts.
+        steps_all: mean attempts over all episodes, with its standard error in ``steps_all_se``.
+        steps_success: mean attempts over successful episodes; NaN when there are none.
+        similar: successes by the similarity rule; None when it was not asked.
+        paired: difference to the reference method; None for the reference itself.
+    """
+
+    method: str
+    split: str
+    successes: int
+    episodes: int
+    clusters: int
+    wilson: Interval
+    clustered: Interval
+    within: dict[int, int]
+    steps_all: float
+    steps_all_se: float
+    steps_success: float
+    similar: int | None
+    paired: Paired | None
+    privileged: bool = False
+
+
+def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
+    """Success rate with its Wilson score interval; (NaN, 0, 1) without episodes."""
+    if total == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+    from scipy.stats import binomtest
+
+    ends = binomtest(successes, total).proportion_ci(confidence_level=confidence, method="wilson")
+    return Interval(successes / total, float(ends.low), float(ends.high))
+
+
+def clustered_bootstrap(
+    values: F64, clusters: Sequence[str], resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean of ``values`` (n,) with a percentile interval from resampling whole clusters with replacement.
+
+    Args:
+        clusters: n names; values of one name are drawn together.
+        seed: of the resampling, so that a table is reproducible.
+    """
+    if len(values) == 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.bincount(index, weights=values)
+    counts = np.bincount(index).astype(np.float64)
+    rng = generator((seed,), *_BOOTSTRAP_STREAM)
+    draws: I64 = rng.integers(len(sums), size=(resamples, len(sums)))
+    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def success_within(results: Sequence[Result], attempts: int) -> int:
+    """Episodes that succeeded using at most that many attempts."""
+    return sum(r.success and r.attempts <= attempts for r in results)
+
+
+def compare(
+    method: Sequence[Result], reference: Sequence[Result], resamples: int = 2000, confidence: float = 0.95
+) -> Paired | None:
+    """Paired comparison over the shared episodes; None when there are none."""
+    from scipy.stats import binomtest
+
+    other = {r.key: r for r in reference}
+    pairs = [(r, other[r.key]) for r in method if r.key in other]
+    if not pairs:
+        return None
+    change = np.array([float(a.success) - float(b.success) for a, b in pairs])
+    better, worse = int((change > 0).sum()), int((change < 0).sum())
+    p_value = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    difference = clustered_bootstrap(change, [a.cluster for a, _ in pairs], resamples, confidence)
+    return Paired(difference, better, worse, p_value, len(pairs))
+
+
+def summarise(
+    results: Sequence[Result],
+    reference: Sequence[Result] | None = None,
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    privileged: bool = False,
+) -> Row:
+    """The row of one method on one split.
+
+    Args:
+        results: at least one episode, all of one method and split.
+        reference: episodes of the method that differences are taken against; None for that method itself.
+    """
+    wins = np.array([float(r.success) for r in results])
+    steps = np.array([float(r.attempts) for r in results])
+    clusters = [r.cluster for r in results]
+    asked = [r.similar for r in results if r.similar is not None]
+    total = len(results)
+    return Row(
+        method=results[0].method,
+        split=results[0].split,
+        successes=int(wins.sum()),
+        episodes=total,
+        clusters=len(set(clusters)),
+        wilson=wilson(int(wins.sum()), total, confidence),
+        clustered=clustered_bootstrap(wins, clusters, resamples, confidence),
+        within={k: success_within(results, k) for k in WITHIN},
+        steps_all=float(steps.mean()),
+        steps_all_se=float(steps.std(ddof=1) / np.sqrt(total)) if total > 1 else float("nan"),
+        steps_success=float(steps[wins > 0].mean()) if wins.any() else float("nan"),
+        similar=sum(asked) if asked else None,
+        paired=compare(results, reference, resamples, confidence) if reference is not None else None,
+        privileged=privileged,
+    )
+
+
+def summarise_all(
+    results: Sequence[Result],
+    reference: str,
+    *,
+    privileged: Sequence[str] = (),
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> tuple[Row, ...]:
+    """Rows for every split and method, splits in order of first occurrence, methods likewise."""
+    rows: list[Row] = []
+    for split in dict.fromkeys(r.split for r in results):
+        base = [r for r in results if r.split == split and r.method == reference]
+        for method in dict.fromkeys(r.method for r in results if r.split == split):
+            own = [r for r in results if r.split == split and r.method == method]
+            against = base if base and method != reference else None
+            rows.append(summarise(own, against, resamples=resamples, confidence=confidence, privileged=method in privileged))
+    return tuple(rows)

@@ -1,0 +1,90 @@
+"""The adapter of a convolutional image tower: the embedded encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from srcli.errors import SceneError
+from srcli.perception.encoders.embedded import IMAGE_RECIPE, EmbeddedModel, dense_forward, image_tensor
+from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
+from srcli.perception.encoders.text import embed_texts, unknown_words
+from srcli.perception.encoders.tower import STRIDE
+from srcli.types import U8, TextEmbedding
+
+
+def check_images(rgb: U8) -> None:
+    """Refuse anything but (M, H, W, 3) uint8.
+
+    Raises:
+        SceneError: with the shape that was given.
+    """
+    if rgb.ndim != 4 or rgb.shape[-1] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
+        raise SceneError(f"views must be (M, H, W, 3) uint8, not {rgb.shape} {rgb.dtype}", "check the recording's colour images")
+
+
+def fold_batch_norms(module: Any) -> None:
+    """Merge every (convolution, batch norm) pair of a tower in evaluation mode: the same function, fewer passes over memory."""
+    for child in module.children():
+        if isinstance(child, torch.nn.Sequential) and len(child) == 2 and isinstance(child[1], torch.nn.BatchNorm2d):
+            conv = child[0]
+            assert isinstance(conv, torch.nn.Conv2d)
+            child[0] = fuse_conv_bn_eval(conv, child[1])
+            child[1] = torch.nn.Identity()
+        else:
+            fold_batch_norms(child)
+
+
+class ConvEncoder:
+    """Reads whole views with the embedded model.
+
+    Args:
+        loaded: from :func:`embedded.load_embedded`; its image tower is changed (batch norms are folded).
+        name: as in the configuration.
+        max_tokens: rows kept per sentence, at most the model's context length.
+        device: torch device.
+    """
+
+    def __init__(self, loaded: EmbeddedModel, name: str, max_tokens: int, device: str) -> None:
+        fold_batch_norms(loaded.model.visual.trunk)
+        self._model = loaded.model.to(device)
+        self._tokenizer = loaded.tokenizer
+        self._vocabulary = loaded.vocabulary
+        self._device = device
+        dim = int(self._model.visual.head.proj.weight.shape[0])
+        self.identity = EncoderIdentity(name, loaded.sha256, dim, "conv", IMAGE_RECIPE, "fp32", max_tokens)
+
+    @property
+    def dim(self) -> int:
+        """D, width of the joint space."""
+        return self.identity.dim
+
+    def dense(self, rgb: U8) -> DenseFeatures:
+        """(M, H, W, 3) uint8 to (M, ceil(H / 8), ceil(W / 8), D); a size that is no multiple of 8 is padded with the edge.
+
+        Raises:
+            SceneError: not an array of colour images.
+        """
+        check_images(rgb)
+        height, width = rgb.shape[1:3]
+        down, right = -height % STRIDE, -width % STRIDE
+        padded = np.pad(rgb, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge") if down or right else rgb
+        values = []
+        with torch.inference_mode():
+            for view in padded:  # one view at a time stays in the processor's cache
+                features = dense_forward(self._model, image_tensor(view[None]).to(self._device))
+                values.append(functional.normalize(features, dim=1)[0].permute(1, 2, 0).cpu().numpy())
+        return DenseFeatures(np.ascontiguousarray(np.stack(values), np.float32))
+
+    def text(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        """Each sentence's pooled and token features."""
+        return embed_texts(self._model, self._tokenizer, texts, self.identity.max_tokens, self._device)
+
+    def unknown_words(self, text: str) -> tuple[str, ...]:
+        """Words that never occurred in pre-training."""
+        return unknown_words(text, self._vocabulary)

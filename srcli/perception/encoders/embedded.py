@@ -1,0 +1,161 @@
+"""The embedded encoder's model file: an open_clip model with our own JSON configuration and a sparse token table.
+
+Only the token rows that occur in pre-training are stored; the other rows are zero. A JSON sidecar holds the recipe, the declared
+vocabulary, the metrics and the weights' sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srcli.errors import ArtifactError, MissingAssetError
+from srcli.perception.encoders import tower
+from srcli.perception.encoders.compat import import_open_clip
+from srcli.types import U8
+
+MODEL_NAME = "srcli-embedded"
+FORMAT = 1
+_HERE = Path(__file__).parent
+SHIPPED = _HERE.parent / "weights" / "embedded.safetensors"
+_MEAN, _STD = 0.45, 0.25
+IMAGE_RECIPE = f"whole view, cells of 8 px, mean {_MEAN}, std {_STD}"
+_EMBEDDING = "token_embedding.weight"
+_ROWS = "token_rows"
+_HEADER = "srcli"
+_KEEP_FP32 = ("running_mean", "running_var", "logit_scale")
+
+
+@dataclass(frozen=True)
+class EmbeddedModel:
+    """A loaded embedded encoder.
+
+    Attributes:
+        model: open_clip model in evaluation mode, fp32.
+        tokenizer: texts to (B, context) ids.
+        vocabulary: words that occur in pre-training.
+        sha256: of the weights file.
+    """
+
+    model: Any
+    tokenizer: Any
+    vocabulary: frozenset[str]
+    sha256: str
+
+
+def create_model() -> tuple[Any, Any]:
+    """The untrained model and its tokenizer; parameters follow torch's generator state."""
+    open_clip = import_open_clip()
+    tower.register()
+    open_clip.add_model_config(_HERE / f"{MODEL_NAME}.json")
+    config = open_clip.get_model_config(MODEL_NAME)
+    return open_clip.CLIP(**config), open_clip.get_tokenizer(MODEL_NAME)
+
+
+def image_tensor(rgb: U8) -> Tensor:
+    """(M, H, W, 3) uint8 to (M, 3, H, W) float32, centred and scaled, channels last in memory."""
+    x = torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float()
+    return x.div_(255.0).sub_(_MEAN).div_(_STD)
+
+
+def dense_forward(model: Any, images: Tensor) -> Tensor:
+    """(B, 3, H, W) to (B, D, H / 8, W / 8): trunk features, projected cell by cell; not normalised."""
+    features = model.visual.trunk.forward_features(images)
+    weight = model.visual.head.proj.weight
+    return torch.nn.functional.conv2d(features, weight[:, :, None, None])
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def save_embedded(
+    state: dict[str, Tensor], rows: Sequence[int], vocabulary: Iterable[str], path: Path, sidecar: dict[str, Any]
+) -> str:
+    """Write weights (fp16, token rows sparse) with their vocabulary, and the JSON sidecar, each atomically.
+
+    Args:
+        state: state dict whose token table holds only the rows in use, in the order of ``rows``.
+        rows: token ids of those rows, ascending.
+        vocabulary: words that occurred in pre-training.
+        path: ``*.safetensors``; the sidecar gets the suffix ``.json``.
+        sidecar: recipe and metrics, for people; the format and the weights' sha256 are added.
+
+    Returns:
+        The sha256 of the weights file.
+    """
+    from safetensors.torch import save
+
+    tensors = {}
+    for key, value in state.items():
+        wide = key.endswith(_KEEP_FP32) or not value.is_floating_point()
+        tensors[key] = value.detach().cpu().contiguous().to(value.dtype if wide else torch.float16)
+    tensors[_ROWS] = torch.tensor(list(rows), dtype=torch.int32)
+    # One metadata entry: safetensors writes several in no fixed order, and equal weights have to be equal bytes.
+    header = {"format": FORMAT, "model": MODEL_NAME, "vocabulary": sorted(vocabulary)}
+    data = save(tensors, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+    digest = hashlib.sha256(data).hexdigest()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": FORMAT, "model": MODEL_NAME, "sha256": digest, **sidecar}, indent=1, sort_keys=True) + "\n"
+    for target, content in ((path, data), (path.with_suffix(".json"), text.encode())):
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        temporary.write_bytes(content)
+        os.replace(temporary, target)
+    return digest
+
+
+def expand_state(state: dict[str, Tensor], rows: Tensor, vocab_size: int) -> dict[str, Tensor]:
+    """A state dict in fp32 with the full token table: the rows in use in their place, zeros elsewhere."""
+    out = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    compact = out[_EMBEDDING]
+    full = torch.zeros(vocab_size, compact.shape[1])
+    full[rows.long()] = compact
+    out[_EMBEDDING] = full
+    return out
+
+
+def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
+    """Read the weights.
+
+    Raises:
+        MissingAssetError: no such file.
+        ArtifactError: the file is damaged, of another format, or not an embedded encoder.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise MissingAssetError(f"encoder weights not found: {path}", "make them with 'srcli pretrain' or reinstall the package")
+    hint = "make it anew with 'srcli pretrain'"
+    try:
+        with safe_open(path, "pt") as stored:
+            header = json.loads((stored.metadata() or {}).get(_HEADER, "{}"))
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  not a mapping
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"not a safetensors file: {path} ({error})", hint) from error
+    if header.get("model") != MODEL_NAME or _ROWS not in tensors:
+        raise ArtifactError(f"not weights of the embedded encoder: {path}", hint)
+    if header["format"] != FORMAT:
+        raise ArtifactError(f"{path} has format {header['format']}, this version reads {FORMAT}", hint)
+    model, tokenizer = create_model()
+    rows = tensors.pop(_ROWS)
+    try:
+        model.load_state_dict(expand_state(tensors, rows, model.vocab_size))
+    except (RuntimeError, KeyError) as error:
+        raise ArtifactError(f"{path} does not fit the model '{MODEL_NAME}'", str(error).splitlines()[0]) from error
+    model.eval().requires_grad_(False)
+    model.visual.to(memory_format=torch.channels_last)
+    return EmbeddedModel(model, tokenizer, frozenset(header["vocabulary"]), file_sha256(path))

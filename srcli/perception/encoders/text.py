@@ -1,0 +1,80 @@
+"""The text tower of any open_clip model, run so that every token's projected feature is kept, and vocabulary checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from srcli.types import TextEmbedding
+
+_WORD = re.compile(r"[a-z0-9]+(?:['&][a-z0-9]+)*")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a sentence, lower case, in order."""
+    return tuple(_WORD.findall(text.lower()))
+
+
+def unknown_words(text: str, vocabulary: frozenset[str] | None) -> tuple[str, ...]:
+    """Words of the sentence outside the declared vocabulary, each once, in order; none when no vocabulary is declared."""
+    if vocabulary is None:
+        return ()
+    return tuple(dict.fromkeys(w for w in words_of(text) if w not in vocabulary))
+
+
+def text_tower(model: Any) -> Any:
+    """The module that holds the text tower: the model itself (CLIP) or its ``text`` (CustomTextCLIP)."""
+    return getattr(model, "text", model)
+
+
+def forward_text(model: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Pooled and per-token features of tokenised sentences.
+
+    Args:
+        model: an open_clip model with a causal text transformer pooled at the end-of-text token (the largest id).
+        ids: (B, L) token ids, L at most the context length.
+
+    Returns:
+        (B, D) pooled and (B, L, D) token features, both projected and of unit length. Position by position this is
+        open_clip's ``encode_text``; cutting trailing padding changes nothing, because attention is causal.
+    """
+    tower = text_tower(model)
+    length = ids.shape[1]
+    cast = tower.transformer.get_cast_dtype()
+    x = tower.token_embedding(ids).to(cast) + tower.positional_embedding[:length].to(cast)
+    mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length].to(cast)
+    x = tower.ln_final(tower.transformer(x, attn_mask=mask))
+    projection = tower.text_projection
+    x = projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
+    tokens = functional.normalize(x.float(), dim=-1)
+    pooled = tokens[torch.arange(ids.shape[0], device=ids.device), ids.argmax(dim=-1)]
+    return pooled, tokens
+
+
+def embed_texts(model: Any, tokenizer: Any, texts: Iterable[str], max_tokens: int, device: str) -> list[TextEmbedding]:
+    """Sentences as :class:`TextEmbedding` with L = ``max_tokens`` rows.
+
+    The start mark is masked out (in a causal transformer it has read nothing); words and the end mark are kept.
+    """
+    ids = tokenizer(list(texts)).to(device)
+    if ids.shape[0] == 0:
+        return []
+    with torch.inference_mode():
+        pooled, tokens = forward_text(model, ids)
+    ends = ids.argmax(dim=-1).cpu().numpy()
+    pooled_np, tokens_np = pooled.cpu().numpy(), tokens.cpu().numpy()
+    out = []
+    for row, end in enumerate(ends):
+        kept = np.zeros((max_tokens, pooled_np.shape[1]), np.float32)
+        mask = np.zeros(max_tokens, np.bool_)
+        last = min(int(end), max_tokens - 1)
+        mask[1 : last + 1] = True
+        kept[1 : last + 1] = tokens_np[row, 1 : last + 1]
+        out.append(TextEmbedding(pooled_np[row].astype(np.float32), kept, mask))
+    return out

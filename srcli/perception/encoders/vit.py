@@ -1,0 +1,153 @@
+"""The adapter of a CLIP vision transformer: MaskCLIP's dense features on image tiles.
+
+MaskCLIP (Zhou et al. 2022, "Extract Free Dense Labels from CLIP") keeps, in the last block, only the value and the output
+projection: each patch then carries its own content into the joint space instead of the attention-weighted mean of all patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from srcli.errors import ConfigError
+from srcli.perception.encoders.conv import check_images
+from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
+from srcli.perception.encoders.text import embed_texts
+from srcli.types import U8, TextEmbedding
+
+_BATCH = 4
+
+
+def check_tower(visual: Any, name: str) -> None:
+    """Refuse towers in which the value route is not defined.
+
+    Raises:
+        ConfigError: no open_clip vision transformer with plain attention and a projection.
+    """
+    blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+    plain = blocks is not None and len(blocks) > 0 and isinstance(getattr(blocks[-1], "attn", None), torch.nn.MultiheadAttention)
+    if not plain or getattr(visual, "attn_pool", None) is not None or getattr(visual, "proj", None) is None:
+        raise ConfigError(
+            f"encoder.name: the image tower of '{name}' has no MaskCLIP route",
+            "take a plain CLIP ViT, e.g. 'ViT-L-14-quickgelu' with pretrained 'openai', or 'embedded'",
+        )
+
+
+def position_embedding(visual: Any, grid: tuple[int, int]) -> Tensor:
+    """(1 + h w, width): the learnt positions, the patches' part resampled (bicubic) to another grid."""
+    learnt: Tensor = visual.positional_embedding
+    if grid == tuple(visual.grid_size):
+        return learnt
+    first, rest = learnt[:1], learnt[1:]
+    square = rest.float().reshape(1, *visual.grid_size, -1).permute(0, 3, 1, 2)
+    resized = functional.interpolate(square, grid, mode="bicubic", align_corners=False, antialias=True)
+    return torch.cat([first, resized.permute(0, 2, 3, 1).reshape(grid[0] * grid[1], -1).to(learnt.dtype)])
+
+
+def value_features(visual: Any, images: Tensor) -> Tensor:
+    """MaskCLIP features of a batch of tiles.
+
+    Args:
+        visual: an open_clip ``VisionTransformer``.
+        images: (B, 3, h p, w p), normalised, a whole number of patches of side p.
+
+    Returns:
+        (B, h, w, D) float32, unit length.
+    """
+    x = visual.conv1(images)
+    grid = (int(x.shape[2]), int(x.shape[3]))
+    x = x.flatten(2).transpose(1, 2)
+    start = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
+    x = visual.ln_pre(torch.cat([start, x], 1) + position_embedding(visual, grid).to(x.dtype))
+    blocks = visual.transformer.resblocks
+    batch_first = getattr(visual.transformer, "batch_first", True)
+    x = x if batch_first else x.transpose(0, 1)
+    for block in blocks[:-1]:
+        x = block(x)
+    x = (x if batch_first else x.transpose(0, 1))[:, 1:]
+    last = blocks[-1]
+    width = x.shape[-1]
+    value = functional.linear(last.ln_1(x), last.attn.in_proj_weight[2 * width :], last.attn.in_proj_bias[2 * width :])
+    out = visual.ln_post(last.attn.out_proj(value)) @ visual.proj
+    return functional.normalize(out.float(), dim=-1).reshape(x.shape[0], *grid, -1)
+
+
+class VitEncoder:
+    """Reads views in tiles with a CLIP vision transformer.
+
+    Args:
+        model, tokenizer: from open_clip; the image tower is moved to the precision of ``identity``.
+        tiles: grids (rows, columns); features of several grids are averaged on the finest one.
+        size: length in pixels to which a tile's short side is brought.
+        mean, std: (3,) colour normalisation.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        identity: EncoderIdentity,
+        tiles: Sequence[tuple[int, int]],
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: str,
+    ) -> None:
+        self.identity = identity
+        self._dtype = torch.bfloat16 if identity.precision == "bf16" else torch.float32
+        self._model = model.eval().requires_grad_(False).to(device)
+        self._model.visual.to(self._dtype)
+        self._tokenizer = tokenizer
+        self._tiles, self._size, self._device = tuple(tiles), size, device
+        self._mean = torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1)
+        self._std = torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1)
+
+    @property
+    def dim(self) -> int:
+        """D, width of the joint space."""
+        return self.identity.dim
+
+    def dense(self, rgb: U8) -> DenseFeatures:
+        """(M, H, W, 3) uint8 to (M, rows h, columns w, D), where (h, w) are the patches of a tile of the finest grid.
+
+        Raises:
+            SceneError: not an array of colour images.
+        """
+        check_images(rgb)
+        images = torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float().div_(255.0)
+        images = (images - self._mean) / self._std
+        with torch.inference_mode():
+            maps = [self._grid(images, rows, columns) for rows, columns in self._tiles]
+            target = max((m.shape[1:3] for m in maps), key=lambda s: s[0] * s[1])
+            resized = [functional.interpolate(m.permute(0, 3, 1, 2), target, mode="bilinear", align_corners=False) for m in maps]
+            mean = functional.normalize(torch.stack(resized).mean(0), dim=1)
+        return DenseFeatures(np.ascontiguousarray(mean.permute(0, 2, 3, 1).numpy(), np.float32))
+
+    def _grid(self, images: Tensor, rows: int, columns: int) -> Tensor:
+        """(M, rows h, columns w, D) of one tile grid."""
+        views, _, height, width = images.shape
+        patch = int(self._model.visual.patch_size[0])
+        tile_h, tile_w = height / rows, width / columns
+        scale = self._size / min(tile_h, tile_w)
+        h, w = (max(patch, round(side * scale / patch) * patch) for side in (tile_h, tile_w))
+        # Resizing the whole view at once keeps the tiles' seams consistent; each tile is then a whole number of patches.
+        whole = functional.interpolate(images, (h * rows, w * columns), mode="bicubic", align_corners=False, antialias=True)
+        tiles = whole.reshape(views, 3, rows, h, columns, w).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, h, w)
+        batches = [tiles[i : i + _BATCH].to(self._device, self._dtype) for i in range(0, len(tiles), _BATCH)]
+        grid = torch.cat([value_features(self._model.visual, batch).cpu() for batch in batches])
+        gh, gw = grid.shape[1:3]
+        stitched = grid.reshape(views, rows, columns, gh, gw, -1).permute(0, 1, 3, 2, 4, 5)
+        return stitched.reshape(views, rows * gh, columns * gw, -1)
+
+    def text(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        """Each sentence's pooled and token features."""
+        return embed_texts(self._model, self._tokenizer, texts, self.identity.max_tokens, self._device)
+
+    def unknown_words(self, text: str) -> tuple[str, ...]:
+        """None: web text has no declared vocabulary."""
+        return ()

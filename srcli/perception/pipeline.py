@@ -1,0 +1,57 @@
+"""The one route from views and a sentence to a semantic cloud, used by featurize, evaluate and predict alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from srcli.config.cloud import CloudConfig
+from srcli.errors import SceneError
+from srcli.perception.cloud import neighbour_mean, select, unproject
+from srcli.perception.fusion import DenseValues, fuse
+from srcli.types import F32, U8, Observation, Percept, Phase, SemanticCloud, TextEmbedding
+
+
+class JointEncoder(Protocol):
+    """What this module needs of an encoder: dense image features and sentences in one joint space."""
+
+    def dense(self, rgb: U8) -> DenseValues:
+        """Features of (M, H, W, 3) uint8 views."""
+        ...
+
+    def text(self, sentences: Sequence[str]) -> list[TextEmbedding]:
+        """One embedding per sentence."""
+        ...
+
+
+def perceive(
+    observation: Observation, instruction: str, encoder: JointEncoder, config: CloudConfig, phase: Phase = "pick"
+) -> Percept:
+    """The semantic cloud of a scene for a sentence.
+
+    Merged cloud in voxels (table removed for ``pick``), features fused from all views, points that no camera sees dropped, cosine
+    with the pooled sentence (averaged over neighbours within ``config.smooth_radius``), and the ``config.count`` points kept.
+
+    Raises:
+        SceneError: the observation is unusable or shows nothing.
+    """
+    points = unproject(observation, config, phase)
+    features, views = fuse(points, encoder.dense(observation.rgb), observation, config)
+    seen = views > 0
+    if not bool(seen.any()):
+        raise SceneError("no camera sees any point of the cloud", "depth and camera poses do not fit together")
+    points, features, views = points[seen], features[seen], views[seen]
+    text = encoder.text([instruction])[0]
+    similarity = neighbour_mean(points, cosine(features, text.pooled), config.smooth_radius)
+    kept = select(points, similarity, config)
+    cloud = SemanticCloud(points=points[kept], features=features[kept], similarity=similarity[kept], views=views[kept])
+    return Percept(cloud=cloud, text=text)
+
+
+def cosine(features: F32, direction: F32) -> F32:
+    """Cosine of each row of (N, D) features with a (D,) direction; (N,) float32, 0 for a zero row."""
+    norm = np.linalg.norm(features, axis=1) * np.linalg.norm(direction)
+    result: F32 = (features @ direction / np.maximum(norm, 1e-9)).astype(np.float32)
+    return result

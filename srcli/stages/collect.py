@@ -1,0 +1,283 @@
+"""Collect demonstrations: the expert plays episodes, every attempt is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srcli.errors import ArtifactError, SrcliError
+from srcli.seeding import Domain, episode_seed
+
+if TYPE_CHECKING:
+    from srcli.artifacts.demos import DemoEpisode
+    from srcli.config import Params
+    from srcli.evaluation.rollout import EpisodeRecord
+    from srcli.parallel import Progress
+    from srcli.sim import World
+
+EpisodeFn = Callable[["Params", str, tuple[int, ...]], "DemoEpisode"]
+
+# The sections of params.yaml that a demonstration depends on.
+SECTIONS = ("scene", "sim", "language", "candidates")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a collection came to.
+
+    Attributes:
+        path: the demonstrations file.
+        successes: episodes that reached their goal; each is one demonstration.
+        attempts: attempts of all episodes.
+        reused: episodes that an earlier run had finished already.
+        up_to_date: the complete file was there, made with the same configuration.
+    """
+
+    path: str
+    episodes: int
+    successes: int
+    attempts: int
+    reused: int
+    up_to_date: bool
+    bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    index: int
+    seed: tuple[int, ...]
+    part: Path
+
+
+def recorded_config(params: Params, task: str, seed: int) -> dict[str, Any]:
+    """What the bytes of one episode depend on; the number of episodes comes on top of it for the whole file."""
+    collect = params.collect.model_dump(mode="json", include={"split", "wording", "max_attempts"})
+    config: dict[str, Any] = {"task": task, "seed": seed, "collect": collect}
+    for name in SECTIONS:
+        section = getattr(params, name, None)
+        if section is not None:
+            config[name] = section.model_dump(mode="json")
+    return config
+
+
+def run(
+    params: Params,
+    task: str | None = None,
+    out: Path | str = "demos.h5",
+    workers: int = 1,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
+    episode_fn: EpisodeFn | None = None,
+) -> Summary:
+    """Collect demonstrations into one file.
+
+    Each finished episode is kept beside the output until all are there: a run that was ended in any way goes on where it was, and
+    the bytes of the result depend on neither that nor the number of workers. A complete output with the wanted configuration is
+    taken as it is.
+
+    Args:
+        task: overrides ``collect.task``.
+        out: the demonstrations file.
+        workers: number of workers.
+        seed: overrides the root seed of ``params``.
+        progress: told after each episode.
+        force: replace an output, or unfinished work, of another configuration.
+        episode_fn: plays one episode; by default the simulator with the expert. A function of a module.
+
+    Raises:
+        MismatchError: the output was made with another configuration (names what differs).
+        BusyError: another run is writing the same output.
+        DiskError: the disk is full or the place not writable; finished episodes are kept.
+        UnknownNameError: no such task.
+    """
+    from srcli.artifacts.core import output_lock
+    from srcli.artifacts.parts import Parts
+
+    out = Path(out)
+    task = task or params.collect.task
+    root = params.seed if seed is None else seed
+    if episode_fn is None:
+        _task(task, params)
+    episode = recorded_config(params, task, root)
+    whole = {**episode, "collect": {**episode["collect"], **params.collect.model_dump(include={"episodes", "valid_every"})}}
+    with output_lock(out):
+        parts = Parts(out, episode)
+        if _is_current(out, whole, force):
+            parts.remove()
+            return _summary(out, reused=params.collect.episodes, up_to_date=True)
+        parts.prepare(force)
+        reused = _play(params, task, root, parts, workers, progress, episode_fn or simulate)
+        _merge(out, parts, whole, params)
+        parts.remove()
+        return _summary(out, reused=reused, up_to_date=False)
+
+
+def _is_current(out: Path, config: dict[str, Any], force: bool) -> bool:
+    from srcli.artifacts.core import DEMOS, open_artifact, read_config
+    from srcli.artifacts.parts import check_existing
+
+    if not out.exists():
+        return False
+    try:
+        with open_artifact(out, DEMOS) as handle:
+            recorded = read_config(handle)
+    except ArtifactError:
+        if force:
+            return False
+        raise
+    return check_existing(recorded, config, out, force)
+
+
+def _play(
+    params: Params,
+    task: str,
+    root: int,
+    parts: Any,
+    workers: int,
+    progress: Progress | None,
+    episode_fn: EpisodeFn,
+) -> int:
+    """Play the episodes that are not there yet; returns how many were."""
+    from srcli.parallel import make_executor
+
+    total = params.collect.episodes
+    there = {i for i in parts.finished() if i < total}
+    jobs = [_Job(i, episode_seed(root, Domain.TRAIN, i), parts.path(i)) for i in range(total) if i not in there]
+    done, successes = len(there), 0
+    if progress is not None:
+        progress(done, total, f"{done} episodes are there already" if done else "starting")
+    if jobs:
+        executor = make_executor(params.collect.executor, min(workers, len(jobs)))
+        for success in executor.imap(_play_one, jobs, _start, (params, task, dict(parts.config), episode_fn)):
+            done += 1
+            successes += success
+            if progress is not None:
+                progress(done, total, f"{successes} of {done - len(there)} episodes succeeded")
+    return len(there)
+
+
+def _merge(out: Path, parts: Any, config: dict[str, Any], params: Params) -> None:
+    from srcli.artifacts.demos import merge_parts
+    from srcli.artifacts.parts import check_space
+
+    total = params.collect.episodes
+    check_space(out, parts.size(total))
+    try:
+        merge_parts(out, (parts.path(i) for i in range(total)), config, params.collect.valid_every)
+    except ArtifactError as error:
+        raise ArtifactError(error.message, "delete that file and run the same command again; all others are kept") from error
+
+
+def _summary(out: Path, reused: int, up_to_date: bool) -> Summary:
+    from srcli.artifacts.demos import DemoDataset
+
+    dataset = DemoDataset(out)
+    return Summary(
+        path=str(out),
+        episodes=len(dataset),
+        successes=len(dataset.demonstrations),
+        attempts=dataset.attempts,
+        reused=reused,
+        up_to_date=up_to_date,
+        bytes=out.stat().st_size,
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- workers
+
+_worker: tuple[Params, str, dict[str, Any], EpisodeFn] | None = None
+
+
+def _start(params: Params, task: str, config: dict[str, Any], episode_fn: EpisodeFn) -> None:
+    global _worker
+    _worker = (params, task, config, episode_fn)
+
+
+def _play_one(job: _Job) -> bool:
+    """Play one episode and keep it as a part; only its success crosses the process boundary."""
+    from srcli.artifacts.demos import write_part
+
+    if _worker is None:
+        raise SrcliError("a worker was given a job before it was started")
+    params, task, config, episode_fn = _worker
+    episode = episode_fn(params, task, job.seed)
+    write_part(job.part, episode, job.index, config)
+    return episode.success
+
+
+def simulate(params: Params, task: str, seed: tuple[int, ...]) -> DemoEpisode:
+    """Play one episode in the simulator with the expert.
+
+    Args:
+        seed: entropy of the episode.
+    """
+    from srcli.evaluation.rollout import run_episode
+    from srcli.policies.expert import Expert
+
+    game = _task(task, params)
+    collect = params.collect
+    spec = game.sample(seed, collect.split, collect.wording, params.scene)
+    record = run_episode(
+        _world(params.sim.model_dump_json()),
+        game,
+        spec,
+        Expert(),
+        candidates_config=params.candidates,
+        max_attempts=collect.max_attempts,
+        record=True,
+    )
+    return to_demo(record)
+
+
+def _task(name: str, params: Params) -> Any:
+    from srcli.tasks import get_task
+
+    return get_task(name, params.language)
+
+
+@lru_cache(maxsize=1)
+def _world(config: str) -> World:
+    """The one world of this process; loading the robot takes longer than resetting a scene."""
+    from srcli.config.sim import SimConfig
+    from srcli.sim import World
+
+    return World(SimConfig.model_validate_json(config))
+
+
+def to_demo(record: EpisodeRecord) -> DemoEpisode:
+    """The stored form of a recorded episode.
+
+    Raises:
+        SrcliError: the episode was not recorded.
+    """
+    from srcli.artifacts.demos import DemoEpisode, DemoStep
+    from srcli.stages.candidate_slots import candidate_slots
+
+    steps = []
+    for attempt in record.attempts:
+        if attempt.observation is None or attempt.segmentation is None:
+            raise SrcliError("the episode was played without recording")
+        steps.append(
+            DemoStep(
+                phase=attempt.phase,
+                observation=attempt.observation,
+                candidates=attempt.candidates,
+                slots=candidate_slots(attempt.observation, attempt.segmentation, attempt.candidates),
+                excluded=attempt.excluded,
+                action=attempt.choice.action if attempt.choice is not None else None,
+                outcome=attempt.outcome,
+                steps=attempt.execution.steps,
+                poses=attempt.truth.poses,
+                segmentation=attempt.segmentation,
+            )
+        )
+    return DemoEpisode(record.spec, tuple(steps), record.success, record.demonstration)

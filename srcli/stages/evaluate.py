@@ -1,0 +1,307 @@
+"""Closed-loop evaluation: the same episodes for every method, then statistics, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from srcli.artifacts.core import atomic_write, file_digest, output_lock
+from srcli.artifacts.evaluation import save_evaluation
+from srcli.errors import ConfigError, MissingAssetError, unknown_name
+from srcli.evaluation.journal import Journal
+from srcli.evaluation.report import Played, curve, describe_threshold, metrics, tables
+from srcli.evaluation.similarity_rule import Threshold, best_threshold
+from srcli.evaluation.statistics import Row, summarise_all
+from srcli.evaluation.suites import SuiteEpisode, suite_episodes
+from srcli.evaluation.tables import to_json, to_markdown
+from srcli.evaluation.worker import Job, Method, Setup, play, start
+from srcli.parallel import Executor, Progress, make_executor
+from srcli.policies import get_policy, policy_names
+from srcli.policies.learned import parse_method, shipped_policy
+from srcli.seeding import Domain, episode_seed
+
+if TYPE_CHECKING:
+    from srcli.config import Params
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What an evaluation leaves behind.
+
+    Attributes:
+        results: the HDF5 file; ``table`` and ``json`` hold the rows as Markdown and JSON.
+        rows: one per split and method.
+        figures: pictures written.
+        played, kept: episodes played now, and taken from an interrupted or earlier run.
+        markdown: the table's text.
+    """
+
+    results: Path
+    table: Path
+    json: Path
+    rows: tuple[Row, ...]
+    figures: tuple[Path, ...]
+    played: int
+    kept: int
+    markdown: str
+
+
+def run(
+    params: Params,
+    policies: Sequence[Path | str],
+    out_dir: Path,
+    suite: str | None = None,
+    *,
+    workers: int = 1,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> Summary:
+    """Run every method on every episode of a suite and write the results into a folder.
+
+    Methods are those of ``params.evaluate.methods`` and the given policy files. Finished episodes are kept in the folder: an
+    interrupted run goes on, and a method added later is run alone.
+
+    Args:
+        policies: policy files, each ``FILE`` (named after its variant) or ``NAME=FILE``.
+        suite: overrides ``params.evaluate.suite``.
+
+    Raises:
+        UnknownNameError: unknown suite or method.
+        MismatchError: a policy was trained with another encoder.
+        BusyError: another run is writing the folder.
+    """
+    section = params.evaluate
+    name = suite or section.suite
+    methods = resolve_methods(section.methods, policies)
+    episodes = suite_episodes(name, params.seed, section.splits, section.wording, section.episodes, section.limit)
+    setup = Setup(
+        task="pick",
+        scene=params.scene,
+        sim=params.sim,
+        language=params.language,
+        candidates=params.candidates,
+        cloud=params.cloud,
+        encoder=params.encoder,
+        combine=section.combine,
+        methods=methods,
+        attempts=section.attempts,
+        judge=section.similarity_rule,
+        device=device,
+    )
+    out_dir = Path(out_dir)
+    with output_lock(out_dir / "results.h5"):
+        shared = _recorded(setup, params.seed)
+        journals = [Journal(out_dir / "episodes", m.name, {**shared, **_method_config(m, setup)}) for m in methods]
+        scenes = calibration_episodes(params.seed, section.calibration_scenes)
+        calibration = Journal(out_dir / "episodes", "calibration", shared)
+        wanted_threshold = section.similarity_rule and section.similarity_threshold is None
+        jobs = _jobs(episodes, methods, journals, out_dir, section.figure_cases)
+        first = [Job(s, None) for s in scenes if s.key not in calibration.records] if wanted_threshold else []
+        total = len(episodes) * len(methods)
+        kept = total - len(jobs)
+        todo = [*first, *jobs]
+        if progress is not None:
+            progress(kept, total, "starting" if todo else "all episodes are there")
+        runner = executor or make_executor("processes", workers)
+        outcomes = runner.imap(play, todo, start, (setup,)) if todo else iter(())
+        for job, record in zip(todo, outcomes, strict=True):
+            if job.method is None:
+                calibration.add({"key": job.episode.key, **record})
+            else:
+                journals[job.method].add(record)
+                kept += 1
+            if progress is not None:
+                progress(kept, total, _state(job, methods, journals))
+        scored = [calibration.records[scene.key] for scene in scenes] if wanted_threshold else []
+        threshold = _threshold(section.similarity_threshold, scored)
+        played = [
+            Played(method.name, journal.records[episode.key])
+            for split in section.splits
+            for method, journal in zip(methods, journals, strict=True)
+            for episode in episodes
+            if episode.split == split
+        ]
+        return _write(out_dir, params, name, methods, played, threshold, len(jobs), shared)
+
+
+def resolve_methods(names: Sequence[str], policies: Sequence[Path | str]) -> tuple[Method, ...]:
+    """Methods by name, each a given policy file, a registered method, or a shipped policy; given files are always included.
+
+    Raises:
+        UnknownNameError: a name that is none of them.
+        ConfigError: two methods of one name.
+    """
+    given: dict[str, str] = {}
+    for text in policies:
+        name, path = parse_method(str(text)) if "=" in str(text) else ("", Path(text))
+        name = name or _variant(Path(str(path)))
+        if name in given:
+            raise ConfigError(f"two policies are named '{name}'", "name them: NAME=FILE")
+        given[name] = str(path)
+    methods: list[Method] = []
+    for name in dict.fromkeys([*(n for n in given if n not in names), *names]):
+        if name in given:
+            methods.append(Method(name, given[name]))
+        elif name in policy_names() and name != "learned":
+            methods.append(Method(name))
+        else:
+            try:
+                methods.append(Method(name, str(shipped_policy(name))))
+            except MissingAssetError as error:
+                if name in ("sr", "sr_a", "base", "a2"):
+                    raise
+                raise unknown_name("method", name, [*policy_names(), *given]) from error
+    return tuple(methods)
+
+
+def _variant(path: Path) -> str:
+    """What a policy file is called when nobody names it: its variant, and the sparse branch if it is not the paper's."""
+    from srcli.artifacts.policy import load_policy
+
+    config = load_policy(path).config
+    variant = str(config.get("variant", path.stem))
+    sparse = str(config.get("dssa", {}).get("sparse", "relu2"))
+    return f"{variant}-{sparse}" if variant == "sr" and sparse != "relu2" else variant
+
+
+def calibration_episodes(root: int, count: int) -> tuple[SuiteEpisode, ...]:
+    """Seen scenes with training wording, from a range of seeds that nothing else uses."""
+    return tuple(SuiteEpisode(i, "seen", episode_seed(root, Domain.PROBE, 500_000 + i), "train") for i in range(count))
+
+
+def _recorded(setup: Setup, seed: int) -> dict[str, Any]:
+    """What every episode depends on, whatever the method."""
+    return {
+        "seed": seed,
+        "task": setup.task,
+        "attempts": setup.attempts,
+        "similarity_rule": setup.judge,
+        **{
+            key: getattr(setup, key).model_dump(mode="json")
+            for key in ("scene", "sim", "language", "candidates", "cloud", "encoder")
+        },
+    }
+
+
+def _method_config(method: Method, setup: Setup) -> dict[str, Any]:
+    if method.path is None:
+        return {"method": method.name}
+    return {"policy": file_digest(method.path), "combine": setup.combine.model_dump(mode="json")}
+
+
+def _jobs(
+    episodes: Sequence[SuiteEpisode], methods: Sequence[Method], journals: Sequence[Journal], out_dir: Path, figures: int
+) -> list[Job]:
+    """What is left to play, episode by episode, so that a partial run stays paired."""
+    drawn: dict[str, int] = {}
+    jobs: list[Job] = []
+    for episode in episodes:
+        number = drawn.get(episode.split, 0)
+        drawn[episode.split] = number + 1
+        for index, journal in enumerate(journals):
+            path = out_dir / "figures" / f"{episode.split}-{number:02d}-{methods[index].name}.png"
+            figure = str(path) if number < figures and index == 0 else None
+            if episode.key not in journal.records or (figure is not None and not path.exists()):
+                jobs.append(Job(episode, index, figure))
+    return jobs
+
+
+def _state(job: Job, methods: Sequence[Method], journals: Sequence[Journal]) -> str:
+    if job.method is None:
+        return "calibrating the similarity rule"
+    parts = [
+        f"{m.name} {sum(r['success'] for r in j.records.values())}/{len(j.records)}"
+        for m, j in zip(methods, journals, strict=True)
+    ]
+    return ", ".join(parts)
+
+
+def _threshold(fixed: float | None, scenes: Sequence[dict[str, Any]]) -> Threshold | None:
+    """The fixed threshold, or the one calibrated on scenes, or None when the rule is off."""
+    if fixed is not None:
+        return Threshold(fixed, float("nan"), 0, 0)
+    if not scenes:
+        return None
+    positive = np.array([value for scene in scenes for value in scene["positive"]])
+    negative = np.array([value for scene in scenes for value in scene["negative"]])
+    return best_threshold(positive, negative)
+
+
+def _write(
+    out_dir: Path,
+    params: Params,
+    suite: str,
+    methods: Sequence[Method],
+    played: Sequence[Played],
+    threshold: Threshold | None,
+    fresh: int,
+    shared: dict[str, Any],
+) -> Summary:
+    from srcli.evaluation.figures import draw_failures, draw_success
+
+    section = params.evaluate
+    results = [item.result(threshold) for item in played]
+    names = [method.name for method in methods]
+    reference = section.reference if section.reference in names else names[0]
+    privileged = [method.name for method in methods if method.path is None and get_policy(method.name).privileged]
+    rows = summarise_all(results, reference, privileged=privileged, resamples=section.bootstrap, confidence=section.confidence)
+    summary: dict[str, Any] = {
+        "suite": suite,
+        "seed": params.seed,
+        "runs": _runs(out_dir / "results.json", fresh),
+        "attempts": section.attempts,
+        "reference": reference,
+        "confidence": section.confidence,
+        "methods": {
+            method.name: {"privileged": method.name in privileged, "policy": file_digest(method.path) if method.path else None}
+            for method in methods
+        },
+        "similarity_threshold": describe_threshold(threshold),
+        "rows": to_json(rows),
+        "curve": curve(rows),
+        "metrics": metrics(rows),
+    }
+    markdown = f"# Suite `{suite}`, seed {params.seed}\n\n" + to_markdown(rows)
+    episodes, attempts = tables(played, results)
+    config = {**shared, "evaluate": section.model_dump(mode="json")}
+    save_evaluation(out_dir / "results.h5", episodes, attempts, summary, config)
+    _text(out_dir / "results.json", json.dumps(summary, indent=2) + "\n")
+    _text(out_dir / "table.md", markdown)
+    figures = out_dir / "figures"
+    drawn = [
+        draw_failures(results, figures / "failures.png"),
+        draw_success(results, figures / "success_within.png", section.attempts, section.confidence),
+        *sorted(path for split in section.splits for path in figures.glob(f"{split}-*.png")),
+    ]
+    return Summary(
+        results=out_dir / "results.h5",
+        table=out_dir / "table.md",
+        json=out_dir / "results.json",
+        rows=rows,
+        figures=tuple(drawn),
+        played=fresh,
+        kept=len(played) - fresh,
+        markdown=markdown,
+    )
+
+
+def _runs(path: Path, played: int) -> int:
+    """How many runs have added episodes to this folder: test suites are meant to be run once, not tuned on."""
+    before = 0
+    if path.exists():
+        try:
+            before = int(json.loads(path.read_text("utf-8")).get("runs", 0))
+        except (ValueError, AttributeError):
+            before = 0
+    return before + (1 if played else 0)
+
+
+def _text(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

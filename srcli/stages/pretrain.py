@@ -1,0 +1,162 @@
+"""``srcli pretrain``: render scenes, train the embedded encoder on them, write its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srcli.config.pretrain import PretrainConfig
+from srcli.config.sim import SimConfig
+
+if TYPE_CHECKING:
+    from srcli.stages.pretraining.lexicon import Lexicon
+    from srcli.stages.pretraining.loop import Learner
+    from srcli.stages.pretraining.render import Kind
+
+Report = Callable[[str, int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class PretrainSummary:
+    """What a run made.
+
+    Attributes:
+        weights: the safetensors file; its JSON sidecar lies beside it.
+        sha256: of the weights.
+        metrics: last validation, keys prefixed ``seen/`` and ``unseen/``.
+    """
+
+    weights: Path
+    sha256: str
+    steps: int
+    scenes: int
+    metrics: dict[str, float]
+
+
+def _silent(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> None:
+    return
+
+
+def render_all(config: PretrainConfig, sim: SimConfig, cache: Path, report: Report = _silent) -> None:
+    """Render whatever scenes of validation and training are not in the cache yet; interrupted, it goes on where it was.
+
+    Args:
+        cache: folder; training scenes go to ``train``, validation scenes to ``valid_seen`` and ``valid_unseen``.
+    """
+    from srcli.stages.pretraining.render import render_shard
+    from srcli.stages.pretraining.store import SCENES_PER_SHARD
+
+    _claim(config, sim, cache)
+    jobs: list[tuple[Kind, int]] = [("valid_seen", config.valid_scenes), ("valid_unseen", config.valid_scenes)]
+    jobs.append(("train", config.scenes))
+    for kind, scenes in jobs:
+        shards = -(-scenes // SCENES_PER_SHARD)
+        for shard in range(shards):
+            render_shard(config, sim, kind, cache / kind, shard, scenes)
+            report(f"render {kind}", min((shard + 1) * SCENES_PER_SHARD, scenes), scenes, {})
+
+
+def _claim(config: PretrainConfig, sim: SimConfig, cache: Path) -> None:
+    """Record what the cache was rendered with; refuse a cache of other settings."""
+    from srcli.errors import MismatchError
+
+    keys = {"seed", "objects_min", "objects_max", "hide_unseen"}
+    wanted = {"pretrain": config.model_dump(mode="json", include=keys), "sim": sim.model_dump(mode="json")}
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / "settings.json"
+    if path.is_file() and json.loads(path.read_text()) != wanted:
+        raise MismatchError(
+            f"the scenes in {cache} were rendered with other settings", "name another cache folder or delete this one"
+        )
+    path.write_text(json.dumps(wanted, indent=1))
+
+
+def run(
+    config: PretrainConfig,
+    sim: SimConfig,
+    out: Path,
+    cache: Path,
+    *,
+    rendered: Callable[[int], None] | None = None,
+    report: Report = _silent,
+) -> PretrainSummary:
+    """Render, train and export; killed and started again it goes on from the last checkpoint.
+
+    Args:
+        out: ``*.safetensors`` to write; it is replaced at every checkpoint, so a usable encoder is there early.
+        cache: folder for rendered scenes and the checkpoint.
+        rendered: called before a step with the number of scenes it may draw from; blocks until they are there (another process
+            renders). By default all scenes are rendered first.
+        report: called with phase, done, total and values.
+
+    Raises:
+        MismatchError: cache or checkpoint belong to other settings.
+    """
+    from srcli.stages.pretraining.batches import scenes_in_use
+    from srcli.stages.pretraining.lexicon import build_lexicon
+    from srcli.stages.pretraining.loop import make_learner, train
+
+    if rendered is None:
+        render_all(config, sim, cache, report)
+    lexicon = build_lexicon(config.hide_unseen)
+    learner = make_learner(config, lexicon)
+    metrics: dict[str, float] = {}
+    digest = ""
+
+    def checkpointed(done: int, values: dict[str, float]) -> None:
+        nonlocal digest
+        if done % config.validate_every < config.checkpoint_every or done == config.steps:
+            metrics.update(measure(config, learner, lexicon, cache))
+        digest = export(config, learner, lexicon, done, metrics, out)
+        report("train", done, config.steps, {**values, **metrics})
+
+    def ready(step: int) -> None:
+        if rendered is not None:
+            rendered(scenes_in_use(config, step))
+
+    train(config, learner, lexicon, cache / "train", cache / "checkpoint.safetensors", checkpointed, ready)
+    if not digest:  # a finished run was started again
+        metrics.update(measure(config, learner, lexicon, cache))
+        digest = export(config, learner, lexicon, config.steps, metrics, out)
+    return PretrainSummary(out, digest, config.steps, config.scenes, metrics)
+
+
+def measure(config: PretrainConfig, learner: Learner, lexicon: Lexicon, cache: Path) -> dict[str, float]:
+    """Validation on both splits with the learner's present weights."""
+    import torch
+    from torch.nn import functional
+
+    from srcli.perception.encoders.embedded import dense_forward, image_tensor
+    from srcli.perception.encoders.text import forward_text
+    from srcli.stages.pretraining.lexicon import build_lexicon
+    from srcli.stages.pretraining.validate import validate
+
+    def dense(rgb: Any) -> Any:
+        with torch.inference_mode():
+            features = functional.normalize(dense_forward(learner.model, image_tensor(rgb)), dim=1)
+        return features.permute(0, 2, 3, 1).numpy()
+
+    def text(texts: Any) -> Any:
+        with torch.inference_mode():
+            return forward_text(learner.model, learner.ids(tuple(texts)))[0].numpy()
+
+    learner.model.eval()
+    out = {}
+    for split in ("seen", "unseen"):
+        if split == "unseen" and config.hide_unseen:
+            continue
+        values = validate(cache / f"valid_{split}", config.valid_scenes, build_lexicon(), dense, text, config.seed)
+        out.update({f"{split}/{k}": round(v, 4) for k, v in values.items()})
+    learner.model.train()
+    return out
+
+
+def export(config: PretrainConfig, learner: Learner, lexicon: Lexicon, steps: int, metrics: dict[str, float], out: Path) -> str:
+    """Write the present weights as an embedded encoder; returns their sha256."""
+    from srcli.perception.encoders.embedded import save_embedded
+
+    sidecar = {"recipe": config.model_dump(mode="json"), "steps_done": steps, "metrics": metrics}
+    return save_embedded(learner.model.state_dict(), learner.rows, lexicon.words, out, sidecar)

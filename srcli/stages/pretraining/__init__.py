@@ -1,0 +1,1 @@
+"""The parts of ``srcli pretrain``: rendered scenes, facts and captions, loss, loop, validation."""

@@ -1,0 +1,167 @@
+"""Batches: augmented crops, the objects in them, and sentences about them. Everything follows from (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from srcli.config.pretrain import PretrainConfig
+from srcli.perception.encoders.embedded import image_tensor
+from srcli.perception.encoders.tower import STRIDE
+from srcli.seeding import Domain, episode_seed, generator
+from srcli.stages.pretraining.captions import caption
+from srcli.stages.pretraining.facts import Concept, concepts
+from srcli.stages.pretraining.lexicon import Lexicon
+from srcli.stages.pretraining.store import SCENES_PER_SHARD, VIEWS, read_shard, shard_path
+from srcli.types import I64, U8, Bool
+
+_SCALE = (0.87, 1.2)
+_MIN_CELLS = 3
+_KIND_WEIGHT = {"label": 0.34, "colored": 0.2, "general": 0.14, "attribute": 0.16, "function": 0.16}
+_NEGATIVE_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input.
+
+    Attributes:
+        images: (B, 3, h, w) float32.
+        region_cells: per region, flat indices into the (B, h / 8, w / 8) grid.
+        patch_cells: (P,) flat indices of single object cells; patch_owner: (P,) their region.
+        table_cells: (Q,) flat indices of cells on nothing.
+        texts: T sentences; text_truth: (T, R).
+        name_truth: (C, R) for the lexicon's names.
+        text_unknown, name_unknown: (T, R), (C, R) pairs that are not contrasted: the region has a colour in which held-out
+            instances carry the sentence's concept. Training lacks the positives of such pairs; with the negatives alone it would
+            learn that, say, nothing pink is a tea box.
+    """
+
+    images: Tensor
+    region_cells: tuple[I64, ...]
+    patch_cells: I64
+    patch_owner: I64
+    table_cells: I64
+    texts: tuple[str, ...]
+    text_truth: Bool
+    name_truth: Bool
+    text_unknown: Bool
+    name_unknown: Bool
+
+
+def scenes_in_use(config: PretrainConfig, step: int) -> int:
+    """The number of scenes that a step may draw from: it grows with the step, not with the clock."""
+    return min(config.scenes, config.first_scenes + int(step * config.scenes_per_step))
+
+
+def _crop(rgb: U8, slots: U8, config: PretrainConfig, top_view: bool, rng: np.random.Generator) -> tuple[Tensor, I64]:
+    """A random crop at a random scale, flipped: image (3, h, w) float and the slot (+ 1) at the centre of every cell."""
+    height, width = config.crop_height, config.crop_width
+    scale = float(np.exp(rng.uniform(*np.log(_SCALE)))) if rng.random() < 0.6 else 1.0
+    scale = max(scale, height / rgb.shape[0], width / rgb.shape[1])
+    h, w = min(round(height / scale), rgb.shape[0]), min(round(width / scale), rgb.shape[1])
+    y, x = int(rng.integers(rgb.shape[0] - h + 1)), int(rng.integers(rgb.shape[1] - w + 1))
+    image = image_tensor(np.array(rgb[None, y : y + h, x : x + w]))
+    if (h, w) != (height, width):
+        image = functional.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=False)
+    rows = y + np.minimum(((np.arange(height // STRIDE) * STRIDE + 3.5) * h / height).round().astype(np.int64), h - 1)
+    columns = x + np.minimum(((np.arange(width // STRIDE) * STRIDE + 3.5) * w / width).round().astype(np.int64), w - 1)
+    cells = np.asarray(slots[np.ix_(rows, columns)], np.int64)
+    if rng.random() < 0.5:
+        image, cells = image.flip(-1), cells[:, ::-1]
+    if top_view and rng.random() < 0.5:
+        image, cells = image.flip(-2), cells[::-1]
+    return _recolor(image, rng)[0], np.ascontiguousarray(cells)
+
+
+def _recolor(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Gain, colour cast, offset, blur and noise, in units of the scaled image (1 = a quarter of the range)."""
+    gain = float(rng.uniform(0.75, 1.25)) * torch.tensor(rng.uniform(0.93, 1.07, 3), dtype=torch.float32)
+    black = (0.0 - 0.45) / 0.25
+    image = (image - black) * gain[None, :, None, None] + black + float(rng.uniform(-0.12, 0.12))
+    if rng.random() < 0.25:
+        image = functional.avg_pool2d(image, 3, 1, 1, count_include_pad=False)
+    if rng.random() < 0.8:
+        noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 0.16))
+        image = image + torch.from_numpy(noise)
+    return image
+
+
+def _choose_texts(owned: list[frozenset[Concept]], lexicon: Lexicon, count: int, rng: np.random.Generator) -> dict[str, Concept]:
+    """Sentences about the regions in turn, by kind, and some about concepts drawn from the whole lexicon."""
+    texts: dict[str, Concept] = {}
+    wanted = round(count * (1.0 - _NEGATIVE_SHARE))
+    order: npt.NDArray[np.int64] = rng.permutation(len(owned))
+    kinds, weights = tuple(_KIND_WEIGHT), np.array(tuple(_KIND_WEIGHT.values()))
+    for i in range(3 * wanted):
+        if len(texts) >= wanted or not owned:
+            break
+        kind = kinds[int(rng.choice(len(kinds), p=weights))]
+        pool = sorted(c for c in owned[order[i % len(owned)]] if c.kind == kind)
+        if pool:
+            concept = pool[int(rng.integers(len(pool)))]
+            texts.setdefault(caption(concept, rng), concept)
+    for index in rng.integers(len(lexicon.concepts), size=count - len(texts)):
+        texts.setdefault(caption(lexicon.concepts[index], rng), lexicon.concepts[index])
+    return texts
+
+
+def make_batch(config: PretrainConfig, folder: Path, lexicon: Lexicon, step: int) -> Batch:
+    """The batch of a step."""
+    rng = generator(episode_seed(config.seed, Domain.PRETRAIN, 0), 1, step)
+    known = lexicon.concept_set
+    owned: list[frozenset[Concept]] = []
+    colors: list[frozenset[str]] = []
+    images, region_cells, patches, owners, table = [], [], [], [], []
+    grid = (config.crop_height // STRIDE) * (config.crop_width // STRIDE)
+    for b, scene in enumerate(rng.choice(scenes_in_use(config, step), size=config.batch, replace=False)):
+        shard = read_shard(shard_path(folder, int(scene) // SCENES_PER_SHARD))
+        inside, view = int(scene) % SCENES_PER_SHARD, int(rng.integers(VIEWS))
+        image, cells = _crop(shard.rgb[inside, view], shard.slots[inside, view], config, view == 0, rng)
+        images.append(image)
+        flat = cells.reshape(-1)
+        for value in np.unique(flat[flat > 0]):
+            where = np.flatnonzero(flat == value)
+            if len(where) < _MIN_CELLS:
+                continue
+            picked = rng.choice(where, size=min(config.patches, len(where)), replace=False)
+            patches.append(picked + b * grid)
+            owners.append(np.full(len(picked), len(owned), np.int64))
+            facts = shard.facts[inside][int(value) - 1]
+            owned.append(concepts(facts) & known)
+            colors.append(frozenset(facts.colors))
+            region_cells.append(where + b * grid)
+        empty = np.flatnonzero(flat == 0)
+        table.append(rng.choice(empty, size=min(12, len(empty)), replace=False) + b * grid)
+    texts = _choose_texts(owned, lexicon, config.texts, rng)
+    text_truth, name_truth = _truth(tuple(texts.values()), owned), _truth(lexicon.names, owned)
+    none: list[I64] = [np.zeros(0, np.int64)]
+    return Batch(
+        torch.stack(images).to(memory_format=torch.channels_last),
+        tuple(region_cells),
+        np.concatenate(patches or none),
+        np.concatenate(owners or none),
+        np.concatenate(table),
+        tuple(texts),
+        text_truth,
+        name_truth,
+        _unknown(tuple(texts.values()), colors, lexicon) & ~text_truth,
+        _unknown(lexicon.names, colors, lexicon) & ~name_truth,
+    )
+
+
+def _truth(said: Sequence[Concept], owned: Sequence[frozenset[Concept]]) -> Bool:
+    return np.array([[c in o for o in owned] for c in said], np.bool_).reshape(len(said), len(owned))
+
+
+def _unknown(said: Sequence[Concept], colors: Sequence[frozenset[str]], lexicon: Lexicon) -> Bool:
+    none: frozenset[str] = frozenset()
+    held = [lexicon.withheld.get(c, none) for c in said]
+    return np.array([[bool(h & c) for c in colors] for h in held], np.bool_).reshape(len(said), len(colors))

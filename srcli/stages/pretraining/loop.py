@@ -1,0 +1,209 @@
+"""The training loop: resumable, the same result for the same seed, weights exported at every checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from srcli.config.pretrain import PretrainConfig
+from srcli.errors import ArtifactError, MismatchError
+from srcli.perception.encoders.embedded import create_model, dense_forward
+from srcli.perception.encoders.text import forward_text
+from srcli.stages.pretraining.batches import Batch, make_batch
+from srcli.stages.pretraining.lexicon import Lexicon, token_rows
+from srcli.stages.pretraining.loss import region_text_loss
+
+_MAX_SCALE = 40.0
+_CLIP_NORM = 2.0
+
+Progress = Callable[[int, dict[str, float]], None]
+
+
+@dataclass
+class Learner:
+    """Model, optimiser and the token table in use.
+
+    Attributes:
+        rows: token ids of the compact embedding table, ascending.
+        lookup: (49408,) id to row; -1 where a token is not in use.
+        known: sentences tokenised so far.
+    """
+
+    model: Any
+    tokenizer: Any
+    optimizer: torch.optim.AdamW
+    rows: tuple[int, ...]
+    lookup: Tensor
+    known: dict[str, Tensor] = field(default_factory=dict)
+
+    def ids(self, texts: tuple[str, ...]) -> Tensor:
+        """Compact token ids, cut to the longest sentence. Order is kept, so the end-of-text mark stays the largest."""
+        new = [t for t in dict.fromkeys(texts) if t not in self.known]
+        if new:
+            self.known.update(zip(new, self.tokenizer(new), strict=True))
+        raw = torch.stack([self.known[t] for t in texts])
+        ends = int(raw.argmax(dim=1).max()) + 1
+        ids: Tensor = self.lookup[raw[:, :ends]]
+        if int(ids.min()) < 0:
+            raise ValueError("a training sentence holds a token outside the table in use")
+        return ids
+
+
+def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
+    """A freshly initialised learner; initial weights follow the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model, tokenizer = create_model()
+        rows = token_rows(lexicon, tokenizer)
+        table = torch.nn.Embedding(len(rows), model.token_embedding.weight.shape[1])
+        torch.nn.init.normal_(table.weight, std=0.05)
+    lookup = torch.full((model.vocab_size,), -1, dtype=torch.long)
+    lookup[torch.tensor(rows)] = torch.arange(len(rows))
+    model.token_embedding = table
+    model.visual.to(memory_format=torch.channels_last)
+    decay = [p for p in model.parameters() if p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return Learner(model, tokenizer, torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98)), rows, lookup)
+
+
+def learning_rate(config: PretrainConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to 1% of the peak."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))))
+
+
+def batch_loss(learner: Learner, batch: Batch, lexicon: Lexicon) -> Tensor:
+    """The loss of one batch."""
+    model = learner.model
+    features = functional.normalize(dense_forward(model, batch.images).float(), dim=1)
+    cells = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+    sizes = torch.tensor([len(c) for c in batch.region_cells])
+    owner = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+    members = cells[torch.cat([torch.from_numpy(c) for c in batch.region_cells])]
+    regions = torch.zeros(len(sizes), cells.shape[1]).index_add(0, owner, members)
+    texts, _ = forward_text(model, learner.ids(batch.texts))
+    names, _ = forward_text(model, learner.ids(tuple(c.phrase for c in lexicon.names)))
+    return region_text_loss(
+        model.logit_scale.exp().clamp(max=_MAX_SCALE),
+        texts,
+        names,
+        functional.normalize(regions, dim=1),
+        cells[torch.from_numpy(batch.patch_cells)],
+        cells[torch.from_numpy(batch.table_cells)],
+        torch.from_numpy(batch.text_truth),
+        torch.from_numpy(batch.name_truth),
+        torch.from_numpy(batch.text_unknown),
+        torch.from_numpy(batch.name_unknown),
+        torch.from_numpy(batch.patch_owner),
+    )
+
+
+def save_checkpoint(learner: Learner, step: int, fingerprint: str, path: Path) -> None:
+    """Weights and optimiser state after ``step`` steps, atomically."""
+    from safetensors.torch import save
+
+    tensors = {f"model.{k}": v.contiguous() for k, v in learner.model.state_dict().items()}
+    for index, state in learner.optimizer.state_dict()["state"].items():
+        tensors.update({f"optimizer.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(
+        save(tensors, metadata={"srcli": json.dumps({"step": step, "fingerprint": fingerprint}, sort_keys=True)})
+    )
+    os.replace(temporary, path)
+
+
+def load_checkpoint(learner: Learner, fingerprint: str, path: Path) -> int:
+    """Take up a checkpoint; returns the number of steps done.
+
+    Raises:
+        ArtifactError: the file is damaged.
+        MismatchError: it was made with another configuration or catalogue.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as stored:
+            metadata = json.loads((stored.metadata() or {}).get("srcli", "{}"))
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  not a mapping
+        step = int(metadata["step"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise ArtifactError(f"not a pre-training checkpoint: {path} ({error})", "delete it to start anew") from error
+    if metadata.get("fingerprint") != fingerprint:
+        raise MismatchError(
+            f"{path} was made with other settings or another catalogue", "delete it to start anew, or restore the settings"
+        )
+    # load_state_dict copies; the compact table keeps its place.
+    learner.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    learner.optimizer.load_state_dict({"state": state, "param_groups": learner.optimizer.state_dict()["param_groups"]})
+    return step
+
+
+def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -> str:
+    """What a checkpoint depends on: the settings that shape training, the sentences and the token table."""
+    import hashlib
+
+    skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes"}
+    content = [config.model_dump(exclude=skip), lexicon.concepts, lexicon.names, learner.rows]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def train(
+    config: PretrainConfig,
+    learner: Learner,
+    lexicon: Lexicon,
+    folder: Path,
+    checkpoint: Path,
+    on_checkpoint: Progress,
+    ready: Callable[[int], None],
+) -> None:
+    """Run the remaining steps.
+
+    Args:
+        folder: shards of training scenes.
+        checkpoint: file to resume from and to write to.
+        on_checkpoint: called with the steps done and the mean loss and seconds per step since the last call.
+        ready: called before each step; blocks until the scenes of that step are rendered.
+    """
+    torch.set_num_threads(config.threads)
+    fingerprint = fingerprint_of(config, learner, lexicon)
+    first = load_checkpoint(learner, fingerprint, checkpoint) if checkpoint.is_file() else 0
+    learner.model.train()
+    total, count, started = 0.0, 0, time.monotonic()
+    for step in range(first, config.steps):
+        ready(step)
+        loss = batch_loss(learner, make_batch(config, folder, lexicon, step), lexicon)
+        if not bool(torch.isfinite(loss)):
+            raise ArtifactError(
+                f"the loss is not finite at step {step}", f"lower pretrain.learning_rate; {checkpoint} holds the last state"
+            )
+        for group in learner.optimizer.param_groups:
+            group["lr"] = learning_rate(config, step)
+        learner.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(learner.model.parameters(), _CLIP_NORM)
+        learner.optimizer.step()
+        total, count = total + float(loss.detach()), count + 1
+        done = step + 1
+        if done % config.checkpoint_every == 0 or done == config.steps:
+            save_checkpoint(learner, done, fingerprint, checkpoint)
+            on_checkpoint(done, {"loss": total / count, "step_seconds": (time.monotonic() - started) / count})
+            learner.model.train()
+            total, count, started = 0.0, 0, time.monotonic()

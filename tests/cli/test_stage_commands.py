@@ -1,0 +1,193 @@
+"""The stage commands: what reaches the stage, dry runs, parameters and their precedence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from srcli.cli.app import app
+from srcli.errors import MismatchError
+
+runner = CliRunner()
+STAGES = ("collect", "featurize", "train", "evaluate", "pretrain")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_STAGE", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def _replace(monkeypatch: pytest.MonkeyPatch, stage: str, result: Any) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Put a stand-in where the command imports its stage from, and note how it is called."""
+    import sys
+
+    import srcli.stages
+
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    fake = SimpleNamespace(run=run)
+    monkeypatch.setitem(sys.modules, f"srcli.stages.{stage}", fake)
+    monkeypatch.setattr(srcli.stages, stage, fake, raising=False)
+    return calls
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dry_run_says_what_and_does_nothing(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, stage, None)
+    told = runner.invoke(app, [stage, "--dry-run"])
+    assert told.exit_code == 0, told.output
+    for title in ("would read", "would do", "would write"):
+        assert title in told.stdout
+    data = json.loads(runner.invoke(app, [stage, "--dry-run", "--json"]).stdout)
+    assert data["dry_run"] is True
+    assert data["command"] == stage
+    assert data["writes"]
+    assert calls == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_collect_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "collect", {"path": Path("data/pick.h5"), "episodes": 3})
+    result = runner.invoke(app, ["collect", "--task", "pick"])
+    assert result.exit_code == 0
+    assert "data/pick.h5" in result.stdout
+    ((params, task, out), options), *_ = calls
+    assert (task, out) == ("pick", Path("data/pick.h5"))
+    assert params.collect.episodes > 0
+    assert options["workers"] >= 1
+
+
+def test_flag_beats_set_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "train", {"path": "x"})
+    (tmp_path / "params.yaml").write_text("seed: 1\ntrain:\n  updates: 11\n  lr: 0.01\n  warmup: 3\n")
+    assert runner.invoke(app, ["train", "-S", "train.lr=2e-2", "-S", "train.updates=12", "--updates", "13"]).exit_code == 0
+    (_, train, *_), options = calls[0]
+    assert (options["seed"], train.updates, train.lr, train.warmup) == (1, 13, 0.02, 3)
+    assert train.clip == type(train)().clip
+
+
+def test_params_option_replaces_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "train", {"path": "x"})
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    (tmp_path / "other.yaml").write_text("model:\n  variant: base\n")
+    assert runner.invoke(app, ["train", "--params", "other.yaml"]).exit_code == 0
+    (model, *_), options = calls[0]
+    assert (options["seed"], model.variant) == (0, "base")
+
+
+def test_epochs_flag_switches_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "train", {"path": "x"})
+    assert runner.invoke(app, ["train", "--epochs", "4"]).exit_code == 0
+    train = calls[0][0][1]
+    assert (train.updates, train.epochs) == (0, 4)
+
+
+def test_json_summary_is_all_that_stdout_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace(monkeypatch, "featurize", {"path": Path("f.h5"), "samples": 2})
+    result = runner.invoke(app, ["featurize", "demos.h5", "--json"])
+    assert json.loads(result.stdout) == {"path": "f.h5", "samples": 2}
+
+
+def test_evaluate_prints_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = SimpleNamespace(markdown="| method |", results=Path("r.h5"), table=Path("t.md"), json=Path("r.json"))
+    calls = _replace(monkeypatch, "evaluate", summary)
+    result = runner.invoke(app, ["evaluate", "sr=p.h5", "-m", "random", "-m", "expert", "--suite", "paper", "--workers", "3"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("| method |\n")
+    (params, policies, out), options = calls[0]
+    assert policies == ["sr=p.h5"]
+    assert (params.evaluate.methods, params.evaluate.suite) == (("random", "expert"), "paper")
+    assert (out, options["workers"]) == (Path("results/evaluation"), 3)
+
+
+def test_error_of_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace(monkeypatch, "collect", MismatchError("data/pick.h5: other seed", "use --force"))
+    result = runner.invoke(app, ["collect", "--task", "pick"])
+    assert result.exit_code == 5
+    assert result.stderr == "error: data/pick.h5: other seed\nhint: use --force\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-S", "train.updaets=1"], "unknown key 'train.updaets'"),
+        (["-S", "train.updates"], "not of the form section.key=value"),
+        (["-S", "train.updates=[1"], "not valid YAML"),
+        (["--lr", "7"], "train.lr = 7.0"),
+        (["--params", "absent.yaml"], "absent.yaml: no such file"),
+    ],
+)
+def test_bad_parameters_are_2(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "train", None)
+    result = runner.invoke(app, ["train", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) <= 2
+    assert calls == []
+
+
+@pytest.mark.parametrize("variable", ["DVC_STAGE", "DVC_ROOT"])
+def test_overrides_are_refused_inside_dvc(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "train", {"path": "x"})
+    monkeypatch.setenv(variable, "train")
+    result = runner.invoke(app, ["train", "--updates", "3", "-S", "model.heads=4"])
+    assert result.exit_code == 2
+    assert "--updates (train.updates), --set model.heads would override a parameter that DVC tracks" in result.stderr
+    assert calls == []
+    assert runner.invoke(app, ["train", "--device", "cpu"]).exit_code == 0
+
+
+def test_params_command_prints_a_file_that_reads_back(tmp_path: Path) -> None:
+    text = runner.invoke(app, ["params", "--seed", "9"]).stdout
+    (tmp_path / "params.yaml").write_text(text)
+    assert runner.invoke(app, ["params"]).stdout == text
+    assert json.loads(runner.invoke(app, ["params", "--json"]).stdout)["seed"] == 9
+
+
+def test_objects_list(tmp_path: Path) -> None:
+    rows = json.loads(runner.invoke(app, ["objects", "list", "--json"]).stdout)
+    unseen = json.loads(runner.invoke(app, ["objects", "list", "--split", "unseen", "--json"]).stdout)
+    assert len(rows) > len(unseen) > 0
+    assert {row["split"] for row in unseen} == {"unseen"}
+    text = runner.invoke(app, ["objects", "list", rows[0]["name"]]).stdout
+    assert text.startswith(rows[0]["name"])
+    assert len(text.splitlines()) == 1
+    wrong = runner.invoke(app, ["objects", "list", rows[0]["name"] + "x"])
+    assert wrong.exit_code == 8
+    assert f"did you mean '{rows[0]['name']}'" in wrong.stderr
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:99"])
+def test_unknown_device_is_2(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "train", {"path": "x"})
+    result = runner.invoke(app, ["train", "--device", device])
+    assert result.exit_code == 2
+    assert f"--device {device}" in result.stderr
+    assert calls == []
+
+
+def test_auto_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "train", {"path": "x"})
+    assert runner.invoke(app, ["train", "--device", "auto"]).exit_code == 0
+    assert calls[0][1]["device"] in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(("problems", "code"), [([], 0), (["demo_0: actions are missing"], 3)])
+def test_info_tells_what_is_wrong(problems: list[str], code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace(monkeypatch, "info", {"kind": "demonstrations", "problems": problems})
+    result = runner.invoke(app, ["info", "data/pick.h5"])
+    assert result.exit_code == code
+    assert all(problem in result.stdout for problem in problems)

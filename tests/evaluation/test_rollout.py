@@ -1,0 +1,217 @@
+"""The closed loop with a world of numbers: exclusion, discards, no leak, lazy percept, early end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from srcli.config.scene import SceneConfig
+from srcli.errors import ConfigError
+from srcli.evaluation.rollout import NO_TARGET, EpisodeRecord, exclude, run_episode
+from srcli.policies import Choice, Decision, get_policy
+from srcli.seeding import Domain, episode_seed
+from srcli.tasks import get_task
+from srcli.types import Action, Candidates, EpisodeSpec, Execution, Observation, Reason, SceneTruth
+
+TASK = get_task("pick")
+DOWN = [1.0, 0.0, 0.0, 0.0]
+
+
+class FakeWorld:
+    """Objects stand in a row; a grasp takes the object within 2 cm of its tip, unless that object is slippery."""
+
+    def __init__(self, slippery: Sequence[int] = ()) -> None:
+        self.slippery = set(slippery)
+        self.held: int | None = None
+        self.removed: list[int] = []
+        self.draws: list[float] = []
+
+    def reset(self, models: Sequence[Any], drops: np.ndarray[Any, Any]) -> None:
+        count = len(models)
+        self.poses = np.zeros((count, 7))
+        self.poses[:, 0] = 0.1 * np.arange(count)
+        self.poses[:, 6] = 1.0
+        self.present = np.ones(count, dtype=bool)
+
+    def observe(self, rng: np.random.Generator) -> tuple[Observation, Any]:
+        self.draws.append(float(rng.random()))
+        rgb = np.zeros((3, 4, 4, 3), np.uint8)
+        K, T = np.repeat(np.eye(3)[None], 3, axis=0), np.repeat(np.eye(4)[None], 3, axis=0)
+        return Observation(rgb, np.ones((3, 4, 4), np.float32), K, T), np.zeros((3, 4, 4), np.uint16)
+
+    def truth(self, segmentation: Any = None) -> SceneTruth:
+        return SceneTruth(self.poses.copy(), self.present.copy(), segmentation)
+
+    def execute(self, action: Action) -> Execution:
+        distance = np.where(self.present, np.linalg.norm(self.poses[:, :3] - action.pose[:3], axis=1), np.inf)
+        slot = int(np.argmin(distance))
+        if distance[slot] > 0.02:
+            return Execution(Reason.NOTHING_HELD, None, 5)
+        if slot in self.slippery:
+            return Execution(Reason.SLIPPED, None, 5)
+        self.held = slot
+        return Execution(Reason.SUCCESS, slot, 5)
+
+    def discard(self) -> None:
+        assert self.held is not None
+        self.present[self.held] = False
+        self.removed.append(self.held)
+        self.held = None
+
+
+def spec_of(index: int = 0) -> EpisodeSpec:
+    return TASK.sample(episode_seed(0, Domain.PROBE, index), "seen", "train", SceneConfig())
+
+
+def one_target() -> EpisodeSpec:
+    return next(s for s in map(spec_of, range(60)) if len(s.goal.targets) == 1)
+
+
+def above(world: FakeWorld) -> Callable[[Observation], Candidates]:
+    """One candidate at every present object."""
+
+    def sample(observation: Observation) -> Candidates:
+        poses = np.array([[*p[:3], *DOWN] for p in world.poses[world.present]], np.float32)
+        return Candidates(poses, np.full(len(poses), 0.05, np.float32), np.linspace(1, 0, len(poses), dtype=np.float32))
+
+    return sample
+
+
+class Spy:
+    """Takes the given object positions one after the other, and keeps what it was shown."""
+
+    name = "spy"
+
+    def __init__(self, slots: Sequence[int], privileged: bool = False) -> None:
+        self.privileged = privileged
+        self.slots = list(slots)
+        self.seen: list[Decision] = []
+
+    def act(self, decision: Decision) -> Choice:
+        self.seen.append(decision)
+        pose = np.array([0.1 * self.slots[len(self.seen) - 1], 0, 0, *DOWN], np.float32)
+        return Choice(Action("grasp", pose, 0.05))
+
+
+def play(world: FakeWorld, spec: EpisodeSpec, policy: Any, **options: Any) -> EpisodeRecord:
+    return run_episode(world, TASK, spec, policy, sampler=above(world), **options)
+
+
+def test_expert_succeeds_at_once() -> None:
+    record = play(FakeWorld(), spec_of(), get_policy("expert"))
+    assert record.success and len(record.attempts) == 1 and record.demonstration == 0
+    assert record.attempts[0].outcome.slot in record.spec.goal.targets
+
+
+def test_only_privileged_methods_see_truth_and_goal() -> None:
+    spec = one_target()
+    wrong = [s for s in range(15) if s not in spec.goal.targets]
+    blind, shown = Spy(wrong), Spy(wrong, privileged=True)
+    play(FakeWorld(), spec, blind)
+    play(FakeWorld(), spec, shown)
+    assert len(blind.seen) == 8
+    for decision in blind.seen:
+        assert decision.truth is None and decision.spec is None
+        reachable = [getattr(decision, name) for name in decision.__slots__]
+        assert not any(isinstance(value, (SceneTruth, EpisodeSpec)) for value in reachable)
+    assert all(d.truth is not None and d.spec is not None and d.spec.goal == spec.goal for d in shown.seen)
+
+
+def test_wrong_objects_are_removed_and_do_not_exclude() -> None:
+    spec = one_target()
+    wrong = [s for s in range(15) if s not in spec.goal.targets][:2]
+    world = FakeWorld()
+    record = play(world, spec, Spy([*wrong, spec.goal.targets[0]]))
+    assert [a.outcome.reason for a in record.attempts] == [Reason.WRONG_OBJECT, Reason.WRONG_OBJECT, Reason.SUCCESS]
+    assert world.removed == wrong and record.success and record.demonstration == 2
+    assert not any(a.excluded.any() for a in record.attempts)
+
+
+def test_a_failed_pose_is_excluded_for_the_rest_of_the_episode() -> None:
+    spec = one_target()
+    record = play(FakeWorld(slippery=range(15)), spec, get_policy("quality"))
+    taken = [a.choice.action.index for a in record.attempts if a.choice]
+    assert taken == list(range(8))
+    assert [int(a.excluded.sum()) for a in record.attempts] == list(range(8))
+    assert not record.success and record.demonstration == -1
+
+
+def test_exclusion_by_position_and_direction() -> None:
+    tilted = [np.cos(0.25), 0.0, np.sin(0.25), 0.0]
+    poses = np.array([[0, 0, 0, *DOWN], [0.014, 0, 0, *DOWN], [0.016, 0, 0, *DOWN], [0, 0, 0, *tilted]], np.float32)
+    candidates = Candidates(poses, np.zeros(4, np.float32), np.zeros(4, np.float32))
+    assert exclude(candidates, []).tolist() == [False] * 4
+    # Half an angle of 0.25 rad tilts the approach by 0.5 rad, 29 degrees.
+    assert exclude(candidates, [poses[0]]).tolist() == [True, True, False, False]
+
+
+def test_nothing_to_choose_from_is_a_failed_attempt() -> None:
+    empty = Candidates(np.zeros((0, 7), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    record = run_episode(FakeWorld(), TASK, spec_of(), get_policy("random"), sampler=lambda o: empty, max_attempts=3)
+    assert [a.outcome.reason for a in record.attempts] == [Reason.NO_CANDIDATE] * 3
+    assert all(a.choice is None for a in record.attempts)
+
+
+def test_episode_ends_when_no_target_is_left() -> None:
+    spec = one_target()
+
+    class Thief(FakeWorld):
+        def execute(self, action: Action) -> Execution:
+            self.present[list(spec.goal.targets)] = False
+            return Execution(Reason.NOTHING_HELD, None, 1)
+
+    record = play(Thief(), spec, get_policy("random"))
+    assert not record.success and len(record.attempts) == 1 and record.ended == NO_TARGET
+
+
+def test_a_target_that_rolls_off_gets_another_drop_pose() -> None:
+    spec = one_target()
+    target = spec.goal.targets[0]
+
+    class Slope(FakeWorld):
+        """Whatever is dropped at the pose that was first drawn for the target rolls away."""
+
+        def reset(self, models: Sequence[Any], drops: np.ndarray[Any, Any]) -> None:
+            super().reset(models, drops)
+            self.present &= ~(drops == spec.drops[target]).all(axis=1)
+
+    records = [play(Slope(), spec, get_policy(name)) for name in ("expert", "random")]
+    assert records[0].success
+    drops = records[0].spec.drops
+    np.testing.assert_array_equal(drops, records[1].spec.drops)
+    assert not np.array_equal(drops[target], spec.drops[target])
+    assert sorted(map(tuple, drops)) == sorted(map(tuple, spec.drops))
+
+
+def test_same_seed_same_episode_and_fresh_noise_per_attempt() -> None:
+    worlds = FakeWorld(slippery=range(15)), FakeWorld(slippery=range(15))
+    records = [play(w, spec_of(2), get_policy("random")) for w in worlds]
+    picked = [[a.choice.action.index for a in r.attempts if a.choice] for r in records]
+    assert picked[0] == picked[1] and worlds[0].draws == worlds[1].draws
+    assert len(set(worlds[0].draws)) == len(worlds[0].draws)
+
+
+def test_images_are_kept_only_when_recording() -> None:
+    assert play(FakeWorld(), spec_of(), get_policy("expert")).attempts[0].observation is None
+    kept = play(FakeWorld(), spec_of(), get_policy("expert"), record=True).attempts[0]
+    assert kept.observation is not None and kept.segmentation is not None and kept.percept is None
+
+
+def test_the_percept_needs_an_encoder_only_when_it_is_looked_at() -> None:
+    with pytest.raises(ConfigError, match="no encoder was given"):
+        play(FakeWorld(), spec_of(), get_policy("similarity"))
+
+
+def test_the_similarity_of_what_was_taken_is_recorded() -> None:
+    class Judge:
+        def similarity(self, observation: Observation, segmentation: Any, slot: int, instruction: str) -> float:
+            return 0.1 * slot
+
+    spec = one_target()
+    wrong = next(s for s in range(1, 15) if s not in spec.goal.targets)
+    record = play(FakeWorld(), spec, Spy([wrong, spec.goal.targets[0]]), judge=Judge())
+    assert record.attempts[0].outcome.detail["similarity"] == pytest.approx(0.1 * wrong)
+    assert record.success

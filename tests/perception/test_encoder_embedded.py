@@ -1,0 +1,118 @@
+"""The embedded encoder: weights file, convolutional route, shipped weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from srcli.config.encoder import EncoderConfig
+from srcli.errors import ArtifactError, ConfigError, MissingAssetError, SceneError
+from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, image_tensor, load_embedded, save_embedded
+from srcli.perception.encoders.loading import load_encoder
+
+ROWS = (0, 320, 1781, 9722, 49406, 49407)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A random model's file, batch norms away from identity."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model, _ = create_model()
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(std=0.1)
+                module.running_var.uniform_(0.5, 2.0)
+                module.weight.data.uniform_(0.5, 1.5)
+        state = {k: v.half().float() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    state["token_embedding.weight"] = state["token_embedding.weight"][list(ROWS)]
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    digest = save_embedded(state, ROWS, {"give", "mug"}, path, {"steps_done": 0})
+    return path, digest, state
+
+
+def test_weights_survive_the_file(weights):
+    path, digest, state = weights
+    loaded = load_embedded(path)
+    assert loaded.sha256 == digest == json.loads(path.with_suffix(".json").read_text())["sha256"]
+    assert loaded.vocabulary == {"give", "mug"}
+    table = loaded.model.token_embedding.weight
+    assert torch.equal(table[list(ROWS)], state["token_embedding.weight"])
+    assert int((table.abs().sum(1) > 0).sum()) == len(ROWS)
+    key = "visual.trunk.blocks.0.first.0.weight"
+    assert torch.allclose(loaded.model.state_dict()[key], state[key], atol=1e-6)
+
+
+def test_dense_features_are_the_unfolded_tower(weights):
+    path, _, _ = weights
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    model = load_embedded(path).model
+    with torch.no_grad():
+        expected = torch.nn.functional.normalize(dense_forward(model, image_tensor(rgb)), dim=1).permute(0, 2, 3, 1).numpy()
+        pooled = model.visual(image_tensor(rgb))
+        mean = dense_forward(model, image_tensor(rgb)).mean((2, 3))
+    values = load_encoder(EncoderConfig(pretrained=str(path))).dense(rgb).values
+    assert values.shape == (2, 8, 12, 128) and values.dtype == np.float32
+    assert np.allclose(values, expected, atol=1e-4)
+    assert np.allclose(np.linalg.norm(values, axis=-1), 1.0, atol=1e-5)
+    assert torch.allclose(pooled, mean, atol=1e-4), "the dense route is open_clip's image tower before pooling"
+
+
+def test_cell_i_belongs_to_pixel_8i_plus_4():
+    model, _ = create_model()
+    trunk = model.visual.trunk.eval()
+    for parameter in trunk.stem.parameters():
+        parameter.data.abs_().add_(0.01)
+    image = torch.ones(1, 3, 64, 64, requires_grad=True)
+    trunk.stem_features(image)[0, :, 3, 5].sum().backward()
+    rows, columns = np.nonzero(image.grad[0].abs().sum(0).numpy())
+    assert (rows.min() + rows.max()) / 2 == 3 * 8 + 4 and (columns.min() + columns.max()) / 2 == 5 * 8 + 4
+
+
+def test_sizes_that_are_no_multiple_of_8_are_padded(weights):
+    encoder = load_encoder(EncoderConfig(pretrained=str(weights[0])))
+    assert encoder.dense(np.zeros((1, 61, 90, 3), np.uint8)).values.shape == (1, 8, 12, 128)
+
+
+@pytest.mark.parametrize("shape", [(64, 96, 3), (1, 64, 96, 4), (0, 64, 96, 3)])
+def test_other_arrays_are_refused(weights, shape):
+    encoder = load_encoder(EncoderConfig(pretrained=str(weights[0])))
+    with pytest.raises(SceneError, match="views must be"):
+        encoder.dense(np.zeros(shape, np.uint8))
+
+
+def test_identity_and_unknown_words(weights):
+    path, digest, _ = weights
+    encoder = load_encoder(EncoderConfig(pretrained=str(path)))
+    assert encoder.identity.sha256 == digest and encoder.identity.route == "conv" and encoder.dim == 128
+    assert set(encoder.identity.as_dict()) == {"name", "sha256", "dim", "route", "image", "precision", "max_tokens"}
+    assert encoder.unknown_words("give me a mug") == ("me", "a")
+
+
+def test_damaged_and_foreign_files(weights, tmp_path):
+    with pytest.raises(MissingAssetError, match="not found"):
+        load_embedded(tmp_path / "absent.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(weights[0].read_bytes()[:5000])
+    with pytest.raises(ArtifactError, match="not a safetensors file"):
+        load_embedded(cut)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(2)}, foreign)
+    with pytest.raises(ArtifactError, match="not weights of the embedded encoder"):
+        load_embedded(foreign)
+    with pytest.raises(ConfigError, match="max_tokens"):
+        load_encoder(EncoderConfig(pretrained=str(weights[0]), max_tokens=30))
+
+
+def test_shipped_weights_ground_words():
+    assert SHIPPED.stat().st_size < 5_000_000
+    encoder = load_encoder(EncoderConfig())
+    texts = ["give me the banana", "I want the banana", "grasp a red object", "get something to eat"]
+    e = [t.pooled for t in encoder.text(texts)]
+    assert e[0] @ e[1] > e[0] @ e[2], "two wordings of one wish are closer than two wishes"
+    assert encoder.unknown_words("give me the banana") == ()
+    assert encoder.unknown_words("give me the quokka") == ("quokka",)

@@ -1,0 +1,279 @@
+"""Pre-training: facts and captions, loss, batches, validation, resuming."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from srcli.config.pretrain import PretrainConfig
+from srcli.config.sim import SimConfig
+from srcli.errors import ArtifactError, MismatchError
+from srcli.objects import Variation, catalogue, describe, in_band
+from srcli.perception.encoders.embedded import load_embedded
+from srcli.perception.encoders.text import words_of
+from srcli.stages.pretrain import run
+from srcli.stages.pretraining.batches import make_batch, scenes_in_use
+from srcli.stages.pretraining.captions import caption
+from srcli.stages.pretraining.facts import Concept, Facts, concepts, name_phrases
+from srcli.stages.pretraining.lexicon import build_lexicon, facts_of
+from srcli.stages.pretraining.loop import learning_rate, load_checkpoint, make_learner, save_checkpoint
+from srcli.stages.pretraining.loss import multi_positive
+from srcli.stages.pretraining.render import make_pool
+from srcli.stages.pretraining.store import Shard, complete_shards, read_shard, shard_path, write_shard
+from srcli.stages.pretraining.validate import smooth, validate
+
+SIZE = {
+    "crop_height": 64,
+    "crop_width": 64,
+    "batch": 2,
+    "texts": 16,
+    "scenes": 20,
+    "first_scenes": 20,
+    "valid_scenes": 4,
+    "warmup": 1,
+}
+
+
+def small(**changes):
+    return PretrainConfig(**{**SIZE, "steps": 4, "checkpoint_every": 2, "validate_every": 4, **changes})
+
+
+def painted_shard(folder, scenes, size=(80, 96), seed=0):
+    """Scenes of coloured squares; the facts are those of catalogue entries."""
+    rng = np.random.default_rng(seed)
+    names = catalogue().names
+    rgb = np.full((scenes, 3, *size, 3), 90, np.uint8)
+    slots = np.zeros((scenes, 3, *size), np.uint8)
+    facts = []
+    for s in range(scenes):
+        chosen = rng.choice(names, 3, replace=False)
+        facts.append(tuple(facts_of(catalogue()[n], describe(catalogue()[n])) for n in chosen))
+        for view in range(3):
+            for slot, (y, x) in enumerate(((4, 4), (40, 8), (20, 48))):
+                slots[s, view, y : y + 32, x : x + 32] = slot + 1
+                rgb[s, view, y : y + 32, x : x + 32] = rng.integers(0, 256, 3)
+    write_shard(shard_path(folder, 0), Shard(rgb, slots, tuple(facts)))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    painted_shard(folder / "train", 20)
+    for split in ("seen", "unseen"):
+        painted_shard(folder / f"valid_{split}", 4, seed=1)
+    return folder
+
+
+def test_facts_name_what_is_true():
+    facts = Facts("pink_tea_box", ("pink tea box", "box of tea"), ("pink",), ("pink",), ("container",), ("drink",))
+    assert name_phrases(facts.labels, facts.colors) == ("box", "box of tea", "pink tea box", "tea box")
+    true = concepts(facts)
+    assert {Concept("label", "tea box"), Concept("colored", "pink box"), Concept("general", "container")} <= true
+    assert Concept("attribute", "pink") in true and Concept("colored", "pink pink tea box") not in true
+    orange = concepts(Facts("orange", ("orange",), ("orange",), ("orange", "round"), ("fruit",), ("eat",)))
+    assert Concept("label", "orange") in orange and Concept("colored", "orange fruit") in orange
+
+
+def test_recolouring_changes_the_words():
+    entry = next(e for e in catalogue() if e.recolor and e.main_color == "red" and e.names_color and "red" in e.attributes)
+    blue = concepts(facts_of(entry, describe(entry, Variation(recolor=(("red", "blue"),)))))
+    assert Concept("attribute", "blue") in blue and Concept("attribute", "red") not in blue
+
+
+def test_every_caption_stays_inside_the_declared_vocabulary():
+    lexicon = build_lexicon()
+    rng = np.random.default_rng(0)
+    for index in rng.integers(len(lexicon.concepts), size=300):
+        concept = lexicon.concepts[index]
+        text = caption(concept, rng)
+        assert set(words_of(text)) <= lexicon.words and text == text.lower()
+        assert concept.phrase in text
+    for entry in catalogue():
+        assert concepts(facts_of(entry, describe(entry))) <= lexicon.concept_set
+        for word in (entry.label, *entry.synonyms, *entry.general, *entry.attributes, *entry.functions):
+            assert set(words_of(word)) <= lexicon.words
+    hidden = build_lexicon(True)
+    assert (
+        Concept("label", "remote controller") in lexicon.concept_set
+        and Concept("label", "remote controller") not in hidden.concept_set
+    )
+
+
+def test_training_never_shows_a_held_out_instance(monkeypatch):
+    from srcli.stages.pretraining import render
+
+    drawn = []
+    original = render.sample_variation
+    monkeypatch.setattr(render, "sample_variation", lambda entry, rng: drawn.append((entry, v := original(entry, rng))) or v)
+    pool = make_pool(small(), "train", 0)
+    assert len(pool) == 83 == len(drawn)
+    assert not any(in_band(entry, variation) for entry, (variation, _) in drawn)
+    assert len(make_pool(small(hide_unseen=True), "train", 0)) == 66
+    drawn.clear()
+    assert len(make_pool(small(), "valid_unseen", 0)) == 17 and not drawn
+
+
+def test_loss_against_a_slow_reference():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 7, generator=generator)
+    positive = torch.rand(5, 7, generator=generator) < 0.4
+    positive[2] = False
+    rows = []
+    for r in range(5):
+        if positive[r].any():
+            total = sum(float(torch.exp(v)) for v in logits[r])
+            logs = [float(torch.log(torch.exp(logits[r, c]) / total)) for c in range(7) if positive[r, c]]
+            rows.append(-sum(logs) / len(logs))
+    assert float(multi_positive(logits, positive)) == pytest.approx(sum(rows) / len(rows), rel=1e-5)
+    without = positive.new_zeros(5, 7)
+    without[:, 6] = ~positive[:, 6]
+    fewer = torch.where(without, torch.tensor(-1e9), logits)
+    assert float(multi_positive(logits, positive, without)) == pytest.approx(float(multi_positive(fewer, positive)), rel=1e-5)
+    nothing = multi_positive(logits.requires_grad_(), torch.zeros(5, 7, dtype=torch.bool))
+    assert nothing.item() == 0.0 and nothing.requires_grad
+
+
+def test_batches_follow_from_seed_and_step(cache):
+    config, lexicon = small(), build_lexicon()
+    a, b = (make_batch(config, cache / "train", lexicon, 3) for _ in range(2))
+    other = make_batch(config, cache / "train", lexicon, 4)
+    assert torch.equal(a.images, b.images) and a.texts == b.texts and a.texts != other.texts
+    assert a.images.shape == (2, 3, 64, 64) and len(a.texts) <= config.texts
+    assert a.text_truth.shape == (len(a.texts), len(a.region_cells)) and a.name_truth.shape[0] == len(lexicon.names)
+    assert a.text_truth.any(0).mean() > 0.5, "most regions are named by some sentence"
+    taken = np.concatenate(a.region_cells)
+    assert not np.intersect1d(taken, a.table_cells).size and np.isin(a.patch_cells, taken).all()
+    for cell, owner in zip(a.patch_cells, a.patch_owner, strict=True):
+        assert cell in a.region_cells[owner]
+    assert scenes_in_use(small(first_scenes=4, scenes_per_step=0.5), 10) == 9
+
+
+def test_withheld_colours_are_not_contrasted(cache):
+    """A held-out instance's concept is never a negative of a region in that instance's colour."""
+    lexicon = build_lexicon()
+    assert lexicon.withheld[Concept("label", "tea box")] == {"pink"} and Concept("label", "banana") not in lexicon.withheld
+    batch = make_batch(small(), cache / "train", lexicon, 1)
+    assert batch.text_unknown.shape == batch.text_truth.shape and batch.name_unknown.any()
+    assert not (batch.text_unknown & batch.text_truth).any() and not (batch.name_unknown & batch.name_truth).any()
+    plain = [i for i, name in enumerate(lexicon.names) if name not in lexicon.withheld]
+    assert not batch.name_unknown[plain].any()
+
+
+def test_crops_keep_image_and_labels_together(cache):
+    """A square's cells have one colour: whatever was cropped, scaled and flipped, colour and slot moved together."""
+    batch = make_batch(small(), cache / "train", build_lexicon(), 0)
+    cells = torch.nn.functional.avg_pool2d(batch.images[:, :, 2:-2, 2:-2], 4, 8).permute(0, 2, 3, 1).reshape(-1, 3)
+    spread = [float(cells[torch.from_numpy(c)].std(0).max()) for c in batch.region_cells if len(c) > 4]
+    everything = float(cells.std(0).max())
+    assert spread and np.median(spread) < 0.5 * everything
+
+
+def oracle(lexicon, cache_folder):
+    """Encoders that read the truth: one dimension per concept."""
+    index = {c: i for i, c in enumerate(lexicon.concepts)}
+    shard = read_shard(shard_path(cache_folder, 0))
+    calls = iter(range(10_000))
+
+    def dense(rgb):
+        scene = next(calls)
+        slots = shard.slots[scene][:, 4::8, 4::8]
+        out = np.full((*slots.shape, len(index)), 1e-3, np.float32)
+        for slot, facts in enumerate(shard.facts[scene]):
+            for c in concepts(facts):
+                out[slots == slot + 1, index[c]] = 1.0
+        return out / np.linalg.norm(out, axis=-1, keepdims=True)
+
+    def text(texts):
+        out = np.zeros((len(texts), len(index)), np.float32)
+        for row, sentence in enumerate(texts):
+            for c, i in index.items():
+                prompts = {
+                    "label": f"give me the {c.phrase}",
+                    "general": f"I need a {c.phrase}",
+                    "attribute": f"grasp a {c.phrase} object",
+                    "function": f"get something to {c.phrase}",
+                }
+                named = sentence == c.phrase and c in lexicon.names
+                if named or sentence == prompts.get(c.kind):
+                    out[row, i] = 1.0
+        return out
+
+    return dense, text
+
+
+def test_validation_of_an_oracle_is_perfect_and_of_noise_is_chance(cache):
+    lexicon = build_lexicon()
+    values = validate(cache / "valid_seen", 4, lexicon, *oracle(lexicon, cache / "valid_seen"), seed=0)
+    assert values["patch"] > 0.95 and values["region"] > 0.95 and 0.2 < values["chance"] < 0.8
+    rng = np.random.default_rng(0)
+    noise = validate(
+        cache / "valid_seen",
+        4,
+        lexicon,
+        lambda rgb: rng.standard_normal((3, 10, 12, 8)).astype(np.float32),
+        lambda texts: rng.standard_normal((len(texts), 8)).astype(np.float32),
+        seed=0,
+    )
+    assert noise["region_name"] < 0.4 and noise["patch"] < 0.7
+
+
+def test_smoothing_against_loops():
+    field = np.random.default_rng(0).standard_normal((2, 4, 5)).astype(np.float32)
+    for view in range(2):
+        for i in range(4):
+            for j in range(5):
+                window = field[view, max(0, i - 1) : i + 2, max(0, j - 1) : j + 2]
+                assert smooth(field)[view, i, j] == pytest.approx(window.mean(), abs=1e-5)
+
+
+def test_interrupted_training_ends_in_the_same_weights(cache, tmp_path):
+    import shutil
+
+    def folder(name):
+        target = tmp_path / name
+        shutil.copytree(cache, target)
+        return target
+
+    whole = run(small(), SimConfig(), tmp_path / "whole.safetensors", folder("a"), rendered=lambda n: None)
+    assert whole.steps == 4 and {"seen/patch", "unseen/region"} <= set(whole.metrics)
+    broken = folder("b")
+    seen = []
+
+    def stop(scenes):
+        seen.append(scenes)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(small(), SimConfig(), tmp_path / "half.safetensors", broken, rendered=stop)
+    assert load_embedded(tmp_path / "half.safetensors").vocabulary == build_lexicon().words
+    resumed = run(small(), SimConfig(), tmp_path / "half.safetensors", broken, rendered=lambda n: None)
+    assert resumed.sha256 == whole.sha256
+    again = run(small(), SimConfig(), tmp_path / "again.safetensors", broken, rendered=lambda n: None)
+    assert again.sha256 == whole.sha256, "a finished run only exports"
+    with pytest.raises(MismatchError, match="other settings"):
+        run(small(learning_rate=1e-3), SimConfig(), tmp_path / "x.safetensors", broken, rendered=lambda n: None)
+
+
+def test_damaged_checkpoint_and_shard(tmp_path):
+    learner = make_learner(small(), build_lexicon())
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(learner, 0, "f", path)
+    assert load_checkpoint(learner, "f", path) == 0
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match="not a pre-training checkpoint"):
+        load_checkpoint(learner, "f", path)
+    (tmp_path / "shard-00000").mkdir()
+    with pytest.raises(ArtifactError, match="not a shard"):
+        read_shard(tmp_path / "shard-00000")
+    assert complete_shards(tmp_path, 5) == 1
+
+
+def test_learning_rate_rises_and_falls():
+    config = small(steps=100, warmup=10, learning_rate=1e-2)
+    rates = [learning_rate(config, s) for s in range(100)]
+    assert rates[0] == pytest.approx(1e-3) and max(rates) == pytest.approx(1e-2, rel=0.02) and rates[-1] < 3e-4
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))

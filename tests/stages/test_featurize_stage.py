@@ -1,0 +1,111 @@
+"""Featurizing: samples copy their demonstration, bytes do not depend on workers, damage is named."""
+
+import fake_episodes as fake
+import numpy as np
+import pytest
+
+from srcli.artifacts.demos import DemoDataset
+from srcli.artifacts.features import FeatureDataset
+from srcli.config import Params
+from srcli.errors import ArtifactError, BusyError, MismatchError, SceneError
+from srcli.stages import collect, featurize
+
+
+def make_params(**sections):
+    data = Params().model_dump()
+    data["collect"] |= {"episodes": 12, "executor": "serial", "valid_every": 3}
+    data["featurize"] |= {"executor": "serial"}
+    for name, values in sections.items():
+        data[name] |= values
+    return Params.model_validate(data)
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demos") / "demos.h5"
+    collect.run(make_params(), out=out, episode_fn=fake.episode)
+    return out
+
+
+def test_samples_copy_their_demonstration(tmp_path, demos):
+    out = tmp_path / "features.h5"
+    summary = featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver())
+    data, source = FeatureDataset(out), DemoDataset(demos)
+    assert summary.samples == len(data) == 9
+    assert summary.train + summary.valid == 9 and summary.valid == 4
+    assert data.encoder["name"] == summary.encoder == "fake"
+    assert data.arrays["source"].tolist() == source.demonstrations.tolist()
+    assert data.arrays["points"].shape == (9, 22, 3) and data.arrays["features"].dtype == np.float16
+    for row, index in enumerate(source.demonstrations):
+        demo = source.demonstration(index)
+        k = len(demo.step.candidates)
+        np.testing.assert_array_equal(data.arrays["candidates"][row, :k], demo.step.candidates.poses)
+        np.testing.assert_array_equal(data.arrays["quality"][row, :k], demo.step.candidates.quality)
+        np.testing.assert_array_equal(data.arrays["candidate_mask"][row, :k], ~demo.step.excluded)
+        assert not data.arrays["candidate_mask"][row, k:].any()
+        expected = [s in (0, 2) and not e for s, e in zip(demo.step.slots, demo.step.excluded, strict=True)]
+        assert data.arrays["valid"][row, :k].tolist() == expected
+        assert data.arrays["label"][row] == demo.label == demo.step.action.index
+        assert data.instructions[row] == demo.spec.instruction
+        assert data.arrays["seed"][row].tolist() == list(demo.spec.seed)
+        assert data.arrays["point_mask"][row].sum() == 20 + index % 3
+        cloud = fake.FakePerceiver().look(demo).cloud
+        np.testing.assert_array_equal(data.arrays["points"][row, : len(cloud.points)], cloud.points)
+        np.testing.assert_array_equal(data.arrays["features"][row, : len(cloud.points)], cloud.features.astype(np.float16))
+    valid = {int(data.arrays["source"][i]) for i in data.split("valid")}
+    assert valid == set(source.split("valid").tolist())
+
+
+def test_bytes_do_not_depend_on_workers_or_resume(tmp_path, demos):
+    one, two, resumed = (tmp_path / name for name in ("one.h5", "two.h5", "resumed.h5"))
+    featurize.run(make_params(), demos, one, perceiver=fake.FakePerceiver())
+    parallel = make_params(featurize={"executor": "processes"})
+    featurize.run(parallel, demos, two, workers=2, perceiver=fake.FakePerceiver())
+    with pytest.raises(SceneError, match="episode 5: depth of view 1 holds NaN"):
+        featurize.run(make_params(), demos, resumed, perceiver=fake.FakePerceiver(bad=5))
+    summary = featurize.run(make_params(), demos, resumed, perceiver=fake.FakePerceiver())
+    assert summary.reused == 4
+    assert one.read_bytes() == two.read_bytes() == resumed.read_bytes()
+
+
+def test_up_to_date_and_mismatch(tmp_path, demos):
+    out = tmp_path / "features.h5"
+    featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver())
+    assert featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver()).up_to_date
+    with pytest.raises(MismatchError, match=r"encoder\.name"):
+        featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver("other"))
+    with pytest.raises(MismatchError, match=r"cloud\.count \(500 -> 100\)"):
+        featurize.run(make_params(cloud={"count": 100}), demos, out, perceiver=fake.FakePerceiver())
+    again = featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver("other"), force=True)
+    assert again.encoder == "other" and not again.up_to_date
+
+
+def test_limit_takes_the_first(tmp_path, demos):
+    out = tmp_path / "features.h5"
+    featurize.run(make_params(featurize={"limit": 4}), demos, out, perceiver=fake.FakePerceiver())
+    assert FeatureDataset(out).arrays["source"].tolist() == [0, 1, 2, 3]
+
+
+def test_unusable_inputs(tmp_path, demos):
+    out = tmp_path / "features.h5"
+    with pytest.raises(ArtifactError, match="no such file"):
+        featurize.run(make_params(), tmp_path / "none.h5", out, perceiver=fake.FakePerceiver())
+    featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver())
+    with pytest.raises(ArtifactError, match="is a features file where a demonstrations file is needed"):
+        featurize.run(make_params(), out, tmp_path / "x.h5", perceiver=fake.FakePerceiver())
+    empty = tmp_path / "empty.h5"
+    collect.run(make_params(collect={"episodes": 1}), out=empty, episode_fn=_never)
+    with pytest.raises(SceneError, match="holds no demonstration"):
+        featurize.run(make_params(), empty, tmp_path / "y.h5", perceiver=fake.FakePerceiver())
+
+
+def test_busy_output(tmp_path, demos):
+    from srcli.artifacts.core import output_lock
+
+    out = tmp_path / "features.h5"
+    with output_lock(out), pytest.raises(BusyError):
+        featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver())
+
+
+def _never(params, task, seed):
+    return fake.episode(params, task, (*seed[:2], 7))

@@ -1,0 +1,186 @@
+"""The DVC pipeline: what dvc.yaml declares is what the stages read, and DVC runs again what it has to and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from srcli.config import Params
+from srcli.config.loading import validate
+
+ROOT = Path(__file__).parents[1]
+# The ground under every room, and the doors to it: a change there is a change of wording or of nothing.
+FREE = {"srcli", "srcli.types", "srcli.errors", "srcli.seeding", "srcli.stages"}
+FREE_ROOMS = {"config", "parallel"}
+# Imported on demand and not demanded: the expert decides without a percept, so demonstrations do not depend on how one is made.
+NOT_DEMANDED = {"collect": {"srcli.perception.pipeline"}}
+
+
+def _stages() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def _module_file(name: str) -> Path | None:
+    path = ROOT / Path(*name.split("."))
+    if path.is_dir():
+        return path / "__init__.py"
+    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
+
+
+def _reached(stage: str) -> set[str]:
+    """The modules of srcli that a stage imports, at any depth, lazily or not; those for type checking alone left out."""
+    start = f"srcli.stages.{stage}"
+    seen: set[str] = set(NOT_DEMANDED.get(stage, ()))
+    todo = [start]
+    while todo:
+        name = todo.pop()
+        file = _module_file(name)
+        if name in seen or file is None:
+            continue
+        seen.add(name)
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        types_only = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if id(node) in types_only:
+                continue
+            if isinstance(node, ast.Import):
+                todo.extend(alias.name for alias in node.names if alias.name.startswith("srcli"))
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("srcli"):
+                todo.append(str(node.module))
+                todo.extend(f"{node.module}.{alias.name}" for alias in node.names)
+    return seen - NOT_DEMANDED.get(stage, set())
+
+
+@pytest.mark.parametrize("stage", ["collect", "featurize", "train", "evaluate"])
+def test_dependencies_cover_what_the_stage_imports(stage: str) -> None:
+    covered = [ROOT / dep for dep in _stages()[stage]["deps"]]
+    missing = set()
+    for name in _reached(stage) - FREE:
+        file = _module_file(name)
+        assert file is not None
+        if name.split(".")[1] in FREE_ROOMS or (file.name == "__init__.py" and not file.read_text().strip()):
+            continue
+        if not any(file == dep or dep in file.parents for dep in covered):
+            missing.add(str(file.relative_to(ROOT)))
+    assert missing == set()
+    assert [str(dep) for dep in covered if dep.is_relative_to(ROOT / "srcli") and not dep.exists()] == []
+
+
+def test_commands_have_paths_only_and_sections_exist() -> None:
+    stages = _stages()
+    assert list(stages) == ["collect", "featurize", "train", "evaluate"]
+    for name, stage in stages.items():
+        words = shlex.split(stage["cmd"])
+        assert words[:2] == ["srcli", name]
+        assert {word for word in words if word.startswith("-")} <= {"--task", "--out"}
+        assert set(stage["params"]) <= set(Params.model_fields)
+    assert stages["collect"]["outs"] == [{"data/pick.h5": {"persist": True}}]
+    assert all(
+        options["cache"] is False for stage in stages.values() for out in stage.get("metrics", []) for options in out.values()
+    )
+
+
+def test_dvc_sends_no_analytics() -> None:
+    assert "analytics = false" in (ROOT / ".dvc" / "config").read_text()
+
+
+TINY = {
+    "collect": {"episodes": 6, "valid_every": 3},
+    "scene": {"objects": 4},
+    "sim": {"camera_scale": 0.25},
+    "train": {"updates": 4, "batch_size": 4, "validate_every": 2, "checkpoint_every": 2, "warmup": 0},
+    "evaluate": {
+        "suite": "development",
+        "methods": ["sr", "random"],
+        "episodes": 1,
+        "splits": ["unseen"],
+        "attempts": 2,
+        "figure_cases": 1,
+        "bootstrap": 100,
+        "similarity_rule": False,
+    },
+}
+
+
+class Project:
+    """A copy of the pipeline, without git, in which `dvc repro` runs with tiny parameters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / ".dvc").mkdir()
+        shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+        shutil.copy(ROOT / "dvc.yaml", folder / "dvc.yaml")
+        # DVC hashes the code it depends on; links would lead it out of the project.
+        shutil.copytree(ROOT / "srcli", folder / "srcli", ignore=shutil.ignore_patterns("__pycache__"))
+        self.write(TINY)
+        self.dvc("config", "core.no_scm", "true")
+
+    def write(self, params: dict[str, Any]) -> None:
+        """DVC tracks whole sections, so each has to stand in the file."""
+        full = validate(params, "test").model_dump(mode="json")
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(full))
+
+    def dvc(self, *arguments: str) -> str:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(self.folder.parent / "site"),
+            "OMP_NUM_THREADS": "1",
+        }
+        for name in ("DVC_STAGE", "DVC_ROOT"):
+            environment.pop(name, None)
+        result = subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
+    def repro(self) -> list[str]:
+        """Runs the pipeline; which stages ran."""
+        return [line.split("'")[1] for line in self.dvc("repro").splitlines() if line.startswith("Running stage")]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_pipeline_runs_what_has_changed_and_keeps_collections(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    project = Project(tmp_path / "project")
+    folder = project.folder
+
+    subprocess.run(
+        [sys.executable, "-m", "srcli", "collect", "--task", "pick", "--workers", "2"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    by_hand = (folder / "data" / "pick.h5").read_bytes()
+    assert project.repro() == ["collect", "featurize", "train", "evaluate"]
+    assert (folder / "data" / "pick.h5").read_bytes() == by_hand
+    for path in ("results/train/policy.h5", "results/evaluation/table.md", "results/evaluation/results.json"):
+        assert (folder / path).stat().st_size > 0
+
+    assert project.repro() == []
+    assert "unseen" in project.dvc("metrics", "show")
+
+    project.write({**TINY, "train": {**TINY["train"], "updates": 6}})
+    assert project.repro() == ["train", "evaluate"]

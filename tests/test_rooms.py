@@ -1,0 +1,109 @@
+"""The layout: a room imports only from rooms below it, and each heavy library is imported in the rooms that may."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "srcli"
+ORDER = (
+    "cli",
+    "stages",
+    "evaluation",
+    "policies",
+    "learning",
+    "models",
+    "actions",
+    "perception",
+    "tasks",
+    "language",
+    "sim",
+    "objects",
+    "artifacts",
+    "parallel",
+    "config",
+)
+GROUND = ("types", "errors", "seeding", "__version__")
+ALLOWED = {
+    "pybullet": {"sim"},
+    "pybullet_utils": {"sim"},
+    "h5py": {"artifacts"},
+    "typer": {"cli"},
+    "open_clip": {"perception"},
+    "timm": {"perception"},
+    "ray": {"parallel"},
+    "dvc": set(),
+    "click": set(),
+    "pickle": set(),
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def _room(file: Path) -> str:
+    parts = file.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
+def _imports(file: Path) -> tuple[str, ...]:
+    found: list[str] = []
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.Import):
+            found.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            module = node.module or ""
+            found.extend([f"{module}.{alias.name}" for alias in node.names] if module == "srcli" else [module])
+    return tuple(found)
+
+
+def test_every_room_is_in_the_order() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms == set(ORDER)
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_rooms_import_downwards_only(room: str) -> None:
+    wrong = []
+    for file in MODULES:
+        if _room(file) != room:
+            continue
+        for name in _imports(file):
+            parts = name.split(".")
+            if parts[0] != "srcli" or len(parts) < 2 or parts[1] in GROUND:
+                continue
+            if ORDER.index(parts[1]) < ORDER.index(room):
+                wrong.append(f"{file.relative_to(PACKAGE)} imports {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_libraries_stay_in_their_rooms(library: str) -> None:
+    users = {_room(file) for file in MODULES for name in _imports(file) if name.split(".")[0] == library}
+    assert users <= ALLOWED[library]
+
+
+def test_models_know_neither_files_nor_simulator() -> None:
+    for file in MODULES:
+        if _room(file) == "models":
+            names = {name.split(".")[0] for name in _imports(file)} | {".".join(name.split(".")[:2]) for name in _imports(file)}
+            assert not names & {"h5py", "pybullet", "srcli.sim", "srcli.artifacts", "pathlib", "json"}, file
+
+
+def test_ground_stands_alone() -> None:
+    for name in ("types", "errors", "seeding"):
+        assert not [used for used in _imports(PACKAGE / f"{name}.py") if used.startswith("srcli")]
+
+
+def test_nothing_prints() -> None:
+    for file in MODULES:
+        calls = [n for n in ast.walk(_tree(file)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+        assert "print" not in {call.func.id for call in calls if isinstance(call.func, ast.Name)}, file
