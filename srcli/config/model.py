@@ -28,7 +28,7 @@ class Stage1Config(Section):
         ),
     )
     similarity_gain: float = Field(
-        4.0,
+        3.0,
         ge=0.0,
         le=100.0,
         description="initial weight of the similarity map as a bias on the 1-Align logits (the paper does not state this)",
@@ -91,6 +91,13 @@ class Stage2Config(Section):
     quality: Switch = Field(
         "auto",
         description="the prior's quality is an input of the candidate (the paper does not state this); auto = off for a2 only",
+    )
+    readout: Switch = Field(
+        "auto",
+        description=(
+            "the score starts as the similarity (and mask) read around the candidate's tip (the paper does not state this); "
+            "auto = off for a2 only"
+        ),
     )
 
 

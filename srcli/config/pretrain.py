@@ -11,12 +11,12 @@ class PretrainConfig(Section):
     """Rendered scenes, region-text contrast, and the budget in steps."""
 
     seed: int = Field(20260, ge=0, description="root seed of scenes, sampling and initial weights")
-    scenes: int = Field(3200, ge=8, description="scenes rendered for training (three views each)")
-    valid_scenes: int = Field(60, ge=4, description="scenes rendered per validation split (seen, unseen)")
+    scenes: int = Field(1800, ge=8, description="scenes rendered for training (three views each)")
+    valid_scenes: int = Field(40, ge=4, description="scenes rendered per validation split (seen, unseen)")
     objects_min: int = Field(8, ge=1, le=15, description="fewest objects in a scene")
     objects_max: int = Field(15, ge=1, le=20, description="most objects in a scene")
-    first_scenes: int = Field(400, ge=4, description="scenes in use at the first step; the others join as training proceeds")
-    scenes_per_step: float = Field(1.0, ge=0, description="scenes that join with every step, until all are in use")
+    first_scenes: int = Field(60, ge=4, description="scenes in use at the first step; the others join as training proceeds")
+    scenes_per_step: float = Field(0.4, ge=0, description="scenes that join with every step, until all are in use")
     hide_unseen: bool = Field(
         False, description="leave the categories of the unseen split out altogether (the harder row of the protocol)"
     )
@@ -30,5 +30,5 @@ class PretrainConfig(Section):
     weight_decay: float = Field(0.02, ge=0, le=1, description="decoupled weight decay on weights, not on biases and norms")
     warmup: int = Field(150, ge=0, description="steps of linear warm-up")
     threads: int = Field(1, ge=1, le=256, description="threads of the training process")
-    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints (resumable, and exported as weights)")
-    validate_every: int = Field(400, ge=1, description="steps between validations")
+    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints (resumable, and exported as weights)")
+    validate_every: int = Field(500, ge=1, description="steps between validations")

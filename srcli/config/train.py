@@ -36,9 +36,12 @@ class AugmentConfig(Section):
 class TrainConfig(Section):
     """Training of one policy."""
 
-    target: Literal["expert", "valid"] = Field(
-        "valid",
-        description="loss target: the expert's candidate (the paper) or uniform over all candidates on a target object",
+    target: Literal["expert", "valid", "quality"] = Field(
+        "quality",
+        description=(
+            "loss target: the expert's candidate (the paper), uniform over all candidates on a target object, or those in "
+            "proportion to the prior's quality"
+        ),
     )
     batch_size: int = Field(32, ge=1, le=1024, description="samples per update (the paper: 32)")
     updates: int = Field(600, ge=0, le=10_000_000, description="budget in updates; 0 means epochs decides")

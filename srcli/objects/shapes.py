@@ -267,7 +267,9 @@ def ring(radius: float, thickness: Sequence[float], *, arc: tuple[float, float] 
     count = len(rings) if whole else len(rings) - 1
     # Contact costs grow with the number of pieces; chords of fifteen degrees are round enough for a finger.
     stride = max(1, round(n * 15.0 / (arc[1] - arc[0])))
-    hulls = tuple(rings[[k % len(rings) for k in range(a, min(a + stride, count) + 1)]].reshape(-1, 3) for a in range(0, count, stride))
+    hulls = tuple(
+        rings[[k % len(rings) for k in range(a, min(a + stride, count) + 1)]].reshape(-1, 3) for a in range(0, count, stride)
+    )
     return Solid(_skin(rings, not whole, not whole, wrap=whole), hulls)
 
 

@@ -131,9 +131,13 @@ def test_training_points_are_a_subset_with_their_features() -> None:
 
 def test_loss_targets() -> None:
     logits = torch.tensor([[1.0, 2.0, 0.5, float("-inf")], [0.0, 1.0, 2.0, 3.0]])
-    labels = Labels(torch.tensor([1, 0]), torch.tensor([[True, True, False, True], [False] * 4]))
+    labels = Labels(
+        torch.tensor([1, 0]), torch.tensor([[True, True, False, True], [False] * 4]), torch.tensor([[0.9, 0.3, 0.5, 0.5]] * 2)
+    )
     log_p = torch.log_softmax(logits, 1)
     torch.testing.assert_close(loss_of(logits, labels, "expert"), torch.stack([-log_p[0, 1], -log_p[1, 0]]))
+    weighted = torch.stack([-(0.75 * log_p[0, 0] + 0.25 * log_p[0, 1]), -log_p[1, 0]])
+    torch.testing.assert_close(loss_of(logits, labels, "quality"), weighted)
     torch.testing.assert_close(loss_of(logits, labels, "valid"), torch.stack([-(log_p[0, 0] + log_p[0, 1]) / 2, -log_p[1, 0]]))
 
 

@@ -1,0 +1,200 @@
+"""Grasp candidates of a scene, from its noisy views alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from srcli.actions.features import FEATURES, describe
+from srcli.actions.gripper import GRIPPER
+from srcli.actions.heightmaps import HeightMaps, build_maps, surface_points
+from srcli.actions.poses import approach_frames, canonical_quaternions
+from srcli.actions.proposals import clearance_maps, propose
+from srcli.actions.quality import quality_model
+from srcli.config.candidates import CandidateConfig
+from srcli.perception.geometry import check_observation
+from srcli.types import F32, F64, I64, Bool, Candidates, Observation
+
+#: Edge of the cells in which the number of candidates is limited, metres.
+_DIVERSITY = 0.03
+#: Border of the height maps around the points: room for the opened gripper, metres.
+_BORDER = 0.11
+#: A surface point farther than this from every good candidate counts as not covered, metres.
+_COVER = 0.025
+#: Distance between the arm's shoulder and its flange that the arm reaches at any orientation used here, metres.
+_REACH = (0.20, 0.88)
+_SHOULDER = np.array([0.0, 0.0, 0.089])
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGrasps:
+    """P proposals in the world frame, before they are thinned out.
+
+    Attributes:
+        positions: (P, 3) fingertips, metres.
+        rotations: (P, 3, 3) tool frames.
+        widths: (P,) opening before closing less the margin that the executor adds, metres.
+        quality: (P,) in 0..1.
+        features: (P, len(FEATURES)), the inputs of the quality score.
+    """
+
+    positions: F64
+    rotations: F64
+    widths: F32
+    quality: F32
+    features: F32
+
+    def __len__(self) -> int:
+        return len(self.quality)
+
+    def take(self, which: I64 | Bool) -> ScoredGrasps:
+        """Some of them, in the order of ``which``."""
+        return ScoredGrasps(
+            self.positions[which], self.rotations[which], self.widths[which], self.quality[which], self.features[which]
+        )
+
+    def join(self, other: ScoredGrasps) -> ScoredGrasps:
+        """These, then the others."""
+        return ScoredGrasps(
+            np.concatenate([self.positions, other.positions]),
+            np.concatenate([self.rotations, other.rotations]),
+            np.concatenate([self.widths, other.widths]),
+            np.concatenate([self.quality, other.quality]),
+            np.concatenate([self.features, other.features]),
+        )
+
+
+def sample_grasps(observation: Observation, config: CandidateConfig) -> Candidates:
+    """Grasp candidates of a scene, best and most diverse first.
+
+    Vertical approaches first; tilted ones are tried around what no vertical one holds well. Deterministic: nothing is drawn.
+
+    Args:
+        observation: noisy views. Nothing else is known of the scene but that the table is at z = 0.
+
+    Returns:
+        at most ``config.count`` candidates; none for an empty table.
+
+    Raises:
+        SceneError: the observation is unusable.
+    """
+    found = scored_grasps(observation, config)
+    kept = found.take(thin_out(found, config))
+    poses = np.concatenate([kept.positions, canonical_quaternions(kept.rotations)], axis=1)
+    return Candidates(poses=poses.astype(np.float32), widths=kept.widths, quality=kept.quality, kind="grasp")
+
+
+def scored_grasps(observation: Observation, config: CandidateConfig) -> ScoredGrasps:
+    """All proposals with ``config.min_quality``, before any thinning; for the sampler and for studies of the quality score."""
+    check_observation(observation)
+    points = surface_points(observation, config)
+    if len(points) == 0:
+        return _none()
+    found = _search(points, approach_frames(config.yaws), config, None)
+    if config.tilt > 0:
+        uncovered = _uncovered(points, found, config)
+        if int(uncovered.sum()) >= 10:
+            found = found.join(_search(points, approach_frames(config.tilt_yaws, config.tilt), config, uncovered))
+    return found
+
+
+def _none() -> ScoredGrasps:
+    empty = np.zeros(0, dtype=np.float32)
+    return ScoredGrasps(np.zeros((0, 3)), np.zeros((0, 3, 3)), empty, empty, np.zeros((0, len(FEATURES)), dtype=np.float32))
+
+
+def _search(points: F32, frames: F64, config: CandidateConfig, wanted: Bool | None) -> ScoredGrasps:
+    """Proposals in some frames, around all points or (P,) ``wanted`` ones, scored and cut at the least quality."""
+    maps = build_maps(points, frames, config.cell, _BORDER)
+    clearance = clearance_maps(maps)
+    mask = None if wanted is None else _cells_of(points[wanted], maps)
+    proposals = propose(maps, clearance, config, mask)
+    features = describe(maps, clearance, proposals)
+    score = quality_model().score(features)
+    positions = maps.positions(proposals.frame, proposals.v, proposals.u, proposals.height)
+    rotations = frames[proposals.frame]
+    widths = np.maximum(proposals.opening - np.float32(config.opening_margin), 0).astype(np.float32)
+    kept = (score >= config.min_quality) & _in_reach(positions, rotations, config)
+    return ScoredGrasps(positions[kept], rotations[kept], widths[kept], score[kept], features[kept])
+
+
+def _cells_of(points: F32, maps: HeightMaps) -> Bool:
+    """(F, V, U): cells over the points, widened by one cell so that every second cell meets them."""
+    mask = np.zeros(maps.heights.shape, dtype=bool)
+    local = points.astype(np.float64) @ maps.frames[:, :, :2]
+    index = np.rint((local - maps.origin[:, None]) / maps.cell).astype(np.int64)
+    frame = np.arange(len(mask))[:, None]
+    for dv in (0, 1):
+        for du in (0, 1):
+            mask[frame, index[:, :, 1] + dv, index[:, :, 0] + du] = True
+    return mask
+
+
+def _uncovered(points: F32, found: ScoredGrasps, config: CandidateConfig) -> Bool:
+    """(P,) points in the workspace without a vertical candidate of ``config.cover_quality`` near by."""
+    inside: Bool = np.all((points[:, :2] > config.lower[:2]) & (points[:, :2] < config.upper[:2]), axis=1)
+    inside &= points[:, 2] > 0.010
+    good = found.quality >= config.cover_quality
+    if not bool(good.any()):
+        return inside
+    from scipy.spatial import cKDTree
+
+    distance, _ = cKDTree(found.positions[good][:, :2]).query(points[:, :2], distance_upper_bound=_COVER)
+    uncovered: Bool = inside & ~np.isfinite(distance)
+    return uncovered
+
+
+def _in_reach(positions: F64, rotations: F64, config: CandidateConfig) -> Bool:
+    """Cheap test: fingertips in the workspace, flange within the arm's shell and above the table."""
+    lower, upper = np.array(config.lower), np.array(config.upper)
+    lower[2] = 0.0
+    flange = positions - GRIPPER.tool_length * rotations[:, :, 2]
+    distance = np.linalg.norm(flange - _SHOULDER, axis=1)
+    inside: Bool = np.all((positions >= lower) & (positions <= upper), axis=1)
+    reachable: Bool = inside & (distance > _REACH[0]) & (distance < _REACH[1])
+    return reachable
+
+
+def thin_out(found: ScoredGrasps, config: CandidateConfig) -> I64:
+    """Which grasps are kept, in order: non-maximum suppression, then few per 3 cm cell, the best of every cell first.
+
+    Returns:
+        (K,) indices, K <= ``config.count``.
+    """
+    cell = np.floor(found.positions[:, :2] / _DIVERSITY).astype(np.int64)
+    group = cell[:, 0] * 100_003 + cell[:, 1]
+    order = np.argsort(-found.quality, kind="stable")
+    # Suppression is quadratic: no cell needs more than a handful of strong grasps to choose from.
+    order = order[_rank_in_group(group[order]) < 6 * config.per_cell]
+    kept = order[_suppress(found.positions[order], found.rotations[order], config)]
+    rank = _rank_in_group(group[kept])
+    kept, rank = kept[rank < config.per_cell], rank[rank < config.per_cell]
+    return kept[np.argsort(rank, kind="stable")][: config.count]
+
+
+def _rank_in_group(group: I64) -> I64:
+    """Position of each entry among the entries of its group, in the given order; (P,)."""
+    order = np.argsort(group, kind="stable")
+    ordered = group[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=np.iinfo(np.int64).min))
+    counts = np.diff(starts, append=len(ordered))
+    rank = np.empty(len(group), dtype=np.int64)
+    rank[order] = np.arange(len(group)) - np.repeat(starts, counts)
+    return rank
+
+
+def _suppress(positions: F64, rotations: F64, config: CandidateConfig) -> I64:
+    """Greedy non-maximum suppression of grasps given best first; indices of those that stay."""
+    alive = np.ones(len(positions), dtype=bool)
+    cosine = np.cos(config.nms_angle)
+    kept = []
+    for index in range(len(positions)):
+        if not alive[index]:
+            continue
+        kept.append(index)
+        near = np.flatnonzero(alive & (((positions - positions[index]) ** 2).sum(axis=1) < config.nms_distance**2))
+        same = rotations[near, :, 2] @ rotations[index, :, 2] > cosine
+        same &= np.abs(rotations[near, :, 0] @ rotations[index, :, 0]) > cosine
+        alive[near[same]] = False
+    return np.array(kept, dtype=np.int64)

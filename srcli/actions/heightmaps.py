@@ -1,0 +1,145 @@
+"""What a gripper meets on its way: surface points of the noisy views, and their height maps along an approach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from srcli.config.candidates import CandidateConfig
+from srcli.perception.geometry import smooth_depth, unproject_view
+from srcli.types import F32, F64, I64, Observation
+
+#: The hand reaches beyond the workspace: what stands this far outside is still seen, metres.
+_MARGIN = 0.06
+#: Smoothed points below this height are table, metres.
+_TABLE = 0.005
+
+
+def surface_points(observation: Observation, config: CandidateConfig) -> F32:
+    """Everything that stands on the table in and around the workspace: means of 3 mm voxels of the smoothed views.
+
+    Returns:
+        (P, 3) float32 metres, world frame.
+    """
+    lower = np.array(config.lower, dtype=np.float32) - _MARGIN
+    upper = np.array(config.upper, dtype=np.float32) + _MARGIN
+    lower[2] = _TABLE
+    views = zip(smooth_depth(observation.depth), observation.K, observation.T_world_cam, strict=True)
+    points = np.concatenate([unproject_view(*view, lower, upper) for view in views])
+    cell = ((points - lower) / np.float32(config.cell)).astype(np.int64)
+    shape = np.ceil((upper - lower) / config.cell).astype(np.int64) + 1
+    index = (cell[:, 0] * shape[1] + cell[:, 1]) * shape[2] + cell[:, 2]
+    order = np.argsort(index, kind="stable")
+    index, points = index[order], points[order]
+    starts = np.flatnonzero(np.diff(index, prepend=-1))
+    count = np.diff(starts, append=len(index))
+    if len(starts) == 0:
+        return np.zeros((0, 3), dtype=np.float32)
+    means: F32 = (np.add.reduceat(points, starts, axis=0) / count[:, None]).astype(np.float32)
+    return means[count >= 2]
+
+
+@dataclass(frozen=True, slots=True)
+class HeightMaps:
+    """Height maps in F tool frames; heights are measured against the approach (up), metres.
+
+    Attributes:
+        heights: (F, V, U) float32: the highest surface at each cell, at least the table. Axis U runs along the closing direction,
+            axis V across the pads.
+        floor: (F, V, U) float32: the table alone.
+        frames: (F, 3, 3) tool frames, columns = closing, across, approach.
+        origin: (F, 2) coordinates (u, v) of the centre of cell [0, 0], metres.
+        cell: edge of a cell, metres.
+    """
+
+    heights: F32
+    floor: F32
+    frames: F64
+    origin: F64
+    cell: float
+
+    def positions(self, frame: I64, v: npt.NDArray[np.floating], u: npt.NDArray[np.floating], height: F32) -> F64:
+        """World positions (K, 3) of fractional cells (v, u) at heights (K,) along each frame's approach."""
+        local = np.stack([self.origin[frame, 0] + u * self.cell, self.origin[frame, 1] + v * self.cell, -height], axis=1)
+        world: F64 = np.einsum("kij,kj->ki", self.frames[frame], local)
+        return world
+
+
+def build_maps(points: F32, frames: F64, cell: float, margin: float) -> HeightMaps:
+    """Height maps of surface points in tool frames.
+
+    Args:
+        points: (P, 3) world frame, metres, at least one.
+        frames: (F, 3, 3) tool frames.
+        cell: edge of a cell, metres.
+        margin: empty border around the points, metres.
+
+    Cells between points that received none themselves take the mean of their neighbours; all other empty cells are table.
+    """
+    local = points.astype(np.float64) @ frames
+    low = local[:, :, :2].min(axis=1) - margin
+    span = (local[:, :, :2].max(axis=1) + margin - low).max(axis=0)
+    columns, rows = (np.ceil(span / cell).astype(int) + 1).tolist()
+    index = np.floor((local[:, :, :2] - low[:, None]) / cell).astype(np.int64)
+    flat = (np.arange(len(frames))[:, None] * rows + index[:, :, 1]) * columns + index[:, :, 0]
+    empty = np.float32(-1e3)
+    heights = np.full((len(frames), rows, columns), empty, dtype=np.float32)
+    np.maximum.at(heights.reshape(-1), flat.ravel(), (-local[:, :, 2]).astype(np.float32).ravel())
+    heights = _fill_holes(heights, empty)
+    origin = low + cell / 2
+    up = -frames[:, :, 2]
+    u = origin[:, :1] + np.arange(columns) * cell
+    v = origin[:, 1:] + np.arange(rows) * cell
+    # World z of a point (u, v, h) is u x_z + v y_z + h up_z; the table is where that is 0.
+    slope = frames[:, 2, :2] / up[:, 2:]
+    floor = -(slope[:, :1] * u)[:, None, :] - (slope[:, 1:] * v)[:, :, None]
+    floor32: F32 = floor.astype(np.float32)
+    return HeightMaps(np.maximum(heights, floor32), floor32, frames, origin, cell)
+
+
+def _fill_holes(heights: F32, empty: np.float32) -> F32:
+    """Empty cells with at least five filled among their eight neighbours take the mean of those."""
+    filled = heights > empty
+    weight = np.pad(filled.astype(np.float32), ((0, 0), (1, 1), (1, 1)))
+    value = np.pad(np.where(filled, heights, 0.0).astype(np.float32), ((0, 0), (1, 1), (1, 1)))
+    count, total = _sum3(weight), _sum3(value)
+    hole = ~filled & (count >= 5)
+    heights[hole] = total[hole] / count[hole]
+    return heights
+
+
+def _sum3(padded: F32) -> F32:
+    """Sum over 3 x 3 cells of an array padded by one in its last two axes."""
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    total: F32 = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    return total
+
+
+def sliding_max(values: F32, size: int, axis: int) -> F32:
+    """Maximum over a centred window of an odd ``size`` cells along one axis, cut at the borders; same shape."""
+    half = size // 2
+    # A window of 2k is the maximum of two windows of k: log2(size) passes instead of size.
+    result, covered = values, 1
+    while covered < size:
+        step = min(covered, size - covered)
+        shifted = result.copy()
+        head = [slice(None)] * values.ndim
+        tail = [slice(None)] * values.ndim
+        head[axis], tail[axis] = slice(None, -step), slice(step, None)
+        np.maximum(result[tuple(head)], result[tuple(tail)], out=shifted[tuple(head)])
+        result, covered = shifted, covered + step
+    # result[i] now covers [i, i + size); move it so that the window is centred.
+    centred = np.empty_like(values)
+    here = [slice(None)] * values.ndim
+    there = [slice(None)] * values.ndim
+    here[axis], there[axis] = slice(half, None), slice(None, values.shape[axis] - half)
+    centred[tuple(here)] = result[tuple(there)]
+    for offset in range(half):
+        edge = [slice(None)] * values.ndim
+        edge[axis] = slice(0, offset + half + 1)
+        target = [slice(None)] * values.ndim
+        target[axis] = offset  # type: ignore[call-overload]
+        centred[tuple(target)] = values[tuple(edge)].max(axis=axis)
+    return centred

@@ -1,0 +1,1 @@
+"""Learning from demonstrations: training set, augmentation, trainer, checkpoints, policy file."""

@@ -1,0 +1,125 @@
+"""The training set: feature samples in memory, drawn as padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from srcli.config.train import TrainConfig
+from srcli.errors import SceneError
+from srcli.learning.augment import augment, random_rotation
+from srcli.models.batch import Batch
+from srcli.types import I64
+
+Array = npt.NDArray[Any]
+NETWORK_INPUTS = (
+    "points",
+    "features",
+    "similarity",
+    "point_mask",
+    "text",
+    "tokens",
+    "token_mask",
+    "candidates",
+    "candidate_mask",
+    "quality",
+)
+PER_POINT = ("points", "features", "similarity", "point_mask")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Supervision of a batch, never an input of the network.
+
+    Attributes:
+        expert: (B,) int64, the candidate the expert took.
+        valid: (B, K) True for candidates on a target object.
+        quality: (B, K) of the prior.
+    """
+
+    expert: torch.Tensor
+    valid: torch.Tensor
+    quality: torch.Tensor
+
+    def to(self, device: torch.device | str) -> Labels:
+        """The same labels on another device."""
+        return Labels(self.expert.to(device), self.valid.to(device), self.quality.to(device))
+
+
+class TrainingSet:
+    """Samples with their splits.
+
+    Args:
+        arrays: as in a features file: points (n, N, 3), features (n, N, D), similarity, point_mask (n, N), text (n, D), tokens
+            (n, L, D), token_mask (n, L), candidates (n, K, 7), candidate_mask, quality, valid (n, K), label (n,).
+        train, valid: indices of the samples of both splits.
+        encoder: identity of the encoder.
+
+    Raises:
+        SceneError: nothing to train on.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], train: I64, valid: I64, encoder: Mapping[str, Any] | None = None) -> None:
+        if len(train) == 0:
+            raise SceneError("the features hold no training sample", "collect more demonstrations, then featurize again")
+        self.arrays, self.train, self.valid = arrays, train, valid
+        self.encoder = dict(encoder or {})
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingSet:
+        """From a features file.
+
+        Raises:
+            ArtifactError: the file cannot be used.
+            SceneError: it holds no training sample.
+        """
+        from srcli.artifacts.features import FeatureDataset
+
+        data = FeatureDataset(path)
+        return cls(data.arrays, data.split("train"), data.split("valid"), data.encoder)
+
+    @property
+    def feature_dim(self) -> int:
+        """D, channels of the joint space."""
+        return int(self.arrays["features"].shape[-1])
+
+    def batch(self, indices: I64) -> tuple[Batch, Labels]:
+        """The samples as they are, trailing padding cut off."""
+        return _tensors({name: self.arrays[name][indices] for name in (*NETWORK_INPUTS, "label", "valid")})
+
+    def training_batch(self, indices: I64, config: TrainConfig, rng: np.random.Generator) -> tuple[Batch, Labels]:
+        """The samples augmented; everything random comes from ``rng``."""
+        samples = []
+        for i in indices:
+            sample = {name: self.arrays[name][i] for name in (*NETWORK_INPUTS, "label", "valid")}
+            if 0 < config.points < len(sample["points"]):
+                order = rng.permutation(np.flatnonzero(sample["point_mask"]))[: config.points]
+                order = np.concatenate([order, np.flatnonzero(~sample["point_mask"])])[: config.points]
+                sample.update({name: sample[name][order] for name in PER_POINT})
+            samples.append(augment(sample, config.augment, rng))
+        stacked = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
+        if rng.random() < config.augment.feature_rotation:
+            turn = random_rotation(self.feature_dim, rng)
+            for name in ("features", "text", "tokens"):
+                stacked[name] = stacked[name].astype(np.float32) @ turn
+        return _tensors(stacked)
+
+
+def _tensors(arrays: dict[str, Array]) -> tuple[Batch, Labels]:
+    points = max(1, int(arrays["point_mask"].any(axis=0).nonzero()[0].max(initial=0)) + 1)
+    candidates = max(1, int(arrays["candidate_mask"].any(axis=0).nonzero()[0].max(initial=0)) + 1)
+    cut = {name: arrays[name][:, :points] for name in PER_POINT}
+    cut |= {name: arrays[name][:, :candidates] for name in ("candidates", "candidate_mask", "quality", "valid")}
+    cut |= {name: arrays[name] for name in ("text", "tokens", "token_mask", "label")}
+    tensors = {
+        name: torch.from_numpy(np.ascontiguousarray(value.astype(np.float32) if value.dtype == np.float16 else value))
+        for name, value in cut.items()
+    }
+    labels = Labels(expert=tensors.pop("label"), valid=tensors.pop("valid"), quality=tensors["quality"])
+    return Batch(**tensors), labels

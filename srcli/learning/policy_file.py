@@ -1,0 +1,91 @@
+"""A trained network to and from a policy file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srcli.config.model import ModelConfig
+from srcli.config.train import TrainConfig
+from srcli.errors import ArtifactError, MismatchError
+
+if TYPE_CHECKING:
+    from srcli.learning.trainer import Trained
+    from srcli.models.network import SRNetwork
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A network ready to score, and what it was made for.
+
+    Attributes:
+        network: in evaluation mode, float32.
+        model: section ``model`` it was built from.
+        encoder: identity of the encoder it was trained with.
+        training: how it was trained.
+    """
+
+    network: SRNetwork
+    model: ModelConfig
+    encoder: dict[str, Any]
+    training: dict[str, Any]
+
+
+def write_policy(
+    path: Path,
+    trained: Trained,
+    model: ModelConfig,
+    train: TrainConfig,
+    encoder: Mapping[str, Any],
+    feature_dim: int,
+) -> None:
+    """Write weights, configuration, encoder identity and curves into one policy file.
+
+    Raises:
+        DiskError: the disk is full or the place is not writable.
+    """
+    from srcli.artifacts.policy import save_policy
+
+    training = {
+        "train": train.model_dump(mode="json"),
+        "seed": trained.seed,
+        "updates": trained.updates,
+        "feature_dim": feature_dim,
+        "metrics": asdict(trained.metrics),
+    }
+    save_policy(path, trained.weights, model.model_dump(mode="json"), dict(encoder), trained.curves, training)
+
+
+def read_policy(path: Path, encoder: Mapping[str, Any] | None = None, device: str = "cpu") -> LoadedPolicy:
+    """Rebuild the network of a policy file.
+
+    Args:
+        encoder: identity that will feed it; compared with the recorded one when given.
+
+    Raises:
+        ArtifactError: the file cannot be used.
+        MismatchError: it was trained with another encoder.
+    """
+    import torch
+
+    from srcli.artifacts.policy import load_policy
+    from srcli.models.network import build_network
+
+    stored = load_policy(path)
+    if encoder is not None and dict(encoder) != stored.encoder:
+        ours, theirs = (str(e.get("name", "?")) for e in (encoder, stored.encoder))
+        raise MismatchError(
+            f"{path}: was trained with encoder '{theirs}', not with this '{ours}'",
+            "train again on features of this encoder, or choose the recorded encoder",
+        )
+    try:
+        model = ModelConfig.model_validate_json(json.dumps(stored.config))
+        network = build_network(model, int(stored.training["feature_dim"]), 0)
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in stored.weights.items()})
+    except (KeyError, RuntimeError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        raise ArtifactError(f"{path}: weights and configuration do not fit ({line})", "train again with `srcli train`") from error
+    return LoadedPolicy(network.to(device).eval(), model, stored.encoder, stored.training)

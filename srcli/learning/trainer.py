@@ -1,0 +1,257 @@
+"""The trainer: Adam on a budget of updates, deterministic in its seed, resumable to the same result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from srcli.config.model import ModelConfig
+from srcli.config.train import TrainConfig
+from srcli.errors import SceneError
+from srcli.learning.checkpoint import State, load_checkpoint, save_checkpoint
+from srcli.learning.dataset import Labels, TrainingSet
+from srcli.models.batch import Batch
+from srcli.models.network import SRNetwork, build_network
+from srcli.seeding import generator
+
+F32 = npt.NDArray[np.float32]
+CURVES = ("update", "train_loss", "valid_loss", "valid_top1", "valid_rate")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands, for a progress bar. Losses are NaN before their first value."""
+
+    update: int
+    updates: int
+    train_loss: float
+    valid_loss: float
+    valid_rate: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Quality on the validation split.
+
+    Attributes:
+        loss: mean cross-entropy, nats.
+        top1: share of samples whose best candidate is the one that the expert took.
+        valid_rate: share of samples whose best candidate lies on a target object.
+    """
+
+    loss: float
+    top1: float
+    valid_rate: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The result: the kept weights, the curves by name, the final numbers."""
+
+    weights: dict[str, F32]
+    curves: dict[str, F32]
+    metrics: Metrics
+    updates: int
+    seed: int = 0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def loss_of(logits: torch.Tensor, labels: Labels, target: str) -> torch.Tensor:
+    """Cross-entropy -sum_k y_k log P_k per sample, (B,).
+
+    ``expert``: y is the expert's candidate (paper). ``valid``: y is uniform over the candidates on a target object, ``quality``:
+    in proportion to the prior's quality among them; a sample without any falls back to the expert's. Logits (B, K), -inf where
+    padded.
+    """
+    log_p = torch.log_softmax(logits, dim=1)
+    expert = -log_p.gather(1, labels.expert[:, None])[:, 0]
+    if target == "expert":
+        return expert
+    valid = labels.valid & torch.isfinite(logits)
+    weight = valid * (labels.quality.clamp_min(1e-3) if target == "quality" else 1.0)
+    total = weight.sum(dim=1)
+    soft = -(weight * log_p.masked_fill(~valid, 0.0)).sum(dim=1) / total.clamp_min(1e-6)
+    return torch.where(total > 0, soft, expert)
+
+
+@torch.no_grad()
+def validate(network: SRNetwork, data: TrainingSet, config: TrainConfig, device: str) -> Metrics:
+    """Loss, top-1 and valid-rate over the validation split; NaN where the split is empty."""
+    losses, top1, rate = [], [], []
+    for start in range(0, len(data.valid), config.batch_size):
+        batch, labels = data.batch(data.valid[start : start + config.batch_size])
+        labels = labels.to(device)
+        logits = network(batch.to(device)).logits
+        losses.append(loss_of(logits, labels, config.target))
+        best = logits.argmax(dim=1)
+        top1.append((best == labels.expert).float())
+        rate.append(labels.valid.gather(1, best[:, None])[:, 0].float())
+    if not losses:
+        return Metrics(math.nan, math.nan, math.nan)
+    return Metrics(*(float(torch.cat(x).mean()) for x in (losses, top1, rate)))
+
+
+def budget(config: TrainConfig, samples: int) -> int:
+    """Updates to make: ``train.updates``, or ``train.epochs`` times the batches of an epoch."""
+    return config.updates or config.epochs * max(1, math.ceil(samples / config.batch_size))
+
+
+def learning_rate(config: TrainConfig, update: int, updates: int) -> float:
+    """Linear warm-up, then constant or a half cosine down to 2% of ``train.lr``."""
+    warm = min(1.0, (update + 1) / max(1, config.warmup))
+    if config.schedule == "constant":
+        return config.lr * warm
+    share = min(1.0, update / max(1, updates))
+    return config.lr * warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * share)))
+
+
+class Trainer:
+    """Trains one network.
+
+    Every update draws its samples and its augmentation from the seed and its own number, so what a killed run still had to do
+    does not depend on where it was killed.
+
+    Args:
+        data: the training set.
+        model, config: sections ``model`` and ``train``.
+        seed: of the initial weights, the order of samples and the augmentation.
+        device: ``cpu`` or a CUDA device.
+        checkpoint: file to go on from and to write; None keeps none. One of another configuration is ignored.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        model: ModelConfig,
+        config: TrainConfig,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.data, self.config, self.seed, self.device = data, config, seed, device
+        self.checkpoint = checkpoint
+        self.updates = budget(config, len(data.train))
+        self.network = build_network(model, data.feature_dim, seed).to(device)
+        self.master = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        if config.precision == "bf16":
+            self.network = self.network.bfloat16()
+        self.identity = {
+            "model": model.model_dump(mode="json"),
+            "train": config.model_dump(mode="json"),
+            "seed": seed,
+            "encoder": data.encoder,
+            "samples": [len(data.train), len(data.valid)],
+        }
+        self.state = State(update=0, moments={}, curves={name: [] for name in CURVES}, best={}, best_loss=math.inf)
+        if checkpoint is not None and (loaded := load_checkpoint(checkpoint, self.identity, device)) is not None:
+            self.master, self.state = loaded
+        self._publish()
+
+    def run(self, progress: Callable[[Progress], None] | None = None, stop_after: int | None = None) -> Trained:
+        """Train to the end of the budget, or to update ``stop_after``.
+
+        Raises:
+            SceneError: the loss is not finite.
+        """
+        state, config = self.state, self.config
+        end = self.updates if stop_after is None else min(stop_after, self.updates)
+        losses = list(state.pending)
+        while state.update < end:
+            losses.append(self._step(state.update))
+            state.update += 1
+            due = state.update % config.validate_every == 0 or state.update == self.updates
+            if due:
+                self._record(float(np.mean(losses)))
+                losses = []
+            state.pending = losses
+            if self.checkpoint is not None and (state.update % config.checkpoint_every == 0 or state.update == end):
+                save_checkpoint(self.checkpoint, self.identity, self.master, state)
+            if progress is not None:
+                curves = state.curves
+                last = {name: curves[name][-1] if curves[name] else math.nan for name in CURVES}
+                shown = losses[-1] if losses else last["train_loss"]
+                progress(Progress(state.update, self.updates, shown, last["valid_loss"], last["valid_rate"]))
+        return self._result()
+
+    def _step(self, update: int) -> float:
+        batch, labels = self._draw(update)
+        loss = loss_of(self.network(batch).logits, labels, self.config.target).mean()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise SceneError(
+                f"the training loss is {value} at update {update}",
+                "lower train.lr or train.clip; if it is so from the first update, check the features with `srcli info`",
+            )
+        self.network.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._adam(update)
+        return value
+
+    def _draw(self, update: int) -> tuple[Batch, Labels]:
+        """The batch of an update: epochs are permutations, walked through across epoch borders."""
+        n, size = len(self.data.train), self.config.batch_size
+        wanted = np.arange(update * size, (update + 1) * size)
+        orders = {e: generator((self.seed,), 1, int(e)).permutation(n) for e in np.unique(wanted // n)}
+        indices = self.data.train[np.array([orders[int(i // n)][i % n] for i in wanted])]
+        batch, labels = self.data.training_batch(indices, self.config, generator((self.seed,), 2, update))
+        return batch.to(self.device), labels.to(self.device)
+
+    @torch.no_grad()
+    def _adam(self, update: int) -> None:
+        """Adam with decoupled weight decay on the float32 master weights."""
+        config = self.config
+        grads = {name: p.grad.float() for name, p in self.network.named_parameters() if p.grad is not None}
+        norm = torch.sqrt(sum((g.square().sum() for g in grads.values()), start=torch.zeros((), device=self.device)))
+        scale = torch.clamp(config.clip / (norm + 1e-6), max=1.0)
+        rate = learning_rate(config, update, self.updates)
+        step = update + 1
+        for name, grad in grads.items():
+            weight = self.master[name]
+            if name not in self.state.moments:
+                self.state.moments[name] = (torch.zeros_like(weight), torch.zeros_like(weight))
+            first, second = self.state.moments[name]
+            grad = grad * scale
+            first.mul_(config.beta1).add_(grad, alpha=1 - config.beta1)
+            second.mul_(config.beta2).addcmul_(grad, grad, value=1 - config.beta2)
+            root = (second / (1 - config.beta2**step)).sqrt_().add_(1e-8)
+            weight.mul_(1 - rate * config.weight_decay).addcdiv_(first, root, value=-rate / (1 - config.beta1**step))
+        self._publish()
+
+    @torch.no_grad()
+    def _publish(self) -> None:
+        """Copy the master weights into the network, in its own precision."""
+        for name, p in self.network.named_parameters():
+            p.copy_(self.master[name])
+
+    def _record(self, train_loss: float) -> None:
+        metrics = validate(self.network, self.data, self.config, self.device)
+        row = (self.state.update, train_loss, metrics.loss, metrics.top1, metrics.valid_rate)
+        for name, value in zip(CURVES, row, strict=True):
+            self.state.curves[name].append(float(value))
+        if self.config.select == "best" and metrics.loss < self.state.best_loss:
+            self.state.best_loss = metrics.loss
+            self.state.best = {name: w.clone() for name, w in self.master.items()}
+
+    def _result(self) -> Trained:
+        weights = self.state.best or self.master
+        curves = self.state.curves
+        losses = np.array(curves["valid_loss"])
+        kept = -1
+        if self.state.best:
+            kept = int(np.nanargmin(losses))
+        values = [curves[name][kept] if curves[name] else math.nan for name in ("valid_loss", "valid_top1", "valid_rate")]
+        return Trained(
+            weights={name: w.float().cpu().numpy() for name, w in weights.items()},
+            curves={name: np.array(values_, dtype=np.float32) for name, values_ in curves.items()},
+            metrics=Metrics(*values),
+            updates=self.state.update,
+            seed=self.seed,
+        )

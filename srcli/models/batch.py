@@ -1,0 +1,85 @@
+"""What the network reads: padded tensors with masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from srcli.types import F32, Bool, Candidates, Percept
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool as BoolTensor
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B decisions. What a mask marks False is padding and never changes a result.
+
+    Attributes:
+        points: (B, N, 3) metres, world frame.
+        features: (B, N, D) fused features in the joint space.
+        similarity: (B, N) cosine with the pooled instruction.
+        point_mask: (B, N) True where a point is real.
+        text: (B, D) pooled instruction, unit length.
+        tokens: (B, L, D) token features.
+        token_mask: (B, L).
+        candidates: (B, K, 7) tip position in metres and quaternion xyzw of the tool, world frame.
+        candidate_mask: (B, K).
+        quality: (B, K) of the action prior, 0..1.
+    """
+
+    points: Float[Tensor, "b n 3"]
+    features: Float[Tensor, "b n d"]
+    similarity: Float[Tensor, "b n"]
+    point_mask: BoolTensor[Tensor, "b n"]
+    text: Float[Tensor, "b d"]
+    tokens: Float[Tensor, "b l d"]
+    token_mask: BoolTensor[Tensor, "b l"]
+    candidates: Float[Tensor, "b k 7"]
+    candidate_mask: BoolTensor[Tensor, "b k"]
+    quality: Float[Tensor, "b k"]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+    def double(self) -> Batch:
+        """All floating tensors in float64 (gradient checks)."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{k: v.double() if v.is_floating_point() else v for k, v in values.items()})
+
+    def __len__(self) -> int:
+        return int(self.points.shape[0])
+
+
+def batch_of_one(percept: Percept, candidates: Candidates, usable: Bool | None = None, points: F32 | None = None) -> Batch:
+    """The batch of a single decision: (1, N, ...), (1, K, ...), nothing padded but the tokens.
+
+    Args:
+        percept: semantic cloud and sentence.
+        candidates: the action prior.
+        usable: (K,) False for candidates that are not to be scored (their logit is -inf); None scores all.
+        points: (N, 3) metres, positions to score with instead of the cloud's own (the noise study).
+    """
+    cloud, text = percept.cloud, percept.text
+
+    def one(x: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(x))[None]
+
+    return Batch(
+        points=one((cloud.points if points is None else points).astype(np.float32)),
+        features=one(cloud.features.astype(np.float32)),
+        similarity=one(cloud.similarity.astype(np.float32)),
+        point_mask=torch.ones(1, len(cloud.points), dtype=torch.bool),
+        text=one(text.pooled.astype(np.float32)),
+        tokens=one(text.tokens.astype(np.float32)),
+        token_mask=one(text.mask.astype(bool)),
+        candidates=one(candidates.poses.astype(np.float32)),
+        candidate_mask=one(np.ones(len(candidates), bool) if usable is None else usable.astype(bool)),
+        quality=one(candidates.quality.astype(np.float32)),
+    )
