@@ -139,7 +139,8 @@ def support_points(points: F64, directions: int = 32) -> F64:
     spread = np.column_stack([np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)])
     size = np.maximum(np.ptp(points, axis=0), 1e-9)
     rays = np.vstack([spread, np.eye(3), -np.eye(3)])
-    return points[np.unique(np.argmax((points / size) @ rays.T, axis=0))]
+    farthest: F64 = points[np.unique(np.argmax((points / size) @ rays.T, axis=0))]
+    return farthest
 
 
 def mass_properties(hulls: tuple[Mesh, ...], densities: tuple[float, ...]) -> MassProperties:
