@@ -47,6 +47,7 @@ NO_TARGET = "no target left"
 """Why an episode may end early."""
 
 SAME_POSITION = 0.015
+SAME_REGION = 0.04
 SAME_DIRECTION = float(np.cos(np.deg2rad(20.0)))
 
 Segmentation = npt.NDArray[np.uint16]
@@ -247,13 +248,20 @@ class _LazyPercept:
 
 
 def exclude(candidates: Candidates, failed: Sequence[F32]) -> Bool:
-    """(K,) True where a candidate repeats a failed pose: within 1.5 cm and 20 degrees of approach."""
-    excluded: Bool = np.zeros(len(candidates), dtype=np.bool_)
+    """(K,) True where a candidate repeats a failure: within 1.5 cm and 20 degrees of its approach, or within 4 cm of two failures.
+
+    The second rule keeps a deterministic method from spending all attempts on one object that cannot be grasped; it is lifted
+    when nothing else would be left.
+    """
+    repeated: Bool = np.zeros(len(candidates), dtype=np.bool_)
+    failures = np.zeros(len(candidates), dtype=np.int64)
     approach = approaches(candidates.poses)
     for pose in failed:
-        near = np.linalg.norm(candidates.poses[:, :3] - pose[:3], axis=1) <= SAME_POSITION
-        excluded |= near & (approach @ approaches(pose[None])[0] >= SAME_DIRECTION)
-    return excluded
+        distance = np.linalg.norm(candidates.poses[:, :3] - pose[:3], axis=1)
+        repeated |= (distance <= SAME_POSITION) & (approach @ approaches(pose[None])[0] >= SAME_DIRECTION)
+        failures += distance <= SAME_REGION
+    tried: Bool = repeated | (failures >= 2)
+    return repeated if tried.all() else tried
 
 
 def approaches(poses: F32) -> F64:

@@ -148,6 +148,15 @@ def test_exclusion_by_position_and_direction() -> None:
     assert exclude(candidates, [poses[0]]).tolist() == [True, True, False, False]
 
 
+def test_a_region_that_failed_twice_is_left_unless_nothing_else_remains() -> None:
+    poses = np.array([[x, 0, 0, *DOWN] for x in (0.0, 0.018, 0.036, 0.2)], np.float32)
+    candidates = Candidates(poses, np.zeros(4, np.float32), np.zeros(4, np.float32))
+    assert exclude(candidates, [poses[0]]).tolist() == [True, False, False, False]
+    assert exclude(candidates, [poses[0], poses[1]]).tolist() == [True, True, True, False]
+    near = Candidates(poses[:3], candidates.widths[:3], candidates.quality[:3])
+    assert exclude(near, [poses[0], poses[1]]).tolist() == [True, True, False]
+
+
 def test_nothing_to_choose_from_is_a_failed_attempt() -> None:
     empty = Candidates(np.zeros((0, 7), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
     record = run_episode(FakeWorld(), TASK, spec_of(), get_policy("random"), sampler=lambda o: empty, max_attempts=3)
