@@ -248,7 +248,7 @@ class _LazyPercept:
 
 
 def exclude(candidates: Candidates, failed: Sequence[F32]) -> Bool:
-    """(K,) True where a candidate repeats a failure: within 1.5 cm and 20 degrees of its approach, or within 4 cm of two failures.
+    """(K,) True where a candidate repeats a failure: within 1.5 cm and 20 degrees in approach, or within 4 cm of two failures.
 
     The second rule keeps a deterministic method from spending all attempts on one object that cannot be grasped; it is lifted
     when nothing else would be left.
