@@ -18,7 +18,12 @@ class CombineConfig(Section):
         default=0.0, ge=0.0, le=100.0, description="weight of the semantic mask gathered in the closing region (0..1)"
     )
     align2: float = Field(default=1.0, ge=0.0, le=100.0, description="weight of the network's log probability")
-    prior: float = Field(default=0.0, ge=0.0, le=100.0, description="weight of the candidate's quality (0..1)")
+    prior: float = Field(
+        default=2.0,
+        ge=0.0,
+        le=100.0,
+        description="weight of the candidate's quality (0..1); chosen on development scenes",
+    )
     radius: float = Field(default=0.025, gt=0.0, le=0.2, description="radius of the closing region around the fingertips, metres")
 
 

@@ -149,7 +149,7 @@ def test_learned_policy_takes_its_highest_score(policy_file: Path) -> None:
     rng = np.random.default_rng(0)
     percept = cloud(rng.normal([0.5, 0, 0.05], 0.05, (30, 3)).tolist(), rng.random(30).tolist())
     xyz = rng.normal([0.5, 0, 0.05], 0.05, (6, 3)).tolist()
-    policy = get_policy("learned", path=policy_file, encoder={"name": "tiny"})
+    policy = get_policy("learned", path=policy_file, encoder={"name": "tiny"}, combine=CombineConfig(prior=0.0))
     choice = policy.act(decision(xyz, percept=percept))
     assert choice.scores is not None and choice.mask is not None and len(choice.mask) == 30
     assert choice.action.index == int(np.argmax(choice.scores))
