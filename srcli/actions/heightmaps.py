@@ -78,15 +78,16 @@ def build_maps(points: F32, frames: F64, cell: float, margin: float) -> HeightMa
 
     Cells between points that received none themselves take the mean of their neighbours; all other empty cells are table.
     """
-    local = points.astype(np.float64) @ frames
-    low = local[:, :, :2].min(axis=1) - margin
-    span = (local[:, :, :2].max(axis=1) + margin - low).max(axis=0)
+    # (F, 3, P): reductions over points run along memory.
+    local = frames.transpose(0, 2, 1) @ points.astype(np.float64).T
+    low = local[:, :2].min(axis=2) - margin
+    span = (local[:, :2].max(axis=2) + margin - low).max(axis=0)
     columns, rows = (np.ceil(span / cell).astype(int) + 1).tolist()
-    index = np.floor((local[:, :, :2] - low[:, None]) / cell).astype(np.int64)
-    flat = (np.arange(len(frames))[:, None] * rows + index[:, :, 1]) * columns + index[:, :, 0]
+    index = ((local[:, :2] - low[:, :, None]) / cell).astype(np.int64)
+    flat = (np.arange(len(frames))[:, None] * rows + index[:, 1]) * columns + index[:, 0]
     empty = np.float32(-1e3)
     heights = np.full((len(frames), rows, columns), empty, dtype=np.float32)
-    np.maximum.at(heights.reshape(-1), flat.ravel(), (-local[:, :, 2]).astype(np.float32).ravel())
+    np.maximum.at(heights.reshape(-1), flat.ravel(), (-local[:, 2]).astype(np.float32).ravel())
     heights = _fill_holes(heights, empty)
     origin = low + cell / 2
     up = -frames[:, :, 2]
@@ -120,26 +121,21 @@ def _sum3(padded: F32) -> F32:
 def sliding_max(values: F32, size: int, axis: int) -> F32:
     """Maximum over a centred window of an odd ``size`` cells along one axis, cut at the borders; same shape."""
     half = size // 2
+    shape = list(values.shape)
+    shape[axis] += half
+    inner: list[slice] = [slice(None)] * values.ndim
+    inner[axis] = slice(half, None)
+    # Padded in front, a window that starts at i is the one centred at i.
+    result = np.full(shape, -np.inf, dtype=np.float32)
+    result[tuple(inner)] = values
     # A window of 2k is the maximum of two windows of k: log2(size) passes instead of size.
-    result, covered = values, 1
+    covered = 1
     while covered < size:
         step = min(covered, size - covered)
-        shifted = result.copy()
-        head = [slice(None)] * values.ndim
-        tail = [slice(None)] * values.ndim
+        head, tail = list(inner), list(inner)
         head[axis], tail[axis] = slice(None, -step), slice(step, None)
-        np.maximum(result[tuple(head)], result[tuple(tail)], out=shifted[tuple(head)])
-        result, covered = shifted, covered + step
-    # result[i] now covers [i, i + size); move it so that the window is centred.
-    centred = np.empty_like(values)
-    here = [slice(None)] * values.ndim
-    there = [slice(None)] * values.ndim
-    here[axis], there[axis] = slice(half, None), slice(None, values.shape[axis] - half)
-    centred[tuple(here)] = result[tuple(there)]
-    for offset in range(half):
-        edge = [slice(None)] * values.ndim
-        edge[axis] = slice(0, offset + half + 1)
-        target = [slice(None)] * values.ndim
-        target[axis] = offset  # type: ignore[call-overload]
-        centred[tuple(target)] = values[tuple(edge)].max(axis=axis)
-    return centred
+        wider = result.copy()
+        np.maximum(result[tuple(head)], result[tuple(tail)], out=wider[tuple(head)])
+        result, covered = wider, covered + step
+    inner[axis] = slice(None, values.shape[axis])
+    return result[tuple(inner)]
