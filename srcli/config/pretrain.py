@@ -11,7 +11,7 @@ class PretrainConfig(Section):
     """Rendered scenes, region-text contrast, and the budget in steps."""
 
     seed: int = Field(20260, ge=0, description="root seed of scenes, sampling and initial weights")
-    scenes: int = Field(1800, ge=8, description="scenes rendered for training (three views each)")
+    scenes: int = Field(2000, ge=8, description="scenes rendered for training (three views each)")
     valid_scenes: int = Field(40, ge=4, description="scenes rendered per validation split (seen, unseen)")
     objects_min: int = Field(8, ge=1, le=15, description="fewest objects in a scene")
     objects_max: int = Field(15, ge=1, le=20, description="most objects in a scene")
@@ -20,11 +20,13 @@ class PretrainConfig(Section):
     hide_unseen: bool = Field(
         False, description="leave the categories of the unseen split out altogether (the harder row of the protocol)"
     )
-    steps: int = Field(4200, ge=1, description="optimiser steps")
+    steps: int = Field(5600, ge=1, description="optimiser steps")
     batch: int = Field(6, ge=2, le=256, description="crops per step")
     crop_height: int = Field(256, ge=64, le=360, multiple_of=8, description="height of a training crop in pixels")
     crop_width: int = Field(288, ge=64, le=640, multiple_of=8, description="width of a training crop in pixels")
     texts: int = Field(112, ge=8, le=1024, description="sentences contrasted per step, besides the list of all names")
+    relations: int = Field(24, ge=1, le=512, description="sentences for placing per step, of which the relation is told apart")
+    relation_weight: float = Field(0.3, ge=0, le=10, description="weight of telling relations apart in the loss")
     patches: int = Field(3, ge=1, le=16, description="single patches drawn per object and step")
     learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
     weight_decay: float = Field(0.02, ge=0, le=1, description="decoupled weight decay on weights, not on biases and norms")

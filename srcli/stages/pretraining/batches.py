@@ -16,7 +16,7 @@ from srcli.config.pretrain import PretrainConfig
 from srcli.perception.encoders.embedded import image_tensor
 from srcli.perception.encoders.tower import STRIDE
 from srcli.seeding import Domain, episode_seed, generator
-from srcli.stages.pretraining.captions import caption
+from srcli.stages.pretraining.captions import caption, place_caption
 from srcli.stages.pretraining.facts import Concept, concepts
 from srcli.stages.pretraining.lexicon import Lexicon
 from srcli.stages.pretraining.store import SCENES_PER_SHARD, VIEWS, read_shard, shard_path
@@ -24,7 +24,7 @@ from srcli.types import I64, U8, Bool
 
 _SCALE = (0.87, 1.2)
 _MIN_CELLS = 3
-_KIND_WEIGHT = {"label": 0.34, "colored": 0.2, "general": 0.14, "attribute": 0.16, "function": 0.16}
+_KIND_WEIGHT = {"label": 0.4, "colored": 0.2, "general": 0.13, "attribute": 0.12, "function": 0.15}
 _NEGATIVE_SHARE = 0.3
 
 
@@ -39,6 +39,7 @@ class Batch:
         table_cells: (Q,) flat indices of cells on nothing.
         texts: T sentences; text_truth: (T, R).
         name_truth: (C, R) for the lexicon's names.
+        relations: sentences for placing; relation_truth: (S,) the group of their relation (:data:`captions.RELATIONS`).
         text_unknown, name_unknown: (T, R), (C, R) pairs that are not contrasted: the region has a colour in which held-out
             instances carry the sentence's concept. Training lacks the positives of such pairs; with the negatives alone it would
             learn that, say, nothing pink is a tea box.
@@ -50,6 +51,8 @@ class Batch:
     patch_owner: I64
     table_cells: I64
     texts: tuple[str, ...]
+    relations: tuple[str, ...]
+    relation_truth: I64
     text_truth: Bool
     name_truth: Bool
     text_unknown: Bool
@@ -142,6 +145,8 @@ def make_batch(config: PretrainConfig, folder: Path, lexicon: Lexicon, step: int
         table.append(rng.choice(empty, size=min(12, len(empty)), replace=False) + b * grid)
     texts = _choose_texts(owned, lexicon, config.texts, rng)
     text_truth, name_truth = _truth(tuple(texts.values()), owned), _truth(lexicon.names, owned)
+    nouns = [lexicon.names[i].phrase for i in rng.integers(len(lexicon.names), size=config.relations)]
+    placed = [place_caption(noun, rng) for noun in nouns]
     none: list[I64] = [np.zeros(0, np.int64)]
     return Batch(
         torch.stack(images).to(memory_format=torch.channels_last),
@@ -150,6 +155,8 @@ def make_batch(config: PretrainConfig, folder: Path, lexicon: Lexicon, step: int
         np.concatenate(owners or none),
         np.concatenate(table),
         tuple(texts),
+        tuple(text for text, _ in placed),
+        np.array([group for _, group in placed], np.int64),
         text_truth,
         name_truth,
         _unknown(tuple(texts.values()), colors, lexicon) & ~text_truth,

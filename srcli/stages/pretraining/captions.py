@@ -1,4 +1,4 @@
-"""Sentences for concepts: plain phrases, captions and instructions in many wordings."""
+"""Sentences for concepts: plain phrases, captions, and instructions for picking and placing in many wordings."""
 
 from __future__ import annotations
 
@@ -95,16 +95,51 @@ _FUNCTION = (
     "I would like something to {}",
     "a thing for people who want to {}",
 )
+_PLACING = (
+    "put it",
+    "place this",
+    "move the object",
+    "set it",
+    "place it",
+    "put this",
+    "lay it",
+    "bring it",
+    "put the thing",
+    "drop it",
+)
+RELATIONS: tuple[tuple[str, ...], ...] = (
+    ("near", "around", "next to", "beside", "close to", "surrounding to", "by", "alongside"),
+    ("on", "on top of", "upside", "to", "onto", "over"),
+    ("in", "into", "inside"),
+)
+"""Words of like meaning. A web-trained text tower knows such likeness; ours learns it from these groups."""
 _TEMPLATES = {"label": _THING, "general": _THING, "colored": _THING, "attribute": _ATTRIBUTE, "function": _FUNCTION}
+
+_THINGS = frozenset({"label", "general", "colored"})
+_PLACE_SHARE = 0.15
 
 
 def all_templates() -> tuple[str, ...]:
     """Every template once, sorted."""
-    return tuple(sorted({t for group in _TEMPLATES.values() for t in group}))
+    placing = {f"{verb} {relation} the {{}}" for verb in _PLACING for group in RELATIONS for relation in group}
+    return tuple(sorted({t for group in _TEMPLATES.values() for t in group} | placing))
+
+
+def place_caption(phrase: str, rng: np.random.Generator) -> tuple[str, int]:
+    """A sentence for placing beside, on or in what ``phrase`` names, lower case, and the group of its relation."""
+    group = int(rng.integers(len(RELATIONS)))
+    relation = RELATIONS[group][int(rng.integers(len(RELATIONS[group])))]
+    verb = _PLACING[int(rng.integers(len(_PLACING)))]
+    return f"{verb} {relation} the {phrase}".lower(), group
 
 
 def caption(concept: Concept, rng: np.random.Generator) -> str:
-    """One sentence of which the concept is the keyword, lower case; "an" before a vowel half of the time."""
+    """One sentence of which the concept is the keyword, lower case; "an" before a vowel half of the time.
+
+    A thing may also be what something is placed beside or on: an encoder has to find the reference of such a sentence, too.
+    """
+    if concept.kind in _THINGS and rng.random() < _PLACE_SHARE:
+        return place_caption(concept.phrase, rng)[0]
     templates = _TEMPLATES[concept.kind]
     text = templates[int(rng.integers(len(templates)))].format(concept.phrase)
     if concept.phrase[0] in "aeiou" and rng.random() < 0.5:

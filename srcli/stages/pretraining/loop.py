@@ -20,6 +20,7 @@ from srcli.errors import ArtifactError, MismatchError
 from srcli.perception.encoders.embedded import create_model, dense_forward
 from srcli.perception.encoders.text import forward_text
 from srcli.stages.pretraining.batches import Batch, make_batch
+from srcli.stages.pretraining.captions import RELATIONS
 from srcli.stages.pretraining.lexicon import Lexicon, token_rows
 from srcli.stages.pretraining.loss import region_text_loss
 
@@ -34,6 +35,7 @@ class Learner:
     """Model, optimiser and the token table in use.
 
     Attributes:
+        relation_head: from a sentence's mean token feature to the groups of relations; only for training.
         rows: token ids of the compact embedding table, ascending.
         lookup: (49408,) id to row; -1 where a token is not in use.
         known: sentences tokenised so far.
@@ -41,6 +43,7 @@ class Learner:
 
     model: Any
     tokenizer: Any
+    relation_head: torch.nn.Linear
     optimizer: torch.optim.AdamW
     rows: tuple[int, ...]
     lookup: Tensor
@@ -67,14 +70,17 @@ def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
         rows = token_rows(lexicon, tokenizer)
         table = torch.nn.Embedding(len(rows), model.token_embedding.weight.shape[1])
         torch.nn.init.normal_(table.weight, std=0.05)
+        head = torch.nn.Linear(model.text_projection.shape[1], len(RELATIONS))
     lookup = torch.full((model.vocab_size,), -1, dtype=torch.long)
     lookup[torch.tensor(rows)] = torch.arange(len(rows))
     model.token_embedding = table
     model.visual.to(memory_format=torch.channels_last)
-    decay = [p for p in model.parameters() if p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.ndim < 2]
+    trained = [*model.parameters(), *head.parameters()]
+    decay = [p for p in trained if p.ndim >= 2]
+    plain = [p for p in trained if p.ndim < 2]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return Learner(model, tokenizer, torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98)), rows, lookup)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+    return Learner(model, tokenizer, head, optimizer, rows, lookup)
 
 
 def learning_rate(config: PretrainConfig, step: int) -> float:
@@ -85,8 +91,8 @@ def learning_rate(config: PretrainConfig, step: int) -> float:
     return config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))))
 
 
-def batch_loss(learner: Learner, batch: Batch, lexicon: Lexicon) -> Tensor:
-    """The loss of one batch."""
+def batch_loss(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: Lexicon) -> Tensor:
+    """The loss of one batch: region-text contrast, and telling the relations of sentences for placing apart."""
     model = learner.model
     features = functional.normalize(dense_forward(model, batch.images).float(), dim=1)
     cells = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
@@ -96,7 +102,8 @@ def batch_loss(learner: Learner, batch: Batch, lexicon: Lexicon) -> Tensor:
     regions = torch.zeros(len(sizes), cells.shape[1]).index_add(0, owner, members)
     texts, _ = forward_text(model, learner.ids(batch.texts))
     names, _ = forward_text(model, learner.ids(tuple(c.phrase for c in lexicon.names)))
-    return region_text_loss(
+    relation = functional.cross_entropy(relation_logits(learner, batch.relations), torch.from_numpy(batch.relation_truth))
+    return config.relation_weight * relation + region_text_loss(
         model.logit_scale.exp().clamp(max=_MAX_SCALE),
         texts,
         names,
@@ -111,11 +118,23 @@ def batch_loss(learner: Learner, batch: Batch, lexicon: Lexicon) -> Tensor:
     )
 
 
+def relation_logits(learner: Learner, sentences: tuple[str, ...]) -> Tensor:
+    """(S, groups) from the mean of a sentence's token features, so that words of like meaning come to lie together."""
+    ids = learner.ids(sentences)
+    _, tokens = forward_text(learner.model, ids)
+    real = torch.arange(ids.shape[1])[None] <= ids.argmax(dim=1, keepdim=True)
+    real[:, 0] = False  # the start mark has read nothing
+    mean = (tokens * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+    logits: Tensor = learner.relation_head(mean)
+    return logits
+
+
 def save_checkpoint(learner: Learner, step: int, fingerprint: str, path: Path) -> None:
     """Weights and optimiser state after ``step`` steps, atomically."""
     from safetensors.torch import save
 
     tensors = {f"model.{k}": v.contiguous() for k, v in learner.model.state_dict().items()}
+    tensors.update({f"relation.{k}": v.contiguous() for k, v in learner.relation_head.state_dict().items()})
     for index, state in learner.optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()})
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -147,6 +166,7 @@ def load_checkpoint(learner: Learner, fingerprint: str, path: Path) -> int:
         )
     # load_state_dict copies; the compact table keeps its place.
     learner.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    learner.relation_head.load_state_dict({k[9:]: v for k, v in tensors.items() if k.startswith("relation.")})
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
@@ -189,7 +209,7 @@ def train(
     total, count, started = 0.0, 0, time.monotonic()
     for step in range(first, config.steps):
         ready(step)
-        loss = batch_loss(learner, make_batch(config, folder, lexicon, step), lexicon)
+        loss = batch_loss(config, learner, make_batch(config, folder, lexicon, step), lexicon)
         if not bool(torch.isfinite(loss)):
             raise ArtifactError(
                 f"the loss is not finite at step {step}", f"lower pretrain.learning_rate; {checkpoint} holds the last state"
