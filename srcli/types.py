@@ -23,6 +23,9 @@ Bool = npt.NDArray[np.bool_]
 Kind = Literal["grasp", "place"]
 Phase = Literal["pick", "place"]
 
+PICK_SHIFT, PLACE_SHIFT = -0.224, 0.224
+"""Shift in y (metres) of the two zones of placing tasks. In its zone frame each zone looks like the workspace for picking."""
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -133,7 +136,9 @@ class Goal:
         keyword: the word or phrase that stands for the targets.
         keyword_kind: label, general, attribute or function.
         targets: scene slots of which any counts as success.
-        relation, references: for placing.
+        relation: the word that relates the placement to its reference ("near"); empty for picking.
+        references: scene slots of which any may be the reference.
+        reference: the word or phrase that stands for them.
     """
 
     keyword: str
@@ -141,6 +146,7 @@ class Goal:
     targets: tuple[int, ...]
     relation: str = ""
     references: tuple[int, ...] = ()
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +156,12 @@ class EpisodeSpec:
     Attributes:
         seed: entropy of the episode's ``SeedSequence`` (root, domain, index).
         objects: catalogue names, one per slot.
-        drops: (S, 7) float64 spawn poses, xyz metres + quaternion xyzw, in slot order.
+        drops: (S, 7) float64 spawn poses, xyz metres + quaternion xyzw, in slot order, each in the frame of its zone.
         case: name of the test case, or empty.
         wording: "train" or "heldout".
+        shifts: (S,) shift in y of each slot's zone, metres; empty: all 0.
+        held: slot that is in the gripper before the place phase begins, or -1.
+        fixed: the drop poses are given by a benchmark file and are never exchanged.
     """
 
     task: str
@@ -164,6 +173,9 @@ class EpisodeSpec:
     drops: F64
     wording: str = "train"
     case: str = ""
+    shifts: tuple[float, ...] = ()
+    held: int = -1
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +186,28 @@ class SceneTruth:
         poses: (S, 7) float64 centre-of-mass pose of each slot; NaN when removed.
         present: (S,) True while the object is in the workspace.
         segmentation: (M, H, W) uint16: slot + 1, 0 = background, robot = 65535.
+        contacts: pairs of slots that touch, the smaller first; -1 stands for the table.
     """
 
     poses: F64
     present: Bool
     segmentation: npt.NDArray[np.uint16]
+    contacts: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldExtent:
+    """Measured, not true, size of what the gripper holds, as it hangs.
+
+    Attributes:
+        radius: 95th percentile of the horizontal distance of its points from the centre of its footprint, metres.
+        half_width: the same along its narrow side.
+        height: from its lowest to its highest point, metres.
+    """
+
+    radius: float
+    half_width: float
+    height: float
 
 
 @dataclass(frozen=True, slots=True)

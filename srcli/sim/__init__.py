@@ -3,5 +3,6 @@
 from srcli.sim.cameras import Camera, cameras
 from srcli.sim.render import Light, contact_sheet_images
 from srcli.sim.world import ROBOT_PIXEL, World
+from srcli.types import PICK_SHIFT, PLACE_SHIFT
 
-__all__ = ["ROBOT_PIXEL", "Camera", "Light", "World", "cameras", "contact_sheet_images"]
+__all__ = ["PICK_SHIFT", "PLACE_SHIFT", "ROBOT_PIXEL", "Camera", "Light", "World", "cameras", "contact_sheet_images"]

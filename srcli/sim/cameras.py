@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +65,13 @@ def cameras(config: SimConfig) -> tuple[Camera, ...]:
     """The three cameras (top, left, right) of the cell."""
     k, width, height = intrinsics(config.camera_scale)
     return tuple(Camera(name, k.copy(), look_at(eye, aim), width, height) for name, eye, aim in _PLACES)
+
+
+def shifted(camera: Camera, shift: float) -> Camera:
+    """The camera moved by ``shift`` metres along y."""
+    pose = camera.T_world_cam.copy()
+    pose[1, 3] += shift
+    return replace(camera, T_world_cam=pose)
 
 
 def projection(camera: Camera) -> list[float]:

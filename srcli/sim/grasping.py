@@ -1,4 +1,4 @@
-"""Grasp and place as sequences of motions; whatever goes wrong ends the attempt with its reason.
+"""Grasping as a sequence of motions; whatever goes wrong ends the attempt with its reason.
 
 Every attempt is driven from the observing pose: starting close above the pile would be shorter but gives other outcomes. After an
 attempt that holds nothing the arm is put back to the observing pose at once, from a free place above the pile.
@@ -23,7 +23,6 @@ _EMPTY_GAP = 0.0008
 _MIN_RISE = 0.03
 _HOLD_STEPS = 30
 _BACK_OFF = 0.02
-_SOFT_TOUCH = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +31,11 @@ class Held:
 
     Attributes:
         slot: which object.
-        offset: (3,) its centre of mass in the tip frame, metres.
-        bottom: depth of its lowest point below its centre of mass, metres.
+        rotation: (3, 3) the tip's orientation in the world when it was grasped.
     """
 
     slot: int
-    offset: F64
-    bottom: float
+    rotation: F64
 
 
 def rotation(quaternion: F64) -> F64:
@@ -53,11 +50,12 @@ def rotation(quaternion: F64) -> F64:
     )
 
 
-def tip_pose(action: Action) -> F64:
-    """World pose (4, 4) of the tip in a 7-vector action (float, metres, quaternion xyzw)."""
+def tip_pose(action: Action, shift: float = 0.0) -> F64:
+    """World pose (4, 4) of the tip in a 7-vector action (metres, quaternion xyzw) given in the zone ``shift`` metres along y."""
     pose = np.eye(4)
     pose[:3, :3] = rotation(np.asarray(action.pose[3:], float))
     pose[:3, 3] = np.asarray(action.pose[:3], float)
+    pose[1, 3] += shift
     return pose
 
 
@@ -69,7 +67,8 @@ def above_table(pose: F64, opening: float) -> F64:
     return lifted
 
 
-def _raised(pose: F64, vector: F64) -> F64:
+def raised(pose: F64, vector: F64) -> F64:
+    """The pose (4, 4) moved by ``vector`` (3,) in metres, world frame."""
     moved: F64 = pose.copy()
     moved[:3, 3] += vector
     return moved
@@ -95,8 +94,8 @@ def _plan(arm: Arm, start: F64, target: F64, approach: F64, lift: float) -> _Pla
     best: tuple[float, _Plan] | None = None
     speed = arm.physics.config.line_speed
     for goal in (target, _flipped(target)):
-        pre = _raised(goal, -approach)
-        above = _raised(pre, np.array([0.0, 0.0, max(0.0, _TRANSIT_HEIGHT - pre[2, 3])]))
+        pre = raised(goal, -approach)
+        above = raised(pre, np.array([0.0, 0.0, max(0.0, _TRANSIT_HEIGHT - pre[2, 3])]))
         first = inverse(above)
         if first is None:
             continue
@@ -104,7 +103,7 @@ def _plan(arm: Arm, start: F64, target: F64, approach: F64, lift: float) -> _Pla
         descent = None if transit is None else arm.line_path(transit[-1], (pre, goal), speed)
         if transit is None or descent is None:
             continue
-        up = arm.line_path(descent[-1], (goal, _raised(goal, np.array([0.0, 0.0, lift]))), speed)
+        up = arm.line_path(descent[-1], (goal, raised(goal, np.array([0.0, 0.0, lift]))), speed)
         if up is None:
             continue
         cost = float(np.abs(first - start).max())
@@ -126,19 +125,20 @@ def _held(arm: Arm, physics: Physics, before: F64) -> int | None:
     return -max(candidates)[1] if candidates else None
 
 
-def grasp(arm: Arm, physics: Physics, action: Action) -> tuple[Execution, Held | None]:
+def grasp(arm: Arm, physics: Physics, action: Action, shift: float = 0.0) -> tuple[Execution, Held | None]:
     """Pre-grasp, straight descent with force stop, close, straight lift, hold test.
 
     Args:
-        action: kind "grasp"; pose of the tip in the world frame, ``width`` the opening in metres before closing, to which a
+        action: kind "grasp"; pose of the tip in the zone's frame, ``width`` the opening in metres before closing, to which a
             margin is added up to the gripper's stroke.
+        shift: the zone's shift in y, metres.
 
     Returns:
         The execution and what is held at its end; reasons NO_IK, COLLISION, NOTHING_HELD, SLIPPED or SUCCESS.
     """
     config, begin = physics.config, physics.steps
     opening = min(MAX_OPENING, max(action.width, 0.0) + OPENING_MARGIN)
-    target = above_table(tip_pose(action), opening)
+    target = above_table(tip_pose(action, shift), opening)
     plan = _plan(arm, np.array(HOME), target, target[:3, 2] * config.approach, config.lift)
     if plan is None:
         return Execution(Reason.NO_IK, None, 0), None
@@ -161,69 +161,12 @@ def grasp(arm: Arm, physics: Physics, action: Action) -> tuple[Execution, Held |
     slot = _held(arm, physics, before)
     if slot is None:
         return Execution(Reason.SLIPPED, None, physics.steps - begin), None
-    return Execution(Reason.SUCCESS, slot, physics.steps - begin), _hold(arm, physics, slot)
-
-
-def _hold(arm: Arm, physics: Physics, slot: int) -> Held:
-    tip = arm.tip()
-    centre = physics.position(slot)
-    low, _ = physics.client.getAABB(physics.slots[slot])
-    return Held(slot, tip[:3, :3].T @ (centre - tip[:3, 3]), float(centre[2] - low[2]))
+    return Execution(Reason.SUCCESS, slot, physics.steps - begin), Held(slot, arm.tip()[:3, :3])
 
 
 def _back_off(arm: Arm) -> None:
     here = arm.tip()
     start = arm.measured()
-    back = arm.line_path(start, (here, _raised(here, -here[:3, 2] * _BACK_OFF)), 0.2)
+    back = arm.line_path(start, (here, raised(here, -here[:3, 2] * _BACK_OFF)), 0.2)
     if back is not None:
         arm.follow(back)
-
-
-def _still_held(arm: Arm, physics: Physics, held: Held) -> bool:
-    return physics.slots[held.slot] in arm.touched()
-
-
-def place(arm: Arm, physics: Physics, action: Action, held: Held) -> Execution:
-    """Carries what is held over the place, lowers it, releases it and retreats.
-
-    Args:
-        action: kind "place"; position of the held object's lowest point, taken straight below its centre of mass, in the
-            world frame, and the tool's orientation. The object hangs as it was grasped: an orientation that differs from the
-            grasp's by more than a yaw tilts it, and lowering then ends at the first touch.
-
-    Returns:
-        SUCCESS with the released slot, DROPPED when it was lost on the way, NO_IK when the place cannot be reached.
-    """
-    config, begin = physics.config, physics.steps
-    pose = tip_pose(action)
-    offset = pose[:3, :3] @ held.offset
-    pose[:3, 3] = pose[:3, 3] + np.array([0.0, 0.0, held.bottom]) - offset
-    start = arm.joints
-    plan = _plan(arm, start, pose, np.array([0.0, 0.0, -config.approach]), config.approach)
-    if plan is None:
-        return Execution(Reason.NO_IK, held.slot, 0)
-    body = physics.slots[held.slot]
-
-    def landed() -> bool:
-        contacts = physics.client.getContactPoints(bodyA=body)
-        return bool(sum(c[9] for c in contacts if c[2] != arm.body) > _SOFT_TOUCH)
-
-    arm.follow(plan.reach)
-    arm.follow(plan.transit)
-    if not _still_held(arm, physics, held):
-        return Execution(Reason.DROPPED, held.slot, physics.steps - begin)
-    arm.follow(plan.descent, landed)
-    if not _still_held(arm, physics, held):
-        return Execution(Reason.DROPPED, held.slot, physics.steps - begin)
-    arm.open()
-    here = arm.tip()
-    retreat = arm.line_path(arm.measured(), (here, _raised(here, -here[:3, 2] * config.approach)), config.line_speed)
-    if retreat is not None:
-        arm.follow(retreat)
-    return Execution(Reason.SUCCESS, held.slot, physics.steps - begin)
-
-
-def carry_home(arm: Arm, physics: Physics, held: Held) -> bool:
-    """Drives to the observing pose with what is held; False when it was lost on the way."""
-    arm.follow(arm.joint_path(arm.joints, np.array(HOME)))
-    return _still_held(arm, physics, held)

@@ -16,6 +16,7 @@ _PEAK = 1.5  # peak over mean speed of the smooth-step profile
 _WAYPOINT = 0.02
 _MAX_JUMP = 0.6
 _FINGER_SPEED = 0.2
+_GENTLE, _GENTLE_SPEED, _RELEASE_WAIT = 0.004, 0.05, 6
 _STILL = 0.0001
 _MIN_CLOSE, _MAX_CLOSE = 30, 240
 
@@ -55,8 +56,8 @@ class Arm:
         self._command(self.joints)
         self.fingers(half)
 
-    def fingers(self, half: float) -> None:
-        """Commands both fingers to ``half`` metres from the centre."""
+    def fingers(self, half: float, speed: float = _FINGER_SPEED) -> None:
+        """Commands both fingers to ``half`` metres from the centre, at most at ``speed`` m/s each."""
         for joint in FINGER_JOINTS:
             self.client.setJointMotorControl2(
                 self.body,
@@ -64,7 +65,7 @@ class Arm:
                 pybullet.POSITION_CONTROL,
                 targetPosition=half,
                 force=self.physics.config.finger_force,
-                maxVelocity=_FINGER_SPEED,
+                maxVelocity=speed,
                 positionGain=0.3,
             )
 
@@ -96,10 +97,15 @@ class Arm:
         """(6,) measured joint angles in radians."""
         return np.array([state[0] for state in self.client.getJointStates(self.body, ARM_JOINTS)])
 
-    def joint_path(self, start: F64, goal: F64) -> F64:
-        """(n, 6) smooth joint-space path; the wrist may turn twice as fast as the first three joints."""
-        speed = self.physics.config.joint_speed * np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
-        seconds = float(np.max(np.abs(goal - start) / speed)) * _PEAK
+    def joint_path(self, start: F64, goal: F64, speed: float | None = None) -> F64:
+        """(n, 6) smooth joint-space path; the wrist may turn twice as fast as the first three joints.
+
+        Args:
+            start, goal: (6,) radians.
+            speed: peak speed of the first three joints in rad/s; None for ``sim.joint_speed``.
+        """
+        peak = (self.physics.config.joint_speed if speed is None else speed) * np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
+        seconds = float(np.max(np.abs(goal - start) / peak)) * _PEAK
         return start + _profile(seconds)[:, None] * (goal - start)
 
     def line_path(self, start: F64, poses: Sequence[F64], speed: float) -> F64 | None:
@@ -139,12 +145,13 @@ class Arm:
                 return
             last = now
 
-    def open(self, opening: float = MAX_OPENING) -> None:
-        """Opens the fingers at their normal speed to ``opening`` metres and waits for them."""
-        half = min(max(opening / 2, 0.0), STROKE)
-        self.fingers(half)
-        travel = abs(half - float(self.gaps().mean()))
-        self.physics.step(math.ceil(travel / _FINGER_SPEED / STEP) + 12)
+    def release(self, room: float) -> None:
+        """Opens the fingers by ``room`` metres each, the first millimetres slowly so that they push nothing over, and waits."""
+        start = float(self.gaps().mean())
+        for travel, speed in ((min(_GENTLE, room), _GENTLE_SPEED), (room, _FINGER_SPEED)):
+            half = min(start + travel, STROKE)
+            self.fingers(half, speed)
+            self.physics.step(math.ceil(max(half - float(self.gaps().mean()), 0.0) / speed / STEP) + _RELEASE_WAIT)
 
     def gaps(self) -> F64:
         """(2,) distance of each finger from the closed position, metres."""
@@ -160,9 +167,10 @@ class Arm:
             forces.append(found)
         return {body: min(forces[0][body], forces[1][body]) for body in forces[0] if body in forces[1]}
 
-    def contact_force(self) -> float:
-        """Sum of normal forces (N) on hand and fingers from everything else."""
-        return float(sum(c[9] for c in self.client.getContactPoints(bodyA=self.body) if c[3] >= HAND_LINK and c[2] != self.body))
+    def contact_force(self, spared: int | None = None) -> float:
+        """Sum of normal forces (N) on hand and fingers from everything else, without those of the body ``spared``."""
+        contacts = self.client.getContactPoints(bodyA=self.body)
+        return float(sum(c[9] for c in contacts if c[3] >= HAND_LINK and c[2] != self.body and c[2] != spared))
 
     def tip(self) -> F64:
         """World pose (4, 4) of the tip at the measured joints."""

@@ -7,6 +7,7 @@ restoring a saved state is not.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ GRAVITY = -9.81
 _CHECK_EVERY = 12
 _QUIET_SPIN = 0.2
 _SPAWN_GAP = 0.004
+_TOUCH = 5e-4
 
 
 class Physics:
@@ -30,7 +32,9 @@ class Physics:
     Attributes:
         client: the simulation's own ``BulletClient``.
         slots: body id of each slot; None when removed.
+        zones: shifts in y, metres, of the zones that hold objects.
         steps: simulated steps since the last :meth:`restart`.
+        on_step: told the number of steps after every :meth:`step`; it may look but not touch (films).
     """
 
     def __init__(self, config: SimConfig) -> None:
@@ -38,7 +42,9 @@ class Physics:
         self.client: Any = BulletClient(pybullet.DIRECT)
         self.folder = tempfile.TemporaryDirectory(prefix="srcli-sim-")
         self.slots: list[int | None] = []
+        self.zones: tuple[float, ...] = ()
         self.steps = 0
+        self.on_step: Callable[[int], None] | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -55,6 +61,7 @@ class Physics:
         self.table = client.createMultiBody(0.0, plane, speck)
         client.changeDynamics(self.table, -1, lateralFriction=1.0, restitution=0.0)
         self.slots = []
+        self.zones = ()
         self.steps = 0
 
     def close(self) -> None:
@@ -68,19 +75,23 @@ class Physics:
         for _ in range(count):
             self.client.stepSimulation()
         self.steps += count
+        if self.on_step is not None:
+            self.on_step(self.steps)
 
-    def drop(self, path: Path, pose: F64, friction: float | None = None) -> None:
+    def drop(self, path: Path, pose: F64, friction: float | None = None, shift: float = 0.0) -> None:
         """Adds the next slot: the body appears at xy and orientation of ``pose``, just above what lies below it.
 
         Args:
             path: URDF of one link with its origin at the centre of mass.
-            pose: (7,) spawn pose, xyz metres + quaternion xyzw; z is not used.
+            pose: (7,) spawn pose in the zone's frame, xyz metres + quaternion xyzw; z is not used.
             friction: lateral friction, or None for 0.8.
+            shift: the zone's shift in y, metres.
         """
         client = self.client
+        x, y = float(pose[0]), float(pose[1]) + shift
         orientation = [float(v) for v in pose[3:]]
         # Free bodies in maximal coordinates cost a third less per step and are held as well.
-        body = client.loadURDF(str(path), [float(pose[0]), float(pose[1]), 5.0], orientation, useMaximalCoordinates=True)
+        body = client.loadURDF(str(path), [x, y, 5.0], orientation, useMaximalCoordinates=True)
         client.changeDynamics(
             body,
             -1,
@@ -99,8 +110,10 @@ class Physics:
             if np.all(low[:2] < other_high[:2]) and np.all(high[:2] > other_low[:2]):
                 top = max(top, float(other_high[2]))
         height = top + _SPAWN_GAP + 5.0 - float(low[2])
-        client.resetBasePositionAndOrientation(body, [float(pose[0]), float(pose[1]), height], orientation)
+        client.resetBasePositionAndOrientation(body, [x, y, height], orientation)
         self.slots.append(body)
+        if shift not in self.zones:
+            self.zones = (*self.zones, shift)
 
     def bodies(self) -> list[int]:
         """Ids of all bodies that have not been removed, in slot order."""
@@ -152,20 +165,24 @@ class Physics:
         return bool(sum(v * v for v in linear) <= self.config.settle_speed**2 and sum(v * v for v in angular) <= _QUIET_SPIN**2)
 
     def _quiet(self) -> bool:
-        return all(self._still(body) for slot, body in enumerate(self.slots) if body is not None and self.inside(slot))
+        return all(
+            self._still(body)
+            for slot, body in enumerate(self.slots)
+            if body is not None and any(self.inside(slot, shift) for shift in self.zones)
+        )
 
     def position(self, slot: int) -> F64:
         """Centre of mass (3,) of a slot in metres; NaN when removed."""
         return self.poses()[slot, :3] if self.slots[slot] is not None else np.full(3, np.nan)
 
-    def inside(self, slot: int) -> bool:
-        """True while the slot's centre of mass is above the workspace."""
+    def inside(self, slot: int, shift: float = 0.0) -> bool:
+        """True while the slot's centre of mass is above the workspace of the zone with this shift in y (metres)."""
         body = self.slots[slot]
         if body is None:
             return False
         (x, y, z), _ = self.client.getBasePositionAndOrientation(body)
         (x0, x1), (y0, y1) = self.config.workspace_x, self.config.workspace_y
-        return bool(x0 <= x <= x1 and y0 <= y <= y1 and z > -0.01)
+        return bool(x0 <= x <= x1 and y0 <= y - shift <= y1 and z > -0.01)
 
     def poses(self) -> F64:
         """(S, 7) centre-of-mass poses, xyz + quaternion xyzw with w >= 0; NaN where removed."""
@@ -177,6 +194,17 @@ class Physics:
                 poses[slot] = [*position, *(sign * v for v in quaternion)]
         return poses
 
-    def present(self) -> Bool:
-        """(S,) True for objects in the workspace."""
-        return np.array([self.inside(slot) for slot in range(len(self.slots))], dtype=np.bool_)
+    def present(self, shift: float = 0.0) -> Bool:
+        """(S,) True for objects in the workspace of the zone with this shift in y (metres)."""
+        return np.array([self.inside(slot, shift) for slot in range(len(self.slots))], dtype=np.bool_)
+
+    def contacts(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of slots that touch, the smaller first, in order; -1 is the table. Touch = closer than the margins + 0.5 mm."""
+        names = {body: slot for slot, body in enumerate(self.slots) if body is not None}
+        names[self.table] = -1
+        pairs = {
+            (min(names[c[1]], names[c[2]]), max(names[c[1]], names[c[2]]))
+            for c in self.client.getContactPoints()
+            if c[1] in names and c[2] in names and c[8] < _TOUCH
+        }
+        return tuple(sorted(pairs))

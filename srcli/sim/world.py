@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from srcli.config.sim import SimConfig
 from srcli.errors import SceneError
-from srcli.sim.cameras import Camera, cameras
-from srcli.sim.grasping import Held, carry_home, grasp, place
+from srcli.sim.cameras import Camera, cameras, shifted
+from srcli.sim.grasping import Held, grasp
 from srcli.sim.motion import Arm
 from srcli.sim.noise import noisy_color, noisy_depth
 from srcli.sim.physics import Physics
+from srcli.sim.placing import carry_home, place, present
 from srcli.sim.render import TABLE_COLOR, Light, render, table_depth
 from srcli.types import F32, F64, U8, Action, Execution, Observation, Reason, SceneTruth
 
@@ -29,6 +30,10 @@ Segmentation = npt.NDArray[np.uint16]
 
 class World:
     """A table, its objects, three cameras and, with ``robot``, the arm.
+
+    The table has zones beside each other, each told by its shift along y in metres. The cameras stand before the zone that
+    :meth:`look` chose; everything that is observed, told or asked for is in this zone's frame, the world frame moved by the
+    shift, in which all zones look alike.
 
     Args:
         config: section ``sim``.
@@ -43,6 +48,7 @@ class World:
         self._physics = Physics(config)
         self._arm: Arm | None = None
         self._held: Held | None = None
+        self._shift = 0.0
         self._color = TABLE_COLOR
         self._light = Light()
 
@@ -52,21 +58,23 @@ class World:
         drops: F64,
         table_color: tuple[float, float, float] | None = None,
         light: Light | None = None,
+        shifts: Sequence[float] | None = None,
     ) -> bool:
-        """A fresh scene: the models are dropped one after another and settle.
+        """A fresh scene: the models are dropped one after another and settle. The zone looked at is the unshifted one.
 
         Args:
             models: one per slot; files are written to a folder of this world.
-            drops: (S, 7) spawn poses, xyz metres + quaternion xyzw. Each object appears at xy and orientation just above
-                what lies below it; z is not used.
+            drops: (S, 7) spawn poses, xyz metres + quaternion xyzw, each in the frame of its zone. Each object appears at xy
+                and orientation just above what lies below it; z is not used.
             table_color: RGB 0..1 of the table in every observation of this scene.
             light: how the scene is lit.
+            shifts: (S,) shift in y of each slot's zone, metres; None: all 0.
 
         Returns:
             True when all objects came to rest within the step limit.
 
         Raises:
-            SceneError: ``drops`` does not have one row of seven finite numbers per model.
+            SceneError: ``drops`` does not have one row of seven finite numbers per model, or ``shifts`` not one number.
         """
         from srcli.objects import write_urdf
 
@@ -75,18 +83,44 @@ class World:
             raise SceneError(
                 f"drops of shape {drops.shape} for {len(models)} objects", "give one finite pose of 7 numbers per object"
             )
+        moves = np.zeros(len(models)) if shifts is None else np.asarray(shifts, dtype=np.float64)
+        if moves.shape != (len(models),) or not np.isfinite(moves).all():
+            raise SceneError(f"shifts of shape {moves.shape} for {len(models)} objects", "give one finite number per object")
         self._physics.restart()
         self._held = None
+        self._shift = 0.0
         self._color = table_color or TABLE_COLOR
         self._light = light or Light()
         self._arm = Arm(self._physics) if self._robot else None
         folder = Path(self._physics.folder.name)
-        for model, pose in zip(models, drops, strict=True):
-            self._physics.drop(write_urdf(model, folder), pose, model.friction)
+        for model, pose, move in zip(models, drops, moves, strict=True):
+            self._physics.drop(write_urdf(model, folder), pose, model.friction, float(move))
             self._physics.step(self.config.drop_interval)
             self._physics.doze()
         self._physics.wake()
         return self._physics.settle()
+
+    @property
+    def on_step(self) -> Callable[[int], None] | None:
+        """Told the number of simulated steps after every advance of the simulation; it may look but not touch (films)."""
+        return self._physics.on_step
+
+    @on_step.setter
+    def on_step(self, callback: Callable[[int], None] | None) -> None:
+        self._physics.on_step = callback
+
+    def picture(self, camera: Camera) -> U8:
+        """(H, W, 3) colours that a camera of one's own, placed in the world frame, sees now; without sensor noise."""
+        return render(self._physics.client, camera, table_depth(camera), self._color, self._light)[0]
+
+    def look(self, shift: float) -> None:
+        """Chooses the zone, by its shift in y (metres), that is looked at and acted upon from now on."""
+        self._shift = float(shift)
+
+    @property
+    def shift(self) -> float:
+        """Shift in y of the zone looked at, metres."""
+        return self._shift
 
     @property
     def steps(self) -> int:
@@ -112,7 +146,7 @@ class World:
         if self._arm is not None:
             codes[self._arm.body + 1] = ROBOT_PIXEL
         views = [
-            render(self._physics.client, camera, table, self._color, self._light)
+            render(self._physics.client, shifted(camera, self._shift), table, self._color, self._light)
             for camera, table in zip(self.cameras, self._tables, strict=True)
         ]
         return (
@@ -141,13 +175,20 @@ class World:
         return observation, segmentation
 
     def truth(self, segmentation: Segmentation | None = None) -> SceneTruth:
-        """Privileged state; renders the segmentation when it is not given."""
+        """Privileged state in the frame of the zone looked at; renders the segmentation when it is not given."""
         if segmentation is None:
             segmentation = self.render()[2]
-        return SceneTruth(poses=self._physics.poses(), present=self._physics.present(), segmentation=segmentation)
+        poses = self._physics.poses()
+        poses[:, 1] -= self._shift
+        return SceneTruth(
+            poses=poses,
+            present=self._physics.present(self._shift),
+            segmentation=segmentation,
+            contacts=self._physics.contacts(),
+        )
 
     def execute(self, action: Action) -> Execution:
-        """Carries out one grasp or place and lets the scene settle.
+        """Carries out one grasp or place in the zone looked at and lets the scene settle.
 
         After a successful grasp the object stays in the gripper until :meth:`discard` or a place; after anything else the arm
         is at the observing pose.
@@ -160,13 +201,13 @@ class World:
         if action.kind == "grasp":
             if self._held is not None:
                 raise SceneError("a grasp was asked for while the gripper holds an object", "discard or place it first")
-            execution, self._held = grasp(arm, self._physics, action)
+            execution, self._held = grasp(arm, self._physics, action, self._shift)
             if self._held is None:
                 arm.reset()
         else:
             if self._held is None:
                 raise SceneError("a place was asked for while nothing is held", "grasp an object first")
-            execution = place(arm, self._physics, action, self._held)
+            execution = place(arm, self._physics, action, self._held, self._shift)
             if execution.reason is not Reason.NO_IK:
                 self._held = None
                 arm.reset()
@@ -179,12 +220,39 @@ class World:
         arm = self._ready()
         if self._held is None:
             raise SceneError("nothing is held that could be carried", "grasp an object first")
-        if carry_home(arm, self._physics, self._held):
-            return True
+        if not carry_home(arm, self._physics, self._held):
+            self._lost(arm)
+        return self._held is not None
+
+    def present_held(self, rng: np.random.Generator) -> tuple[Observation, F64]:
+        """Shows what is held, free in the air, to the cameras of the zone looked at, then drives to the observing pose.
+
+        Afterwards :attr:`held` is None when it was lost on the way; the observation then shows an empty gripper.
+
+        Args:
+            rng: draws the sensor noise.
+
+        Returns:
+            What the cameras gave, and the pose (4, 4) of the tip by the joint angles, both in the zone's frame.
+
+        Raises:
+            SceneError: nothing is held.
+        """
+        arm = self._ready()
+        if self._held is None:
+            raise SceneError("nothing is held that could be presented", "grasp an object first")
+        kept = present(arm, self._physics, self._held, self._shift)
+        observation, _ = self.observe(rng)
+        tip = arm.tip()
+        tip[1, 3] -= self._shift
+        if not (kept and carry_home(arm, self._physics, self._held)):
+            self._lost(arm)
+        return observation, tip
+
+    def _lost(self, arm: Arm) -> None:
         self._held = None
         arm.reset()
         self._physics.settle()
-        return False
 
     def discard(self) -> None:
         """Takes the held object, if any, out of the scene; the arm goes to the observing pose and the rest settles."""
