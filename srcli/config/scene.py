@@ -8,7 +8,7 @@ from srcli.config.base import Section
 
 
 class SceneConfig(Section):
-    """Scenes of the pick task. Counts and the drop area follow the benchmark of A2."""
+    """Scenes of all tasks. Counts and drop areas follow the benchmark of A2."""
 
     objects: int = Field(default=15, ge=1, le=40, description="objects in a scene")
     targets_seen: int = Field(
@@ -26,4 +26,11 @@ class SceneConfig(Section):
     )
     drop_height: float = Field(
         default=0.2, gt=0.0, le=1.0, description="nominal drop height, metres; the world spawns just above the pile"
+    )
+    place_objects: int = Field(default=8, ge=1, le=20, description="objects in the zone where something is placed")
+    place_spacing: float = Field(
+        default=0.1, ge=0.0, le=0.3, description="least distance between the drop positions of these objects, metres"
+    )
+    place_half_width: float = Field(
+        default=0.15, gt=0.0, le=0.3, description="half the side of the square that they are dropped in, metres"
     )

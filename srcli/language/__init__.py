@@ -2,20 +2,42 @@
 
 from srcli.language.instructions import draw_keyword, pick_instruction, sentences, unknown_words, vocabulary
 from srcli.language.keywords import could_mean, keyword_table, synonyms
+from srcli.language.relations import (
+    PLACE_TEMPLATES,
+    RELATIONS,
+    PlacePhrase,
+    Region,
+    Relation,
+    parse_place,
+    pick_place_instruction,
+    place_instruction,
+    reference_prompt,
+    split_instruction,
+)
 from srcli.language.templates import KINDS, TEMPLATES, WORDINGS, KeywordKind, Template, Wording
 
 __all__ = [
     "KINDS",
+    "PLACE_TEMPLATES",
+    "RELATIONS",
     "TEMPLATES",
     "WORDINGS",
     "KeywordKind",
+    "PlacePhrase",
+    "Region",
+    "Relation",
     "Template",
     "Wording",
     "could_mean",
     "draw_keyword",
     "keyword_table",
+    "parse_place",
     "pick_instruction",
+    "pick_place_instruction",
+    "place_instruction",
+    "reference_prompt",
     "sentences",
+    "split_instruction",
     "synonyms",
     "unknown_words",
     "vocabulary",

@@ -1,4 +1,4 @@
-"""Sentences for picking and the vocabulary they are made of."""
+"""Sentences for picking and the vocabulary of all sentences."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from srcli.config.language import LanguageConfig
 from srcli.errors import unknown_name
 from srcli.language.keywords import keyword_table, synonyms
+from srcli.language.relations import PLACE_TEMPLATES, RELATIONS
 from srcli.language.templates import KINDS, SYNONYMS, TEMPLATES, KeywordKind, Template, Wording
 
 
@@ -86,6 +87,8 @@ def vocabulary() -> frozenset[str]:
     from srcli.objects import catalogue
 
     texts = [form.text.replace("{a}", "a").replace("{}", "") for forms in TEMPLATES.values() for form in forms]
+    texts += [form.format("", "") for forms in PLACE_TEMPLATES.values() for form in forms]
+    texts += [*RELATIONS, "and"]
     texts += ["an", *SYNONYMS, *(other for others in SYNONYMS.values() for other in others)]
     entries = catalogue()
     for name in entries.names:

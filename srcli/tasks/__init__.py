@@ -6,7 +6,7 @@ from srcli.config.language import LanguageConfig
 from srcli.errors import unknown_name
 from srcli.tasks.base import Case, Task
 
-TASKS = ("pick",)
+TASKS = ("pick", "place", "pick_place")
 
 __all__ = ["TASKS", "Case", "Task", "get_task"]
 
@@ -17,4 +17,12 @@ def get_task(name: str, language: LanguageConfig | None = None) -> Task:
         from srcli.tasks.pick import PickTask
 
         return PickTask(language)
+    if name == "place":
+        from srcli.tasks.place import PlaceTask
+
+        return PlaceTask(language)
+    if name == "pick_place":
+        from srcli.tasks.pick_place import PickPlaceTask
+
+        return PickPlaceTask(language)
     raise unknown_name("task", name, TASKS)

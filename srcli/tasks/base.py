@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from srcli.config.scene import SceneConfig
-from srcli.types import Bool, Candidates, EpisodeSpec, Execution, Outcome, Phase, SceneTruth
+from srcli.types import F64, I32, Action, Bool, Candidates, EpisodeSpec, Execution, HeldExtent, Outcome, Phase, SceneTruth
 
 SCENE_STREAM = 0
 """Purpose of the generator that a scene is drawn from (``seeding.generator(seed, SCENE_STREAM)``)."""
@@ -16,12 +16,17 @@ SCENE_STREAM = 0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A fixed test case: sentence and objects are given, drop poses come from the seed.
+    """A fixed test case: sentence and objects are given, drop poses come from the seed unless a file fixes them.
 
     Attributes:
         name: unique within its suite; episodes of one case form a cluster in the statistics.
-        keyword, keyword_kind: what the sentence asks for, in the catalogue's words.
-        objects: catalogue names.
+        keyword, keyword_kind: what is to be picked, in the catalogue's words; empty when the task only places.
+        objects: catalogue names in the pick zone; empty when the task only places.
+        relation, reference: relation word and reference word of a placement; empty when the task only picks.
+        place_objects: catalogue names in the place zone.
+        held: catalogue name of the object that a place case starts with; empty: drawn from the seed.
+        drops: (S, 7) fixed spawn poses of all slots in their zone frames, or None. Objects then keep their order.
+        targets, references: slots, where a file names them; else they follow from keyword and reference.
     """
 
     name: str
@@ -31,6 +36,13 @@ class Case:
     keyword_kind: str
     objects: tuple[str, ...]
     wording: str = "train"
+    relation: str = ""
+    reference: str = ""
+    place_objects: tuple[str, ...] = ()
+    held: str = ""
+    drops: F64 | None = None
+    targets: tuple[int, ...] | None = None
+    references: tuple[int, ...] | None = None
 
 
 class Task(Protocol):
@@ -58,6 +70,27 @@ class Task(Protocol):
         """Whether the phase can still succeed; if not, the episode ends."""
         ...
 
+    def shift(self, phase: Phase) -> float:
+        """Shift in y of the zone that is looked at in a phase, metres."""
+        ...
+
+    def valid(
+        self,
+        spec: EpisodeSpec,
+        truth: SceneTruth,
+        candidates: Candidates,
+        phase: Phase,
+        slots: I32 | None = None,
+        held: HeldExtent | None = None,
+    ) -> Bool:
+        """(K,) which candidates are right. Privileged.
+
+        Args:
+            slots: (K,) scene slot on which each grasp candidate lies (phase pick).
+            held: measured size of what is to be placed (phase place).
+        """
+        ...
+
     def expert(
         self,
         spec: EpisodeSpec,
@@ -66,10 +99,31 @@ class Task(Protocol):
         excluded: Bool,
         rng: np.random.Generator,
         phase: Phase,
+        valid: Bool | None = None,
     ) -> int | None:
-        """Index of the candidate that a demonstrator takes, or None. Privileged."""
+        """Index of the candidate that a demonstrator takes, or None. Privileged.
+
+        Args:
+            valid: (K,) the valid candidates of a placement; without it they are computed for an object of no size.
+        """
         ...
 
-    def judge(self, spec: EpisodeSpec, phase: Phase, execution: Execution, truth: SceneTruth) -> Outcome:
-        """One executed attempt against the goal. Privileged."""
+    def judge(
+        self,
+        spec: EpisodeSpec,
+        phase: Phase,
+        execution: Execution,
+        truth: SceneTruth,
+        action: Action | None = None,
+        after: SceneTruth | None = None,
+        held: HeldExtent | None = None,
+    ) -> Outcome:
+        """One executed attempt against the goal. Privileged.
+
+        Args:
+            truth: state before the action.
+            action: what was executed.
+            after: state after settling; a placement cannot be judged without it.
+            held: measured size of what was placed.
+        """
         ...

@@ -12,7 +12,21 @@ from srcli.language.templates import KINDS, KeywordKind
 from srcli.objects import catalogue
 from srcli.seeding import generator
 from srcli.tasks.base import SCENE_STREAM, Case
-from srcli.types import F64, Bool, Candidates, EpisodeSpec, Execution, Goal, Outcome, Phase, Reason, SceneTruth
+from srcli.types import (
+    F64,
+    I32,
+    Action,
+    Bool,
+    Candidates,
+    EpisodeSpec,
+    Execution,
+    Goal,
+    HeldExtent,
+    Outcome,
+    Phase,
+    Reason,
+    SceneTruth,
+)
 
 
 class PickTask:
@@ -37,42 +51,28 @@ class PickTask:
         Raises:
             UnknownNameError: no such split or wording.
         """
-        names = split_names(split)
         rng = generator(seed, SCENE_STREAM)
-        kind, keyword, fitting = draw_keyword(rng, names, wording)
-        few = config.targets_seen if split == "seen" else config.targets_unseen
-        count = min(len(fitting) if len(fitting) <= config.all_targets else few, config.objects)
-        chosen = [fitting[i] for i in rng.choice(len(fitting), size=count, replace=False)]
-        pool = [name for name in names if name not in fitting and not could_mean(name, keyword)]
-        objects = [*chosen, *_draw(rng, pool, config.objects - count)]
-        # The drop order decides who lies on top: without mixing, targets would always be at the bottom.
-        objects = [objects[i] for i in rng.permutation(len(objects))]
+        instruction, goal, objects = draw_pick(rng, split, wording, config, self._language)
         return EpisodeSpec(
             task=self.name,
             split=split,
             seed=seed,
-            instruction=pick_instruction(rng, kind, keyword, fitting, wording, self._language),
-            goal=Goal(keyword, kind, tuple(i for i, name in enumerate(objects) if name in fitting)),
-            objects=tuple(objects),
-            drops=_drops(rng, len(objects), config),
+            instruction=instruction,
+            goal=goal,
+            objects=objects,
+            drops=pile_drops(rng, len(objects), config),
             wording=wording,
         )
 
     def from_case(self, case: Case, seed: tuple[int, ...], config: SceneConfig) -> EpisodeSpec:
-        """The case's objects and sentence, dropped anew.
+        """The case's objects and sentence, dropped anew; where the case fixes the drops, exactly so.
 
         Raises:
             ConfigError: no object of the case carries the keyword.
         """
-        fitting = keyword_table(_kind(case.keyword_kind), case.objects).get(case.keyword, ())
-        targets = tuple(i for i, name in enumerate(case.objects) if name in fitting)
-        if not targets:
-            raise ConfigError(
-                f"case '{case.name}': no object carries the {case.keyword_kind} '{case.keyword}'",
-                "correct the case's keyword or its objects",
-            )
         rng = generator(seed, SCENE_STREAM)
-        order = [int(i) for i in rng.permutation(len(case.objects))]
+        targets = case_targets(case)
+        order = list(range(len(case.objects))) if case.drops is not None else [int(i) for i in rng.permutation(len(case.objects))]
         return EpisodeSpec(
             task=self.name,
             split=case.split,
@@ -80,14 +80,38 @@ class PickTask:
             instruction=case.instruction,
             goal=Goal(case.keyword, case.keyword_kind, tuple(sorted(order.index(t) for t in targets))),
             objects=tuple(case.objects[i] for i in order),
-            drops=_drops(rng, len(order), config),
+            drops=pile_drops(rng, len(order), config) if case.drops is None else case.drops,
             wording=case.wording,
             case=case.name,
+            fixed=case.drops is not None,
         )
+
+    def shift(self, phase: Phase) -> float:
+        """Picking alone has its own zone in the middle."""
+        return 0.0
 
     def possible(self, spec: EpisodeSpec, truth: SceneTruth, phase: Phase) -> bool:
         """Whether any target is still in the workspace."""
         return bool(truth.present[list(spec.goal.targets)].any())
+
+    def valid(
+        self,
+        spec: EpisodeSpec,
+        truth: SceneTruth,
+        candidates: Candidates,
+        phase: Phase,
+        slots: I32 | None = None,
+        held: HeldExtent | None = None,
+    ) -> Bool:
+        """(K,) candidates that lie on a target.
+
+        Raises:
+            ValueError: ``slots`` is missing.
+        """
+        if slots is None:
+            raise ValueError("which grasp candidates are right follows from the slots on which they lie")
+        right: Bool = np.isin(slots, spec.goal.targets)
+        return right
 
     def expert(
         self,
@@ -97,6 +121,7 @@ class PickTask:
         excluded: Bool,
         rng: np.random.Generator,
         phase: Phase,
+        valid: Bool | None = None,
     ) -> int | None:
         """The candidate nearest (3-D) to the centre of one randomly drawn present target, as A2's demonstrator."""
         targets = [slot for slot in spec.goal.targets if truth.present[slot]]
@@ -106,13 +131,57 @@ class PickTask:
         distance = np.linalg.norm(candidates.poses[:, :3].astype(np.float64) - truth.poses[target, :3], axis=1)
         return int(np.argmin(np.where(excluded, np.inf, distance)))
 
-    def judge(self, spec: EpisodeSpec, phase: Phase, execution: Execution, truth: SceneTruth) -> Outcome:
+    def judge(
+        self,
+        spec: EpisodeSpec,
+        phase: Phase,
+        execution: Execution,
+        truth: SceneTruth,
+        action: Action | None = None,
+        after: SceneTruth | None = None,
+        held: HeldExtent | None = None,
+    ) -> Outcome:
         """Success if and only if the object held at the end is a target."""
         if execution.reason is not Reason.SUCCESS:
             return Outcome(False, execution.reason, execution.slot)
         if execution.slot in spec.goal.targets:
             return Outcome(True, Reason.SUCCESS, execution.slot)
         return Outcome(False, Reason.WRONG_OBJECT, execution.slot)
+
+
+def draw_pick(
+    rng: np.random.Generator, split: str, wording: str, config: SceneConfig, language: LanguageConfig
+) -> tuple[str, Goal, tuple[str, ...]]:
+    """A sentence, its goal and the objects of a pile in dropping order."""
+    names = split_names(split)
+    kind, keyword, fitting = draw_keyword(rng, names, wording)
+    few = config.targets_seen if split == "seen" else config.targets_unseen
+    count = min(len(fitting) if len(fitting) <= config.all_targets else few, config.objects)
+    chosen = [fitting[i] for i in rng.choice(len(fitting), size=count, replace=False)]
+    pool = [name for name in names if name not in fitting and not could_mean(name, keyword)]
+    objects = [*chosen, *draw_names(rng, pool, config.objects - count)]
+    # The drop order decides who lies on top: without mixing, targets would always be at the bottom.
+    objects = [objects[i] for i in rng.permutation(len(objects))]
+    instruction = pick_instruction(rng, kind, keyword, fitting, wording, language)
+    return instruction, Goal(keyword, kind, tuple(i for i, name in enumerate(objects) if name in fitting)), tuple(objects)
+
+
+def case_targets(case: Case) -> tuple[int, ...]:
+    """Positions in ``case.objects`` of what counts as picked.
+
+    Raises:
+        ConfigError: no object of the case carries the keyword.
+    """
+    if case.targets is not None:
+        return case.targets
+    fitting = keyword_table(_kind(case.keyword_kind), case.objects).get(case.keyword, ())
+    targets = tuple(i for i, name in enumerate(case.objects) if name in fitting)
+    if not targets:
+        raise ConfigError(
+            f"case '{case.name}': no object carries the {case.keyword_kind} '{case.keyword}'",
+            "correct the case's keyword or its objects",
+        )
+    return targets
 
 
 def split_names(split: str) -> tuple[str, ...]:
@@ -132,7 +201,7 @@ def _kind(name: str) -> KeywordKind:
     raise unknown_name("keyword kind", name, KINDS)
 
 
-def _draw(rng: np.random.Generator, pool: list[str], count: int) -> list[str]:
+def draw_names(rng: np.random.Generator, pool: list[str], count: int) -> list[str]:
     """Draw ``count`` names: without replacement while the pool lasts, then from the full pool again."""
     drawn: list[str] = []
     while pool and len(drawn) < count:
@@ -140,13 +209,18 @@ def _draw(rng: np.random.Generator, pool: list[str], count: int) -> list[str]:
     return drawn
 
 
-def _drops(rng: np.random.Generator, count: int, config: SceneConfig) -> F64:
+def pile_drops(rng: np.random.Generator, count: int, config: SceneConfig) -> F64:
     """(S, 7) drop poses: xy uniform in the drop area, orientation uniform over all rotations."""
     drops = np.empty((count, 7))
     drops[:, 0] = config.center_x + rng.uniform(-config.half_width, config.half_width, count)
     drops[:, 1] = config.center_y + rng.uniform(-config.half_width, config.half_width, count)
     drops[:, 2] = config.drop_height
+    drops[:, 3:] = random_rotations(rng, count)
+    return drops
+
+
+def random_rotations(rng: np.random.Generator, count: int) -> F64:
+    """(S, 4) quaternions xyzw, w >= 0, uniform over all rotations."""
     quaternion = rng.normal(size=(count, 4))
     quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
-    drops[:, 3:] = np.where(quaternion[:, 3:] < 0, -quaternion, quaternion)
-    return drops
+    return np.where(quaternion[:, 3:] < 0, -quaternion, quaternion)

@@ -1,0 +1,171 @@
+"""What a settled object looks like from above: outline, opening, flat top. Privileged: from catalogue shapes and true poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from srcli.objects import build, catalogue
+from srcli.objects.parts import MM, Loft, assemble, rotation
+from srcli.objects.shapes import section
+from srcli.types import F64, SceneTruth
+
+UPRIGHT = float(np.cos(np.radians(25.0)))
+"""An opening that leans more than 25 degrees no longer holds things."""
+
+_LEAST_OPENING = 0.05
+_LEAST_TOP = 0.045
+_FLAT = 0.004
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The rigid shape of a catalogue object, body frame (origin at the centre of mass), metres.
+
+    Attributes:
+        points: (P, 3) corners of its convex hull.
+        rim: (R, 3) inner edge of its opening; None when it is not hollow or the opening is narrower than 5 cm.
+        axis: (3,) unit direction out of the opening; zero without one.
+    """
+
+    points: F64
+    rim: F64 | None
+    axis: F64
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """An object at its true pose, seen from above; polygons are convex and counter-clockwise, metres, zone frame.
+
+    Attributes:
+        footprint: (V, 2).
+        center: (2,) middle of the footprint's axis-aligned box.
+        half: (2,) half sides of that box.
+        low, high: lowest and highest z.
+        opening: (R, 2) inner edge of an opening that looks up, or None.
+        rim: z of that edge (its lowest point); 0 without one.
+        top: (V, 2) flat top face, or None.
+    """
+
+    footprint: F64
+    center: F64
+    half: F64
+    low: float
+    high: float
+    opening: F64 | None
+    rim: float
+    top: F64 | None
+
+
+@lru_cache(maxsize=256)
+def body(name: str) -> Body:
+    """The shape of the catalogue's own instance of an object.
+
+    Raises:
+        UnknownNameError: no such object.
+    """
+    from scipy.spatial import ConvexHull
+
+    entry = catalogue()[name]
+    model = build(entry)
+    points = np.vstack(model.hulls)
+    hull = points[ConvexHull(points).vertices]
+    for part in entry.parts:
+        if not isinstance(part, Loft) or part.wall <= 0:
+            continue
+        # The model's frame is the entry's, moved to the centre of mass: the lowest corner of what is seen tells by how much.
+        seen = np.vstack([mesh.vertices for other in entry.parts for piece in assemble(other) for _, mesh in piece.surfaces])
+        center = seen.min(axis=0) - model.low
+        top = part.sections[-1]
+        offset = np.array([*top[3:5], 0.0, 0.0])[:2]
+        inner = section(top[1] - 2 * part.wall, (top[2] if len(top) > 2 else top[1]) - 2 * part.wall, part.n, part.corner, None)
+        ring = np.column_stack([inner + offset, np.full(len(inner), top[0])])
+        linear = rotation(part.rot) * np.asarray(part.stretch)
+        rim = (ring @ linear.T + np.asarray(part.at[0])) * MM - center
+        axis = linear @ np.array([0.0, 0.0, 1.0])
+        if np.sort(np.ptp(rim, axis=0))[1] >= _LEAST_OPENING:
+            return Body(hull, rim, axis / np.linalg.norm(axis))
+    return Body(hull, None, np.zeros(3))
+
+
+@lru_cache(maxsize=256)
+def opening_size(name: str) -> tuple[float, float]:
+    """Narrow and wide inner width of an object's opening, metres; (0, 0) when it has none."""
+    rim = body(name).rim
+    if rim is None:
+        return (0.0, 0.0)
+    # Rims are flat: of the three sides of their box the smallest is nearly zero.
+    _, narrow, wide = np.sort(np.ptp(rim, axis=0))
+    return (float(narrow), float(wide))
+
+
+def outline(name: str, pose: F64) -> Outline:
+    """An object at a pose (7,), xyz metres + quaternion xyzw."""
+    shape = body(name)
+    turn = matrix(pose[3:])
+    points = shape.points @ turn.T + pose[:3]
+    footprint = hull_2d(points[:, :2])
+    low, high = points.min(axis=0), points.max(axis=0)
+    opening, rim = None, 0.0
+    if shape.rim is not None and float((turn @ shape.axis)[2]) >= UPRIGHT:
+        edge = shape.rim @ turn.T + pose[:3]
+        opening, rim = hull_2d(edge[:, :2]), float(edge[:, 2].min())
+    return Outline(
+        footprint=footprint,
+        center=(low[:2] + high[:2]) / 2,
+        half=(high[:2] - low[:2]) / 2,
+        low=float(low[2]),
+        high=float(high[2]),
+        opening=opening,
+        rim=rim,
+        top=None if opening is not None else _top(points, float(high[2])),
+    )
+
+
+def outlines(objects: tuple[str, ...], truth: SceneTruth) -> dict[int, Outline]:
+    """Outline of every present object by slot."""
+    return {slot: outline(name, truth.poses[slot]) for slot, name in enumerate(objects) if truth.present[slot]}
+
+
+def _top(points: F64, high: float) -> F64 | None:
+    upper = points[points[:, 2] >= high - _FLAT, :2]
+    if len(upper) < 3 or np.ptp(upper, axis=0).min() < _LEAST_TOP / 2:
+        return None
+    polygon = hull_2d(upper)
+    return polygon if inradius(polygon) >= _LEAST_TOP / 2 else None
+
+
+def matrix(quaternion: F64) -> F64:
+    """(3, 3) rotation matrix of a unit quaternion xyzw."""
+    x, y, z, w = (float(q) for q in quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def hull_2d(points: F64) -> F64:
+    """Convex hull (V, 2), counter-clockwise, of (P, 2) points that do not lie on one line."""
+    from scipy.spatial import ConvexHull
+
+    return np.ascontiguousarray(points[ConvexHull(points).vertices])
+
+
+def distance(points: F64, polygon: F64) -> F64:
+    """(K,) signed distance of points (K, 2) to a convex counter-clockwise polygon (V, 2), metres; negative inside."""
+    start, edge = polygon, np.roll(polygon, -1, axis=0) - polygon
+    to = points[:, None, :] - start
+    along = np.clip((to * edge).sum(axis=2) / np.maximum((edge**2).sum(axis=1), 1e-18), 0.0, 1.0)
+    near = np.linalg.norm(to - along[..., None] * edge, axis=2).min(axis=1)
+    inside = (edge[:, 0] * to[..., 1] - edge[:, 1] * to[..., 0] >= 0).all(axis=1)
+    return np.asarray(np.where(inside, -near, near), dtype=np.float64)
+
+
+def inradius(polygon: F64) -> float:
+    """Distance of a convex polygon's vertex mean to its border, metres: the inner radius of the near-symmetric shapes here."""
+    return float(-distance(polygon.mean(axis=0)[None], polygon)[0])
