@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srcli.config.base import Section
 
@@ -38,6 +38,9 @@ class Stage1Config(Section):
 class DSSAConfig(Section):
     """Deep sparse self-attention (variant sr); sr_a is the same encoder with ordinary attention."""
 
+    branch: Literal["both", "dense", "sparse"] = Field(
+        "both", description="branches that are computed: both (the paper), the dense softmax alone, or the sparse one alone"
+    )
     sparse: Sparse = Field("relu2", description="sparse branch: softmax, relu or relu2 (squared ReLU, the paper's)")
     sparse_norm: Literal["rms", "count", "none"] = Field(
         "rms",
@@ -58,6 +61,12 @@ class DSSAConfig(Section):
         le=64,
         description="waves in the learned relative-position bias B; 0 switches B off (the paper does not state the form of B)",
     )
+
+    @model_validator(mode="after")
+    def _convolution_has_a_branch(self) -> DSSAConfig:
+        if self.dense_conv != "none" and self.branch == "sparse":
+            raise ValueError("dense_conv acts on the dense branch, which branch = sparse switches off")
+        return self
 
 
 class EncoderBlockConfig(Section):
@@ -98,6 +107,28 @@ class Stage2Config(Section):
             "the score starts as the similarity (and mask) read around the candidate's tip (the paper does not state this); "
             "auto = off for a2 only"
         ),
+    )
+    mask: Literal["on", "off"] = Field(
+        "on",
+        description="whether 1-Align's semantic mask reaches 2-Align (variants that have one); off leaves its write-back",
+    )
+    rings: Switch = Field(
+        "auto",
+        description=(
+            "each candidate also reads the cloud in rings of 0 to 20 cm around it, so that relations can be scored (the paper "
+            "does not state this); auto = off for a2 only"
+        ),
+    )
+    words: Literal["on", "off"] = Field(
+        "on",
+        description=(
+            "the sentence's tokens weigh what the rings read (variants with 1-Align; the others have no language stage, so their "
+            "rings never see a token)"
+        ),
+    )
+    place_head: Literal["shared", "adapter"] = Field(
+        "shared",
+        description="scoring of placements: the decoder of grasps, or the same after a small residual adapter of their own",
     )
 
 

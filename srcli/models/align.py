@@ -133,8 +133,12 @@ class TwoAlign(nn.Module):
         values: Float[Tensor, "b n d"],
         point_mask: Bool[Tensor, "b n"],
         log_mask: Float[Tensor, "b n"] | None,
+        around: Float[Tensor, "b k d"] | None = None,
     ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b h k n"]]:
-        """Candidate states and attention weights (0 on padded points). Poses and points in metres, world frame."""
+        """Candidate states and attention weights (0 on padded points). Poses and points in metres, world frame.
+
+        ``around``: what the candidates read in their rings, added before the feed-forward.
+        """
         kind = values.dtype
         origin = torch.tensor(CENTRE, device=points.device, dtype=points.dtype)
         if self.published:
@@ -151,5 +155,5 @@ class TwoAlign(nn.Module):
         if log_mask is not None:
             bias = log_mask[:, None, None, :] if bias is None else bias + log_mask[:, None, None, :]
         read, weights = self.attention(self.norm_q(e), self.norm_k(g), values, point_mask, bias)
-        h = e + read
+        h = e + read if around is None else e + read + around
         return h + self.down(quick_gelu(self.up(self.norm_out(h)))), weights

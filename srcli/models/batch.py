@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,9 @@ class Batch:
         candidates: (B, K, 7) tip position in metres and quaternion xyzw of the tool, world frame.
         candidate_mask: (B, K).
         quality: (B, K) of the action prior, 0..1.
+        place: (B,) True where the candidates are placements; None: all are grasps.
+        words: (B, L, D) the tokens in the encoder's own axes, where augmentation has turned ``tokens`` together with the features
+            (a turned word cannot be recognised, only compared); None: ``tokens`` are in the encoder's own axes.
     """
 
     points: Float[Tensor, "b n 3"]
@@ -43,15 +47,20 @@ class Batch:
     candidates: Float[Tensor, "b k 7"]
     candidate_mask: BoolTensor[Tensor, "b k"]
     quality: Float[Tensor, "b k"]
+    place: BoolTensor[Tensor, " b"] | None = None
+    words: Float[Tensor, "b l d"] | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return self._changed(lambda x: x.to(device))
 
     def double(self) -> Batch:
         """All floating tensors in float64 (gradient checks)."""
+        return self._changed(lambda x: x.double() if x.is_floating_point() else x)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{k: v.double() if v.is_floating_point() else v for k, v in values.items()})
+        return replace(self, **{name: change(value) for name, value in values.items() if value is not None})
 
     def __len__(self) -> int:
         return int(self.points.shape[0])
@@ -82,4 +91,5 @@ def batch_of_one(percept: Percept, candidates: Candidates, usable: Bool | None =
         candidates=one(candidates.poses.astype(np.float32)),
         candidate_mask=one(np.ones(len(candidates), bool) if usable is None else usable.astype(bool)),
         quality=one(candidates.quality.astype(np.float32)),
+        place=torch.tensor([candidates.kind == "place"]),
     )

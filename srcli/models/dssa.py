@@ -22,7 +22,8 @@ class SelfAttention(nn.Module):
     """Self-attention over points: ordinary, or DSSA when ``sparse`` is True.
 
     S = Q K^T / sqrt(d) + B;  dense = softmax(S) V;  sparse = phi(S) V with phi = relu^2 (paper) | relu | softmax;
-    output = W_o (w_1 dense + w_2 sparse), w_n = exp(a_n) / sum exp(a), a learned and initially (1, 1).
+    output = W_o (w_1 dense + w_2 sparse), w_n = exp(a_n) / sum exp(a), a learned and initially (1, 1). ``branch = dense`` or
+    ``sparse`` keeps one of the two with weight 1.
     The sparse branch has no normalisation over keys, so its size would grow with the number of points; ``sparse_norm = rms``
     divides each head's output by its root mean square and gives it a learned gain (as rectified linear attention does).
     """
@@ -37,11 +38,11 @@ class SelfAttention(nn.Module):
         nn.init.xavier_uniform_(self.out.weight, gain=0.3)
         nn.init.zeros_(self.out.bias)
         self.waves = RelativeWaves(heads, config.position_rank) if config.position_rank else None
+        self.mix = nn.Parameter(torch.ones(2)) if sparse and config.branch == "both" else None
+        normed = sparse and config.branch != "dense" and config.sparse_norm == "rms"
+        self.gain = nn.Parameter(torch.ones(heads, 1, width // heads)) if normed else None
         self.conv: nn.Conv2d | None = None
-        if sparse:
-            self.mix = nn.Parameter(torch.ones(2))
-            self.gain = nn.Parameter(torch.ones(heads, 1, width // heads)) if config.sparse_norm == "rms" else None
-        if sparse and config.dense_conv == "dw3":
+        if sparse and config.branch != "sparse" and config.dense_conv == "dw3":
             self.conv = nn.Conv2d(heads, heads, 3, padding=1, groups=heads, bias=False)
             with torch.no_grad():
                 self.conv.weight.zero_()[:, :, 1, 1] = 1.0
@@ -61,7 +62,7 @@ class SelfAttention(nn.Module):
         hidden = (~mask).to(x.dtype)[:, None, :, None].expand(-1, self.heads, -1, 1) * MASKED
         q, k = torch.cat([*queries, torch.ones_like(hidden)], dim=-1), torch.cat([*keys, hidden], dim=-1)  # (b, h, n, e + 2r + 1)
         kind = self.config.sparse
-        if not self.sparse or (kind == "softmax" and self.conv is None):
+        if self.conv is None and (not self.sparse or kind == "softmax" or self.config.branch == "dense"):
             dense, _ = branches(q, k, v, None)  # (b, h, n, e)
             return self._project(self._fuse(dense, dense, mask) if self.sparse else dense)
         if self.conv is None and kind != "softmax":
@@ -72,6 +73,8 @@ class SelfAttention(nn.Module):
         return self._project(self._fuse(self._convolved(logits, mask) @ v, branch_weights(logits, kind) @ v, mask))
 
     def _fuse(self, dense: Float[Tensor, "b h n e"], sparse: Float[Tensor, "b h n e"], mask: Bool[Tensor, "b n"]) -> Tensor:
+        if self.mix is None:
+            return dense if self.config.branch == "dense" else self._normalise(sparse, mask)
         w = torch.softmax(self.mix, dim=0)
         return w[0] * dense + w[1] * self._normalise(sparse, mask)
 

@@ -13,6 +13,7 @@ from srcli.errors import ConfigError
 from srcli.models.align import MASK_FLOOR, OneAlign, TwoAlign, mlp
 from srcli.models.batch import Batch
 from srcli.models.dssa import EncoderBlock
+from srcli.models.rings import Rings, Words
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -77,6 +78,12 @@ class SRNetwork(nn.Module):
             radius=config.stage2.locality_scale,
             query_size=8 if self.use_quality else 7,
         )
+        self.words: Words | None = None
+        self.rings: Rings | None = None
+        if _on(config.stage2.rings, not published):
+            self.words = Words(feature_dim if self.staged and config.stage2.words == "on" else None)
+            self.rings = Rings(width)
+        self.adapter = Adapter(width) if config.stage2.place_head == "adapter" else None
         self.head = mlp((width, width // 2, width // 2, 1))
         self.readout: nn.Parameter | None = None
         if _on(config.stage2.readout, not published):
@@ -98,28 +105,55 @@ class SRNetwork(nn.Module):
             tokens = torch.cat([text[:, None], tokens], dim=1)
             token_mask = torch.cat([torch.ones_like(batch.token_mask[:, :1]), batch.token_mask], dim=1)
             cloud, mask = self.stage1(features, similarity, batch.point_mask, tokens, token_mask)  # (b, n, d), (b, n)
-            scalars = torch.stack([similarity, mask], dim=-1)  # (b, n, 2)
+            reach = mask if self.config.stage2.mask == "on" else None
+            scalars = torch.stack([similarity, torch.zeros_like(mask) if reach is None else reach], dim=-1)  # (b, n, 2)
             # Before the encoder, so that self-attention can average the strength of language over neighbours.
             cloud = cloud + self.strength(scalars.to(kind))
             if self.config.encoder.place == "points":
                 for block in self.encoder:
                     cloud = block(cloud, batch.points, batch.point_mask)  # (b, n, d)
-            values, log_mask = cloud, mask.clamp_min(MASK_FLOOR).log()
+            values = cloud
         else:
-            values, log_mask = features * similarity[..., None].to(kind), None
+            values, reach = features * similarity[..., None].to(kind), None
             scalars = torch.stack([similarity, torch.zeros_like(similarity)], dim=-1)
         quality = batch.quality if self.use_quality else None
-        states, weights = self.stage2(batch.candidates, quality, batch.points, values, batch.point_mask, log_mask)
+        place = torch.zeros_like(batch.candidate_mask[:, 0]) if batch.place is None else batch.place  # (b,)
+        around, extra = None, None
+        if self.rings is not None and self.words is not None:
+            said = self.words((batch.tokens if batch.words is None else batch.words).to(kind), batch.token_mask, place)
+            around, extra = self.rings(
+                batch.candidates, quality, batch.points, values, batch.point_mask, similarity, reach, said
+            )  # (b, k, d), (b, k)
+        log_mask = None if reach is None else reach.clamp_min(MASK_FLOOR).log()
+        states, weights = self.stage2(batch.candidates, quality, batch.points, values, batch.point_mask, log_mask, around)
         if self.config.encoder.place == "actions":
             for block in self.encoder:
                 states = block(states, batch.candidates[..., :3], batch.candidate_mask)  # (b, k, d)
+        if self.adapter is not None:
+            states = torch.where(place[:, None, None], self.adapter(states), states)
         logits = self.head(states)[..., 0]  # (b, k)
+        if extra is not None:
+            logits = logits + extra
         if self.readout is not None:
             pooled = weights @ scalars.to(kind)[:, None]  # (b, h, k, 2)
             logits = logits + torch.einsum("bhkc,hc->bk", pooled, self.readout)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         logits = logits.masked_fill(~batch.candidate_mask, float("-inf"))
         return Scores(logits=logits, mask=mask * batch.point_mask, attention=weights)
+
+
+class Adapter(nn.Module):
+    """x + W_2 gelu(W_1 LayerNorm x), a quarter of the width in between: nothing at first (after A2's adaptation for placing)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.down, self.up = nn.LayerNorm(width), nn.Linear(width, width // 4), nn.Linear(width // 4, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
+        """(B, K, D) to the same shape."""
+        return x + self.up(nn.functional.gelu(self.down(self.norm(x))))  # type: ignore[no-any-return]
 
 
 def rescale(similarity: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n"]:
