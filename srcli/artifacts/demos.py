@@ -31,7 +31,21 @@ from srcli.artifacts.core import (
     to_json,
 )
 from srcli.errors import ArtifactError
-from srcli.types import F64, I32, Action, Bool, Candidates, EpisodeSpec, Goal, Kind, Observation, Outcome, Phase, Reason
+from srcli.types import (
+    F64,
+    I32,
+    Action,
+    Bool,
+    Candidates,
+    EpisodeSpec,
+    Goal,
+    HeldExtent,
+    Kind,
+    Observation,
+    Outcome,
+    Phase,
+    Reason,
+)
 
 DATA, MASK = "data", "mask"
 TRAIN, VALID, FAILED = "train", "valid", "failed"
@@ -45,24 +59,28 @@ class DemoStep:
     """One attempt: what was seen, what could be done, what was done and how it ended.
 
     Attributes:
-        slots: (K,) int32, the object (scene slot) on which each candidate lies, -1 for none. Supervision and analysis only.
+        slots: (K,) int32, the object (scene slot) on which each grasp lies, -1 for none. Supervision and analysis only.
+        valid: (K,) True for candidates that are right: on a target, or in the region that is asked for. Supervision only.
         excluded: (K,) True for candidates that had failed before in this episode.
         action: what was executed; None when there was nothing to do.
         steps: simulated steps (1/240 s) that it took.
         poses: (S, 7) float64 centre-of-mass pose of each slot before the attempt, NaN when removed. Analysis only.
         segmentation: (M, H, W) uint16, slot + 1, 0 background, 65535 robot. Analysis only.
+        held: measured size of what was to be placed; None for grasps.
     """
 
     phase: Phase
     observation: Observation
     candidates: Candidates
     slots: I32
+    valid: Bool
     excluded: Bool
     action: Action | None
     outcome: Outcome
     steps: int
     poses: F64
     segmentation: U16
+    held: HeldExtent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +90,8 @@ class DemoEpisode:
     Attributes:
         steps: the attempts in their order; empty when nothing could be attempted.
         success: whether the episode reached its goal.
-        demonstration: the step whose decision is the demonstration, or -1.
+        demonstration: the step whose decision completed the goal, or -1. In an episode that reached its goal every step that
+            succeeded is a demonstration: the last, and before a placement the pick that it needed.
     """
 
     spec: EpisodeSpec
@@ -87,10 +106,12 @@ class Demonstration:
 
     Attributes:
         index: the episode.
+        number: the step within it.
         label: the candidate that was taken.
     """
 
     index: int
+    number: int
     spec: EpisodeSpec
     step: DemoStep
     label: int
@@ -165,13 +186,16 @@ def _write_episode(group: h5py.Group, episode: DemoEpisode) -> None:
             "targets": list(goal.targets),
             "relation": goal.relation,
             "references": list(goal.references),
+            "reference": goal.reference,
         }
     )
     attrs["objects"] = to_json(list(spec.objects))
+    attrs["held"] = spec.held
     attrs["success"] = bool(episode.success)
     attrs["demonstration"] = episode.demonstration
     attrs["ep_meta"] = to_json({"lang": spec.instruction})
     put(group, "drops", np.asarray(spec.drops, dtype=np.float64))
+    put(group, "shifts", np.asarray(spec.shifts or (0.0,) * len(spec.objects), dtype=np.float64))
     count = len(steps)
     put(group, "actions", np.stack([_action_row(s.action) for s in steps]) if steps else np.zeros((0, POSE_WIDTH), np.float32))
     put(group, "rewards", np.array([float(s.outcome.success) for s in steps], dtype=np.float32))
@@ -211,17 +235,23 @@ def _write_candidates(group: h5py.Group, steps: tuple[DemoStep, ...]) -> None:
     poses = np.zeros((count, most, 7), np.float32)
     widths, quality = np.zeros((count, most), np.float32), np.zeros((count, most), np.float32)
     slots = np.full((count, most), -1, np.int32)
-    excluded = np.zeros((count, most), np.bool_)
+    excluded, valid = np.zeros((count, most), np.bool_), np.zeros((count, most), np.bool_)
+    held = np.full((count, 3), np.nan)
     for row, step in enumerate(steps):
         k = len(step.candidates)
         poses[row, :k], widths[row, :k] = step.candidates.poses, step.candidates.widths
         quality[row, :k], slots[row, :k], excluded[row, :k] = step.candidates.quality, step.slots, step.excluded
+        valid[row, :k] = step.valid
+        if step.held is not None:
+            held[row] = step.held.radius, step.held.half_width, step.held.height
     put(group, "count", np.array([len(s.candidates) for s in steps], np.int32))
     put(group, "kind", np.array([s.candidates.kind.encode() for s in steps], dtype="S5"))
     chosen = [-1 if s.action is None or s.action.index is None else s.action.index for s in steps]
     put(group, "chosen", np.array(chosen, np.int32))
-    for key, value in (("poses", poses), ("widths", widths), ("quality", quality), ("slot", slots), ("excluded", excluded)):
+    arrays = {"poses": poses, "widths": widths, "quality": quality, "slot": slots, "excluded": excluded, "valid": valid}
+    for key, value in arrays.items():
         put(group, key, value)
+    put(group, "held", held)
 
 
 def _write_outcomes(group: h5py.Group, steps: tuple[DemoStep, ...]) -> None:
@@ -255,7 +285,7 @@ class DemoDataset:
             self.config = read_config(handle)
             self._names = sorted(handle[DATA])
             self._masks = {key: [n.decode() for n in handle[MASK][key][()]] for key in handle[MASK]}
-            self._demonstrations = [int(handle[DATA][n].attrs["demonstration"]) for n in self._names]
+            self._demonstrations = [_demonstrations(handle[DATA][n]) for n in self._names]
             self.attempts = int(handle[DATA].attrs["total"])
             self._most = max((_most_candidates(handle[DATA][n]) for n in self._names), default=0)
 
@@ -280,7 +310,12 @@ class DemoDataset:
     @property
     def demonstrations(self) -> npt.NDArray[np.int64]:
         """Indices of the episodes with a demonstration, ascending."""
-        return np.array([i for i, step in enumerate(self._demonstrations) if step >= 0], dtype=np.int64)
+        return np.array([i for i, steps in enumerate(self._demonstrations) if steps], dtype=np.int64)
+
+    @property
+    def decisions(self) -> tuple[tuple[int, int], ...]:
+        """(episode, step) of every demonstration, ascending; an episode of two phases has two."""
+        return tuple((index, step) for index, steps in enumerate(self._demonstrations) for step in steps)
 
     @contextmanager
     def _group(self, index: int) -> Iterator[h5py.Group]:
@@ -290,10 +325,10 @@ class DemoDataset:
     def episode(self, index: int) -> DemoEpisode:
         """One whole episode."""
         with self._group(index) as group:
-            count = int(group.attrs["num_samples"])
+            count, spec = int(group.attrs["num_samples"]), _read_spec(group)
             return DemoEpisode(
-                spec=_read_spec(group),
-                steps=tuple(_read_step(group, row) for row in range(count)),
+                spec=spec,
+                steps=tuple(_read_step(group, row, spec.goal) for row in range(count)),
                 success=bool(group.attrs["success"]),
                 demonstration=int(group.attrs["demonstration"]),
             )
@@ -303,22 +338,35 @@ class DemoDataset:
         with self._group(index) as group:
             return _read_spec(group)
 
-    def demonstration(self, index: int) -> Demonstration:
-        """The demonstration of one episode.
+    def demonstration(self, index: int, step: int | None = None) -> Demonstration:
+        """A demonstration of one episode.
+
+        Args:
+            step: one of ``decisions``; None: the one that completed the goal.
 
         Raises:
-            ArtifactError: the episode has none, or its label is not one of its candidates.
+            ArtifactError: there is no such demonstration, or its label is not one of its candidates.
         """
-        row = self._demonstrations[index]
-        if row < 0:
-            raise ArtifactError(f"{self.path}: episode {index} has no demonstration", "use one of `demonstrations`")
+        known = self._demonstrations[index]
+        if not known or step not in (None, *known):
+            which = f"episode {index}" if step is None else f"step {step} of episode {index}"
+            raise ArtifactError(f"{self.path}: {which} has no demonstration", "use one of `decisions`")
+        number = known[-1] if step is None else step
         with self._group(index) as group:
-            step = _read_step(group, row)
             spec = _read_spec(group)
-        label = -1 if step.action is None or step.action.index is None else step.action.index
-        if not 0 <= label < len(step.candidates):
+            found = _read_step(group, number, spec.goal)
+        label = -1 if found.action is None or found.action.index is None else found.action.index
+        if not 0 <= label < len(found.candidates):
             raise ArtifactError(f"{self.path}: the demonstration of episode {index} names no candidate", "make the file anew")
-        return Demonstration(index, spec, step, label)
+        return Demonstration(index, number, spec, found, label)
+
+
+def _demonstrations(group: h5py.Group) -> tuple[int, ...]:
+    """The steps of an episode that are demonstrations, ascending; the last one completed the goal."""
+    last = int(group.attrs["demonstration"])
+    if last < 0 or "outcome" not in group:
+        return () if last < 0 else (last,)
+    return (*(int(row) for row in np.flatnonzero(group["outcome/success"][()]) if row < last), last)
 
 
 def _most_candidates(group: h5py.Group) -> int:
@@ -333,15 +381,30 @@ def _read_spec(group: h5py.Group) -> EpisodeSpec:
         split=str(attrs["split"]),
         seed=tuple(int(s) for s in attrs["seed"]),
         instruction=str(attrs["instruction"]),
-        goal=Goal(goal["keyword"], goal["keyword_kind"], tuple(goal["targets"]), goal["relation"], tuple(goal["references"])),
+        goal=Goal(
+            keyword=goal["keyword"],
+            keyword_kind=goal["keyword_kind"],
+            targets=tuple(goal["targets"]),
+            relation=goal["relation"],
+            references=tuple(goal["references"]),
+            reference=goal.get("reference", ""),
+        ),
         objects=tuple(json.loads(attrs["objects"])),
         drops=group["drops"][()],
         wording=str(attrs["wording"]),
         case=str(attrs["case"]),
+        shifts=_read_shifts(group),
+        held=int(attrs.get("held", -1)),
     )
 
 
-def _read_step(group: h5py.Group, row: int) -> DemoStep:
+def _read_shifts(group: h5py.Group) -> tuple[float, ...]:
+    """Empty when all are 0, as a specification without zones has them; files of an earlier version have none."""
+    shifts = group["shifts"][()].tolist() if "shifts" in group else []
+    return tuple(shifts) if any(shifts) else ()
+
+
+def _read_step(group: h5py.Group, row: int, goal: Goal) -> DemoStep:
     cands, outcome = group["candidates"], group["outcome"]
     count, chosen = int(cands["count"][row]), int(cands["chosen"][row])
     kind = cast(Kind, cands["kind"][row].decode())
@@ -350,13 +413,18 @@ def _read_step(group: h5py.Group, row: int) -> DemoStep:
         values = group["actions"][row]
         action = Action(kind, values[:7], float(values[7]), None if chosen < 0 else chosen)
     slot = int(outcome["slot"][row])
+    slots = cands["slot"][row, :count]
+    # Files of an earlier version hold grasps only, whose validity follows from the goal.
+    valid = cands["valid"][row, :count] if "valid" in cands else np.isin(slots, np.asarray(goal.targets, dtype=np.int32))
+    extent = cands["held"][row] if "held" in cands else np.full(3, np.nan)
     return DemoStep(
         phase=cast(Phase, outcome["phase"][row].decode()),
         observation=Observation(
             group["obs/rgb"][row], group["obs/depth"][row], group["camera/K"][()], group["camera/T_world_cam"][()]
         ),
         candidates=Candidates(cands["poses"][row, :count], cands["widths"][row, :count], cands["quality"][row, :count], kind),
-        slots=cands["slot"][row, :count],
+        slots=slots,
+        valid=valid,
         excluded=cands["excluded"][row, :count],
         action=action,
         outcome=Outcome(
@@ -368,4 +436,5 @@ def _read_step(group: h5py.Group, row: int) -> DemoStep:
         steps=int(outcome["steps"][row]),
         poses=group["states"][row].reshape(-1, 7),
         segmentation=group["analysis/segmentation"][row],
+        held=HeldExtent(*(float(v) for v in extent)) if np.isfinite(extent).all() else None,
     )

@@ -56,10 +56,10 @@ def save_evaluation(
         # A summary may exceed what an attribute can hold.
         put(handle, SUMMARY, np.frombuffer(to_json(dict(summary)).encode(), dtype=np.uint8))
         for key, table in ((EPISODES, episodes), (ATTEMPTS, attempts)):
-            _write_table(handle.create_group(key), key, table)
+            write_table(handle.create_group(key), key, table)
 
 
-def _write_table(group: h5py.Group, name: str, table: Mapping[str, Column]) -> None:
+def write_table(group: h5py.Group, name: str, table: Mapping[str, Column]) -> None:
     lengths = {len(column) for column in table.values()}
     if len(lengths) > 1:
         raise ValueError(f"the columns of '{name}' differ in length")
@@ -82,14 +82,14 @@ def load_evaluation(path: Path | str) -> EvaluationFile:
     """
     with open_artifact(path, EVALUATION) as handle:
         return EvaluationFile(
-            episodes=_read_table(handle[EPISODES]),
-            attempts=_read_table(handle[ATTEMPTS]),
+            episodes=read_table(handle[EPISODES]),
+            attempts=read_table(handle[ATTEMPTS]),
             summary=json.loads(handle[SUMMARY][()].tobytes()),
             config=read_config(handle),
         )
 
 
-def _read_table(group: h5py.Group) -> Table:
+def read_table(group: h5py.Group) -> Table:
     table: Table = {}
     for key in json.loads(group.attrs[COLUMNS]):
         values = group[key][()]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from srcli.artifacts.core import FEATURES, check_output, create_artifact, open_artifact, put, put_growing, read_config, to_json
 from srcli.errors import ArtifactError
-from srcli.types import Bool, Candidates, Percept
+from srcli.types import Bool, Candidates, Percept, Phase
 
 DATA, MASK, ENCODER = "data", "mask", "encoder"
 # (name, dtype, trailing axes): N points, D dimensions, L tokens, K candidates
@@ -35,7 +35,12 @@ LAYOUT: dict[str, tuple[type, str]] = {
     "valid": (np.bool_, "K"),
     "seed": (np.int64, "3"),
     "source": (np.int64, ""),
+    "file": (np.int64, ""),
+    "phase": (np.uint8, ""),
 }
+# Files of an earlier version lack these: one demonstrations file, picks only.
+LATER = ("file", "phase")
+PHASES: tuple[Phase, ...] = ("pick", "place")
 INSTRUCTION = "instruction"
 
 
@@ -45,10 +50,12 @@ class FeatureSample:
 
     Attributes:
         usable: (K,) False for candidates that had failed before; the network does not see them.
-        valid: (K,) True for candidates that lie on a target. Supervision only.
+        valid: (K,) True for candidates that lie on a target, or in the region that is asked for. Supervision only.
         label: the candidate that the expert took.
         seed: the episode's entropy.
         source: the episode's index in the demonstrations file.
+        file: which demonstrations file, in the order in which they were given.
+        phase: of the decision.
     """
 
     percept: Percept
@@ -59,6 +66,8 @@ class FeatureSample:
     label: int
     seed: tuple[int, ...]
     source: int
+    file: int = 0
+    phase: Phase = "pick"
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The sample's rows, unpadded, by the names of the file."""
@@ -79,6 +88,8 @@ class FeatureSample:
             "valid": self.valid,
             "seed": np.asarray(self.seed, np.int64),
             "source": np.asarray(self.source, np.int64),
+            "file": np.asarray(self.file, np.int64),
+            "phase": np.asarray(PHASES.index(self.phase), np.uint8),
         }
 
 
@@ -163,7 +174,7 @@ class FeatureDataset:
         arrays: by name, first axis the sample: points (n, N, 3) f32 metres in the world frame, features (n, N, D) f16,
             similarity (n, N) f32, point_mask (n, N), text (n, D) f32, tokens (n, L, D) f32, token_mask (n, L),
             candidates (n, K, 7) f32, candidate_mask (n, K), widths (n, K) f32 metres, quality (n, K) f32, label (n,) i64,
-            valid (n, K), seed (n, 3) i64, source (n,) i64.
+            valid (n, K), seed (n, 3) i64, source, file (n,) i64, phase (n,) u8 index into ``PHASES``.
         instructions: the sentences.
         encoder: identity of the encoder.
         config: the recorded configuration.
@@ -177,6 +188,8 @@ class FeatureDataset:
         with open_artifact(self.path, FEATURES) as handle:
             data = handle[DATA]
             self.arrays: dict[str, npt.NDArray[Any]] = {name: data[name][()] for name in LAYOUT if name in data}
+            for name in LATER:
+                self.arrays.setdefault(name, np.zeros(len(self.arrays["label"]), LAYOUT[name][0]))
             self.instructions: tuple[str, ...] = tuple(i.decode() for i in data[INSTRUCTION][()])
             self.encoder: dict[str, Any] = json.loads(handle.attrs[ENCODER])
             self.config: dict[str, Any] = read_config(handle)
@@ -224,6 +237,8 @@ def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], splits: Mapping[str, np
             problems.append("a label names no candidate")
         elif (arrays["valid"] & ~arrays["candidate_mask"]).any():
             problems.append("'valid' marks a padded candidate")
+        if arrays["phase"].max() >= len(PHASES):
+            problems.append("'phase' names no phase")
     problems += [
         f"split '{n}' points outside the samples" for n, i in splits.items() if len(i) and (i.min() < 0 or i.max() >= count)
     ]

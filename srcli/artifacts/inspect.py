@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from srcli.artifacts import demos, evaluation, features, policy
+from srcli.artifacts import demos, evaluation, features, policy, study
 from srcli.artifacts.core import (
     DEMOS,
     EVALUATION,
@@ -103,6 +103,7 @@ def _demos_summary(handle: h5py.File) -> dict[str, Any]:
     return {
         "episodes": len(groups),
         "demonstrations": sum(int(g.attrs["demonstration"]) >= 0 for g in groups),
+        "phases": _phases([p.decode() for g in groups if "outcome" in g for p in g["outcome/phase"][()]]),
         "attempts": attempts,
         "attempts_per_episode": attempts / max(len(groups), 1),
         "candidates_per_attempt": float(np.mean(counts)) if counts else 0.0,
@@ -111,10 +112,15 @@ def _demos_summary(handle: h5py.File) -> dict[str, Any]:
     }
 
 
+def _phases(names: list[str]) -> dict[str, int]:
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
 def _features_summary(handle: h5py.File) -> dict[str, Any]:
     data = handle[features.DATA]
     return {
         "samples": len(data["label"]),
+        "phases": _phases([features.PHASES[int(p)] for p in data["phase"][()]] if "phase" in data else []),
         "points": int(data["points"].shape[1]),
         "dimensions": int(data["features"].shape[2]),
         "candidates": int(data["candidates"].shape[1]),
@@ -201,10 +207,14 @@ _SUMMARIES: dict[str, Callable[[h5py.File], dict[str, Any]]] = {
     FEATURES.name: _features_summary,
     POLICY.name: _policy_summary,
     EVALUATION.name: _evaluation_summary,
+    study.ABLATION.name: study.study_summary,
+    study.NOISE_SWEEP.name: study.study_summary,
 }
 _CHECKS: dict[str, Callable[[Path], list[str]]] = {
     DEMOS.name: _check_demos,
     FEATURES.name: _check_features,
     POLICY.name: _check_policy,
     EVALUATION.name: _check_evaluation,
+    study.ABLATION.name: study.study_problems,
+    study.NOISE_SWEEP.name: study.study_problems,
 }

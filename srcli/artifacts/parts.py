@@ -14,8 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srcli.artifacts.core import atomic_write, canonical, config_digest, differing_keys, to_json
-from srcli.errors import DiskError, MismatchError
+from srcli.artifacts.core import (
+    Schema,
+    atomic_write,
+    canonical,
+    config_digest,
+    differing_keys,
+    open_artifact,
+    read_config,
+    to_json,
+)
+from srcli.errors import ArtifactError, DiskError, MismatchError
 
 _NAME = re.compile(r"part_(\d{6,})_([0-9a-f]{12})\.h5")
 
@@ -98,6 +107,27 @@ def check_existing(recorded: Mapping[str, Any], wanted: Mapping[str, Any], outpu
         f"{output}: was made with another configuration: {', '.join(keys)}",
         "restore that configuration, give another output, or replace the file with --force",
     )
+
+
+def is_current(output: Path, schema: Schema, wanted: Mapping[str, Any], force: bool) -> bool:
+    """Whether the output is there, complete, and made with the wanted configuration.
+
+    With ``force`` an output that cannot be read, or is of another configuration, does not count.
+
+    Raises:
+        ArtifactError: what stands there cannot be used.
+        MismatchError: it was made with another configuration.
+    """
+    if not output.exists():
+        return False
+    try:
+        with open_artifact(output, schema) as handle:
+            recorded = read_config(handle)
+    except ArtifactError:
+        if force:
+            return False
+        raise
+    return check_existing(recorded, wanted, output, force)
 
 
 def check_space(output: Path, needed: int) -> None:

@@ -12,12 +12,12 @@ from srcli.config.base import Section
 class CollectConfig(Section):
     """Collection of demonstrations by the privileged expert."""
 
-    task: str = Field("pick", description="task that is demonstrated")
+    task: str = Field("pick", description="task that is demonstrated: pick, place or pick_place")
     episodes: int = Field(
         600,
         ge=1,
         le=1_000_000,
-        description="episodes to run; those with a success give one demonstration each (the paper collects 5000)",
+        description="episodes to run; those with a success give one demonstration per phase (the paper collects 5000)",
     )
     split: Literal["seen", "unseen"] = Field(
         "seen", description="objects that scenes are made of; unseen ones are for tests only"

@@ -12,7 +12,7 @@ from srcli.config.base import Section
 class FeaturizeConfig(Section):
     """Features of the demonstrations. What is computed stands in the sections ``encoder`` and ``cloud``."""
 
-    limit: int = Field(0, ge=0, le=1_000_000, description="use only the first n demonstrations; 0 = all")
+    limit: int = Field(0, ge=0, le=1_000_000, description="use only the first n demonstrations of each file; 0 = all")
     executor: Literal["processes", "serial", "ray"] = Field(
         "processes", description="who does the work; the result does not depend on it (ray needs the extra 'ray')"
     )

@@ -39,9 +39,15 @@ class TrainConfig(Section):
     target: Literal["expert", "valid", "quality"] = Field(
         "quality",
         description=(
-            "loss target: the expert's candidate (the paper), uniform over all candidates on a target object, or those in "
-            "proportion to the prior's quality"
+            "loss target of picks: the expert's candidate (the paper), uniform over all candidates on a target object, or those "
+            "in proportion to the prior's quality; placements are always uniform over all that are right, but for expert"
         ),
+    )
+    place_share: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description="share of each batch that placements take where the features hold both phases (not in the paper)",
     )
     batch_size: int = Field(32, ge=1, le=1024, description="samples per update (the paper: 32)")
     updates: int = Field(600, ge=0, le=10_000_000, description="budget in updates; 0 means epochs decides")

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from srcli.errors import ConfigError
-from srcli.objects import build, catalogue
+from srcli.evaluation.exclusion import approaches, exclude
+from srcli.evaluation.perturb import perturb
+from srcli.evaluation.setup import NO_IMAGE, SceneWorld, Segmentation, SetupError, instance, set_up
+from srcli.language.relations import split_instruction
 from srcli.policies.base import Choice, Decision, Policy
 from srcli.seeding import generator
-from srcli.tasks.base import SCENE_STREAM, Task
+from srcli.tasks.base import Task
 from srcli.types import (
     F32,
-    F64,
-    Action,
     Bool,
     Candidates,
     EpisodeSpec,
     Execution,
+    HeldExtent,
     Observation,
     Outcome,
     Percept,
@@ -34,37 +34,35 @@ from srcli.types import (
 if TYPE_CHECKING:
     from srcli.config.candidates import CandidateConfig
     from srcli.config.cloud import CloudConfig
-    from srcli.objects import ObjectModel
+    from srcli.config.evaluate import PerturbConfig
+    from srcli.config.placements import PlacementConfig
     from srcli.perception.pipeline import JointEncoder
 
-OBSERVE, DECIDE = 1, 2
+__all__ = [
+    "NOT_SET_UP",
+    "NO_TARGET",
+    "OBSERVE",
+    "AttemptRecord",
+    "EpisodeRecord",
+    "SceneWorld",
+    "SegmentJudge",
+    "Segmentation",
+    "SetupError",
+    "approaches",
+    "exclude",
+    "instance",
+    "run_episode",
+    "set_up",
+]
+
+OBSERVE, DECIDE, PERTURB, PRESENT, PROPOSE = 1, 2, 3, 4, 5
 """Purposes of the generators of an attempt: ``seeding.generator(seed, attempt, purpose)``."""
 
-LAYOUTS = 10
-"""How often a scene is laid out at most until a target stays on the table."""
-
-NO_TARGET = "no target left"
+NO_TARGET, NOT_SET_UP = "no target left", "not set up"
 """Why an episode may end early."""
 
-SAME_POSITION = 0.015
-SAME_REGION = 0.04
-SAME_DIRECTION = float(np.cos(np.deg2rad(20.0)))
-
-Segmentation = npt.NDArray[np.uint16]
-
-
-class SceneWorld(Protocol):
-    """What a rollout needs of a world; :class:`srcli.sim.World` is one."""
-
-    def reset(self, models: Sequence[ObjectModel], drops: F64) -> object: ...
-
-    def observe(self, rng: np.random.Generator) -> tuple[Observation, Segmentation]: ...
-
-    def truth(self, segmentation: Segmentation | None = None) -> SceneTruth: ...
-
-    def execute(self, action: Action) -> Execution: ...
-
-    def discard(self) -> None: ...
+GraspSampler = Callable[[Observation], Candidates]
+PlacementSampler = Callable[[Observation, HeldExtent, np.random.Generator], Candidates]
 
 
 class SegmentJudge(Protocol):
@@ -82,8 +80,10 @@ class AttemptRecord:
         segmentation: (M, H, W) uint16 as in ``SceneTruth``; None unless recording.
         truth: state at the decision.
         excluded: (K,) candidates that were not allowed.
-        choice: None when there was nothing to choose from.
+        choice: None when there was nothing to choose from. A disturbance of what was executed is not in it.
         outcome: judged against the goal; ``detail["similarity"]`` where the similarity rule was asked.
+        valid: (K,) placements that are right; None for grasps. Privileged.
+        held: measured size of what is to be placed; None for grasps.
     """
 
     phase: Phase
@@ -96,6 +96,8 @@ class AttemptRecord:
     execution: Execution
     outcome: Outcome
     percept: Percept | None = None
+    valid: Bool | None = None
+    held: HeldExtent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class EpisodeRecord:
     Attributes:
         policy: name of the method.
         success: the last phase succeeded.
-        ended: empty, or why the episode ended early (``NO_TARGET``).
+        ended: empty, or why the episode ended early (``NO_TARGET``, ``NOT_SET_UP``).
     """
 
     spec: EpisodeSpec
@@ -116,7 +118,7 @@ class EpisodeRecord:
 
     @property
     def demonstration(self) -> int:
-        """Index of the successful decision step, or -1."""
+        """Index of the decision step that completed the goal, or -1."""
         return len(self.attempts) - 1 if self.success else -1
 
 
@@ -127,104 +129,190 @@ def run_episode(
     policy: Policy,
     *,
     candidates_config: CandidateConfig | None = None,
+    placements_config: PlacementConfig | None = None,
     cloud_config: CloudConfig | None = None,
     encoder: JointEncoder | None = None,
     max_attempts: int | None = None,
     record: bool = False,
-    sampler: Callable[[Observation], Candidates] | None = None,
+    sampler: GraspSampler | None = None,
+    placer: PlacementSampler | None = None,
     judge: SegmentJudge | None = None,
+    perturbation: PerturbConfig | None = None,
 ) -> EpisodeRecord:
     """Run one episode until success, until nothing is left to gain, or until the attempts are used up.
 
     A method that is not privileged gets images, sentence and candidates, never truth or goal. What was taken by mistake is
-    removed from the scene. Candidates whose pose has physically failed before are excluded for every method alike.
+    removed from the scene. Candidates whose pose has physically failed before are excluded for every method alike. Before a
+    placement the arm shows what it holds to the cameras and measures it; what is lost until then counts as dropped.
 
     Args:
         encoder: needed by methods that look at ``decision.percept()``.
         max_attempts: attempts in the pick phase; None: the task's own number.
         record: keep observation, segmentation and percept of every attempt.
-        sampler: source of candidates; by default the package's grasp sampler with ``candidates_config``.
+        sampler: source of grasps; by default the package's grasp sampler with ``candidates_config``.
+        placer: source of placements; by default the package's sampler with ``placements_config``.
+        perturbation: disturbs what is executed, not what is recorded as chosen.
     """
-    sample = sampler or _default_sampler(candidates_config)
-    spec = set_up(world, task, spec)
+    play = _Play(
+        world,
+        task,
+        policy,
+        sampler or _default_sampler(candidates_config),
+        placer or _default_placer(placements_config),
+        cloud_config,
+        encoder,
+        record,
+        judge,
+        perturbation,
+    )
+    try:
+        spec = set_up(world, task, spec, play.sampler)
+    except SetupError:
+        return EpisodeRecord(spec, policy.name, (), False, NOT_SET_UP)
     attempts: list[AttemptRecord] = []
-    failed: list[F32] = []
     done = False
     for phase in task.phases:
+        world.look(task.shift(phase))
         limit = max_attempts if max_attempts is not None and phase == "pick" else task.attempts(phase)
+        failed: list[F32] = []
+        held: HeldExtent | None = None
+        if phase == "place":
+            held = _measure(world, spec, len(attempts))
+            if held is None:
+                attempts.append(play.dropped(spec, len(attempts)))
+                return EpisodeRecord(spec, policy.name, tuple(attempts), False)
         done = False
         for _ in range(limit):
             observation, segmentation = world.observe(generator(spec.seed, len(attempts), OBSERVE))
             truth = world.truth(segmentation)
             if not task.possible(spec, truth, phase):
                 return EpisodeRecord(spec, policy.name, tuple(attempts), False, NO_TARGET)
-            candidates = sample(observation)
-            excluded = exclude(candidates, failed)
-            percept = _LazyPercept(observation, spec.instruction, encoder, cloud_config, phase)
-            choice: Choice | None = None
-            execution = Execution(Reason.NO_CANDIDATE, None, 0)
-            if not excluded.all():
-                decision = Decision(
+            attempt = play.attempt(spec, phase, len(attempts), observation, truth, failed, held)
+            attempts.append(attempt)
+            done = attempt.outcome.success
+            if done:
+                break
+            if phase == "pick" and attempt.execution.reason is Reason.SUCCESS:
+                world.discard()
+            elif attempt.choice is not None:
+                failed.append(attempt.choice.action.pose)
+        if not done:
+            break
+    return EpisodeRecord(spec, policy.name, tuple(attempts), done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Play:
+    """What stays the same over the attempts of an episode."""
+
+    world: SceneWorld
+    task: Task
+    policy: Policy
+    sampler: GraspSampler
+    placer: PlacementSampler
+    cloud: CloudConfig | None
+    encoder: JointEncoder | None
+    record: bool
+    judge: SegmentJudge | None
+    perturbation: PerturbConfig | None
+
+    def attempt(
+        self,
+        spec: EpisodeSpec,
+        phase: Phase,
+        number: int,
+        observation: Observation,
+        truth: SceneTruth,
+        failed: list[F32],
+        held: HeldExtent | None,
+    ) -> AttemptRecord:
+        """Decide, act and judge once."""
+        valid: Bool | None = None
+        if held is None:
+            candidates = self.sampler(observation)
+        else:
+            candidates = self.placer(observation, held, generator(spec.seed, number, PROPOSE))
+            valid = self.task.valid(spec, truth, candidates, phase, held=held)
+        excluded = exclude(candidates, failed)
+        percept = _LazyPercept(observation, spec.instruction, self.encoder, self.cloud, phase)
+        choice: Choice | None = None
+        execution = Execution(Reason.NO_CANDIDATE, None, 0)
+        if not excluded.all():
+            shown = self.policy.privileged
+            choice = self.policy.act(
+                Decision(
                     task=spec.task,
                     phase=phase,
                     instruction=spec.instruction,
                     observation=observation,
                     candidates=candidates,
                     excluded=excluded,
-                    rng=generator(spec.seed, len(attempts), DECIDE),
+                    rng=generator(spec.seed, number, DECIDE),
                     percept=percept,
-                    truth=truth if policy.privileged else None,
-                    spec=spec if policy.privileged else None,
-                )
-                choice = policy.act(decision)
-                execution = world.execute(choice.action)
-            outcome = task.judge(spec, phase, execution, truth)
-            taken = execution.slot if execution.reason is Reason.SUCCESS else None
-            if judge is not None and taken is not None:
-                similarity = judge.similarity(observation, segmentation, taken, spec.instruction)
-                outcome = replace(outcome, detail={**outcome.detail, "similarity": similarity})
-            attempts.append(
-                AttemptRecord(
-                    phase=phase,
-                    observation=observation if record else None,
-                    segmentation=segmentation if record else None,
-                    truth=truth,
-                    candidates=candidates,
-                    excluded=excluded,
-                    choice=choice,
-                    execution=execution,
-                    outcome=outcome,
-                    percept=percept.value if record else None,
+                    held=held,
+                    truth=truth if shown else None,
+                    spec=spec if shown else None,
+                    valid=valid if shown else None,
                 )
             )
-            done = outcome.success
-            if done:
-                break
-            if taken is not None:
-                world.discard()
-            elif choice is not None:
-                failed.append(choice.action.pose)
-        if not done:
-            break
-    return EpisodeRecord(spec, policy.name, tuple(attempts), done)
+            action = choice.action
+            if self.perturbation is not None:
+                action = perturb(action, self.perturbation, generator(spec.seed, number, PERTURB))
+            execution = self.world.execute(action)
+        outcome = self.task.judge(
+            spec,
+            phase,
+            execution,
+            truth,
+            action=choice.action if choice is not None else None,
+            after=self.world.truth(NO_IMAGE) if phase == "place" else None,
+            held=held,
+        )
+        if self.judge is not None and phase == "pick" and execution.reason is Reason.SUCCESS and execution.slot is not None:
+            asked = split_instruction(spec.instruction)[0] or spec.instruction
+            similarity = self.judge.similarity(observation, truth.segmentation, execution.slot, asked)
+            outcome = replace(outcome, detail={**outcome.detail, "similarity": similarity})
+        return AttemptRecord(
+            phase=phase,
+            observation=observation if self.record else None,
+            segmentation=truth.segmentation if self.record else None,
+            truth=truth,
+            candidates=candidates,
+            excluded=excluded,
+            choice=choice,
+            execution=execution,
+            outcome=outcome,
+            percept=percept.value if self.record else None,
+            valid=valid,
+            held=held,
+        )
+
+    def dropped(self, spec: EpisodeSpec, number: int) -> AttemptRecord:
+        """The attempt of a placement whose object was lost on the way to the cameras."""
+        observation, segmentation = self.world.observe(generator(spec.seed, number, OBSERVE))
+        nothing = np.zeros(0, dtype=np.float32)
+        return AttemptRecord(
+            phase="place",
+            observation=observation if self.record else None,
+            segmentation=segmentation if self.record else None,
+            truth=self.world.truth(segmentation),
+            candidates=Candidates(np.zeros((0, 7), dtype=np.float32), nothing, nothing, "place"),
+            excluded=np.zeros(0, dtype=np.bool_),
+            choice=None,
+            execution=Execution(Reason.DROPPED, None, 0),
+            outcome=Outcome(False, Reason.DROPPED, None),
+            valid=np.zeros(0, dtype=np.bool_),
+        )
 
 
-def set_up(world: SceneWorld, task: Task, spec: EpisodeSpec) -> EpisodeSpec:
-    """Build the episode's scene. A round target may roll off the table: then the same drop poses go round among the objects.
+def _measure(world: SceneWorld, spec: EpisodeSpec, number: int) -> HeldExtent | None:
+    """Show what is held to the cameras; its measured size, or None when it was lost on the way."""
+    from srcli.perception.held import measure_held
 
-    Returns:
-        The spec with the drops that were used; they follow from the seed, whatever the method.
-    """
-    models = [instance(name) for name in spec.objects]
-    unseen = np.zeros((0, 0, 0), dtype=np.uint16)
-    drops = spec.drops
-    for layout in range(LAYOUTS):
-        if layout:
-            drops = spec.drops[generator(spec.seed, SCENE_STREAM, layout).permutation(len(models))]
-        world.reset(models, drops)
-        if task.possible(spec, world.truth(unseen), task.phases[0]):
-            break
-    return replace(spec, drops=drops)
+    if world.held is None:
+        return None
+    observation, tip = world.present_held(generator(spec.seed, number, PRESENT))
+    return None if world.held is None else measure_held(observation, tip)
 
 
 class _LazyPercept:
@@ -247,39 +335,20 @@ class _LazyPercept:
         return self.value
 
 
-def exclude(candidates: Candidates, failed: Sequence[F32]) -> Bool:
-    """(K,) True where a candidate repeats a failure: within 1.5 cm and 20 degrees in approach, or within 4 cm of two failures.
-
-    The second rule keeps a deterministic method from spending all attempts on one object that cannot be grasped; it is lifted
-    when nothing else would be left.
-    """
-    repeated: Bool = np.zeros(len(candidates), dtype=np.bool_)
-    failures = np.zeros(len(candidates), dtype=np.int64)
-    approach = approaches(candidates.poses)
-    for pose in failed:
-        distance = np.linalg.norm(candidates.poses[:, :3] - pose[:3], axis=1)
-        repeated |= (distance <= SAME_POSITION) & (approach @ approaches(pose[None])[0] >= SAME_DIRECTION)
-        failures += distance <= SAME_REGION
-    tried: Bool = repeated | (failures >= 2)
-    return repeated if tried.all() else tried
-
-
-def approaches(poses: F32) -> F64:
-    """(K, 3) unit approach directions (tool z) of poses (K, 7), world frame."""
-    x, y, z, w = (poses[:, i].astype(np.float64) for i in (3, 4, 5, 6))
-    direction: F64 = np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=1)
-    return direction
-
-
-@lru_cache(maxsize=256)
-def instance(name: str) -> ObjectModel:
-    """The catalogue instance of an object, built once per process."""
-    return build(catalogue()[name])
-
-
-def _default_sampler(config: CandidateConfig | None) -> Callable[[Observation], Candidates]:
+def _default_sampler(config: CandidateConfig | None) -> GraspSampler:
     if config is None:
         raise ConfigError("an episode needs the section `candidates` or a sampler of its own")
     from srcli.actions.grasps import sample_grasps
 
     return lambda observation: sample_grasps(observation, config)
+
+
+def _default_placer(config: PlacementConfig | None) -> PlacementSampler:
+    def sample(observation: Observation, held: HeldExtent, rng: np.random.Generator) -> Candidates:
+        if config is None:
+            raise ConfigError("a placement needs the section `placements` or a sampler of its own")
+        from srcli.actions.placements import sample_placements
+
+        return sample_placements(observation, held, config, rng)
+
+    return sample

@@ -31,6 +31,7 @@ NETWORK_INPUTS = (
     "quality",
 )
 PER_POINT = ("points", "features", "similarity", "point_mask")
+SAMPLE = (*NETWORK_INPUTS, "label", "valid", "phase")
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,19 @@ class Labels:
 
     Attributes:
         expert: (B,) int64, the candidate the expert took.
-        valid: (B, K) True for candidates on a target object.
+        valid: (B, K) True for candidates on a target object, or in the region that is asked for.
         quality: (B, K) of the prior.
+        place: (B,) True where the decision is a placement.
     """
 
     expert: torch.Tensor
     valid: torch.Tensor
     quality: torch.Tensor
+    place: torch.Tensor
 
     def to(self, device: torch.device | str) -> Labels:
         """The same labels on another device."""
-        return Labels(self.expert.to(device), self.valid.to(device), self.quality.to(device))
+        return Labels(*(value.to(device) for value in (self.expert, self.valid, self.quality, self.place)))
 
 
 class TrainingSet:
@@ -57,7 +60,8 @@ class TrainingSet:
 
     Args:
         arrays: as in a features file: points (n, N, 3), features (n, N, D), similarity, point_mask (n, N), text (n, D), tokens
-            (n, L, D), token_mask (n, L), candidates (n, K, 7), candidate_mask, quality, valid (n, K), label (n,).
+            (n, L, D), token_mask (n, L), candidates (n, K, 7), candidate_mask, quality, valid (n, K), label (n,), phase (n,),
+            0 for a pick and 1 for a placement; without it all are picks.
         train, valid: indices of the samples of both splits.
         encoder: identity of the encoder.
 
@@ -68,8 +72,14 @@ class TrainingSet:
     def __init__(self, arrays: Mapping[str, Array], train: I64, valid: I64, encoder: Mapping[str, Any] | None = None) -> None:
         if len(train) == 0:
             raise SceneError("the features hold no training sample", "collect more demonstrations, then featurize again")
-        self.arrays, self.train, self.valid = arrays, train, valid
+        self.arrays = {"phase": np.zeros(len(arrays["label"]), np.uint8), **arrays}
+        self.train, self.valid = train, valid
         self.encoder = dict(encoder or {})
+
+    def pools(self) -> tuple[I64, I64]:
+        """Training samples that are picks, and those that are placements."""
+        place = self.arrays["phase"][self.train] == 1
+        return self.train[~place], self.train[place]
 
     @classmethod
     def load(cls, path: Path) -> TrainingSet:
@@ -91,13 +101,13 @@ class TrainingSet:
 
     def batch(self, indices: I64) -> tuple[Batch, Labels]:
         """The samples as they are, trailing padding cut off."""
-        return _tensors({name: self.arrays[name][indices] for name in (*NETWORK_INPUTS, "label", "valid")})
+        return _tensors({name: self.arrays[name][indices] for name in SAMPLE})
 
     def training_batch(self, indices: I64, config: TrainConfig, rng: np.random.Generator) -> tuple[Batch, Labels]:
         """The samples augmented; everything random comes from ``rng``."""
         samples = []
         for i in indices:
-            sample = {name: self.arrays[name][i] for name in (*NETWORK_INPUTS, "label", "valid")}
+            sample = {name: self.arrays[name][i] for name in SAMPLE}
             if 0 < config.points < len(sample["points"]):
                 order = rng.permutation(np.flatnonzero(sample["point_mask"]))[: config.points]
                 order = np.concatenate([order, np.flatnonzero(~sample["point_mask"])])[: config.points]
@@ -106,6 +116,7 @@ class TrainingSet:
         stacked = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
         if rng.random() < config.augment.feature_rotation:
             turn = random_rotation(self.feature_dim, rng)
+            stacked["words"] = stacked["tokens"]
             for name in ("features", "text", "tokens"):
                 stacked[name] = stacked[name].astype(np.float32) @ turn
         return _tensors(stacked)
@@ -116,10 +127,11 @@ def _tensors(arrays: dict[str, Array]) -> tuple[Batch, Labels]:
     candidates = max(1, int(arrays["candidate_mask"].any(axis=0).nonzero()[0].max(initial=0)) + 1)
     cut = {name: arrays[name][:, :points] for name in PER_POINT}
     cut |= {name: arrays[name][:, :candidates] for name in ("candidates", "candidate_mask", "quality", "valid")}
-    cut |= {name: arrays[name] for name in ("text", "tokens", "token_mask", "label")}
+    cut |= {name: arrays[name] for name in ("text", "tokens", "token_mask", "label", "words") if name in arrays}
+    cut["place"] = arrays["phase"] == 1
     tensors = {
         name: torch.from_numpy(np.ascontiguousarray(value.astype(np.float32) if value.dtype == np.float16 else value))
         for name, value in cut.items()
     }
-    labels = Labels(expert=tensors.pop("label"), valid=tensors.pop("valid"), quality=tensors["quality"])
+    labels = Labels(tensors.pop("label"), tensors.pop("valid"), tensors["quality"], tensors["place"])
     return Batch(**tensors), labels

@@ -41,8 +41,12 @@ def write_policy(
     train: TrainConfig,
     encoder: Mapping[str, Any],
     feature_dim: int,
+    features: str = "",
 ) -> None:
     """Write weights, configuration, encoder identity and curves into one policy file.
+
+    Args:
+        features: sha256 of the features file, by which a study recognises what a policy was trained on.
 
     Raises:
         DiskError: the disk is full or the place is not writable.
@@ -54,7 +58,9 @@ def write_policy(
         "seed": trained.seed,
         "updates": trained.updates,
         "feature_dim": feature_dim,
-        "metrics": asdict(trained.metrics),
+        "features": features,
+        # JSON has no NaN: a value that does not exist is null.
+        "metrics": {name: value if value == value else None for name, value in asdict(trained.metrics).items()},
     }
     save_policy(path, trained.weights, model.model_dump(mode="json"), dict(encoder), trained.curves, training)
 

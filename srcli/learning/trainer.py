@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from srcli.learning.dataset import Labels, TrainingSet
 from srcli.models.batch import Batch
 from srcli.models.network import SRNetwork, build_network
 from srcli.seeding import generator
+from srcli.types import I64
 
 F32 = npt.NDArray[np.float32]
-CURVES = ("update", "train_loss", "valid_loss", "valid_top1", "valid_rate")
+CURVES = ("update", "train_loss", "valid_loss", "valid_top1", "valid_rate", "pick_rate", "place_rate")
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,15 @@ class Metrics:
     Attributes:
         loss: mean cross-entropy, nats.
         top1: share of samples whose best candidate is the one that the expert took.
-        valid_rate: share of samples whose best candidate lies on a target object.
+        valid_rate: share of samples whose best candidate is right: on a target object, or in the region that is asked for.
+        pick_rate, place_rate: the same of each phase; NaN without such samples.
     """
 
     loss: float
     top1: float
     valid_rate: float
+    pick_rate: float = math.nan
+    place_rate: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -66,16 +70,18 @@ class Trained:
 def loss_of(logits: torch.Tensor, labels: Labels, target: str) -> torch.Tensor:
     """Cross-entropy -sum_k y_k log P_k per sample, (B,).
 
-    ``expert``: y is the expert's candidate (paper). ``valid``: y is uniform over the candidates on a target object, ``quality``:
-    in proportion to the prior's quality among them; a sample without any falls back to the expert's. Logits (B, K), -inf where
-    padded.
+    ``expert``: y is the expert's candidate (paper). ``valid``: y is uniform over the candidates that are right, ``quality``: in
+    proportion to the prior's quality among them, but uniform for placements; a sample without any falls back to the expert's.
+    Logits (B, K), -inf where padded.
     """
     log_p = torch.log_softmax(logits, dim=1)
     expert = -log_p.gather(1, labels.expert[:, None])[:, 0]
     if target == "expert":
         return expert
     valid = labels.valid & torch.isfinite(logits)
-    weight = valid * (labels.quality.clamp_min(1e-3) if target == "quality" else 1.0)
+    weight = valid.to(log_p.dtype)
+    if target == "quality":
+        weight = weight * labels.quality.clamp_min(1e-3).masked_fill(labels.place[:, None], 1.0)
     total = weight.sum(dim=1)
     soft = -(weight * log_p.masked_fill(~valid, 0.0)).sum(dim=1) / total.clamp_min(1e-6)
     return torch.where(total > 0, soft, expert)
@@ -84,7 +90,7 @@ def loss_of(logits: torch.Tensor, labels: Labels, target: str) -> torch.Tensor:
 @torch.no_grad()
 def validate(network: SRNetwork, data: TrainingSet, config: TrainConfig, device: str) -> Metrics:
     """Loss, top-1 and valid-rate over the validation split; NaN where the split is empty."""
-    losses, top1, rate = [], [], []
+    losses, top1, rate, place = [], [], [], []
     for start in range(0, len(data.valid), config.batch_size):
         batch, labels = data.batch(data.valid[start : start + config.batch_size])
         labels = labels.to(device)
@@ -93,9 +99,12 @@ def validate(network: SRNetwork, data: TrainingSet, config: TrainConfig, device:
         best = logits.argmax(dim=1)
         top1.append((best == labels.expert).float())
         rate.append(labels.valid.gather(1, best[:, None])[:, 0].float())
+        place.append(labels.place)
     if not losses:
         return Metrics(math.nan, math.nan, math.nan)
-    return Metrics(*(float(torch.cat(x).mean()) for x in (losses, top1, rate)))
+    right, placed = torch.cat(rate), torch.cat(place)
+    values = (torch.cat(losses), torch.cat(top1), right, right[~placed], right[placed])
+    return Metrics(*(float(value.mean()) for value in values))
 
 
 def budget(config: TrainConfig, samples: int) -> int:
@@ -196,13 +205,23 @@ class Trainer:
         return value
 
     def _draw(self, update: int) -> tuple[Batch, Labels]:
-        """The batch of an update: epochs are permutations, walked through across epoch borders."""
-        n, size = len(self.data.train), self.config.batch_size
-        wanted = np.arange(update * size, (update + 1) * size)
-        orders = {e: generator((self.seed,), 1, int(e)).permutation(n) for e in np.unique(wanted // n)}
-        indices = self.data.train[np.array([orders[int(i // n)][i % n] for i in wanted])]
+        """The batch of an update; where both phases are there, placements are ``train.place_share`` of it."""
+        size = self.config.batch_size
+        picks, places = self.data.pools()
+        if len(picks) and len(places):
+            count = round(size * self.config.place_share)
+            indices = np.concatenate([self._walk(picks, update, size - count), self._walk(places, update, count, 1)])
+        else:
+            indices = self._walk(self.data.train, update, size)
         batch, labels = self.data.training_batch(indices, self.config, generator((self.seed,), 2, update))
         return batch.to(self.device), labels.to(self.device)
+
+    def _walk(self, pool: I64, update: int, size: int, *stream: int) -> I64:
+        """The next ``size`` samples of a pool: epochs are permutations, walked through across epoch borders."""
+        n = len(pool)
+        wanted = np.arange(update * size, (update + 1) * size)
+        orders = {e: generator((self.seed,), 1, int(e), *stream).permutation(n) for e in np.unique(wanted // n)}
+        return pool[np.array([orders[int(i // n)][i % n] for i in wanted], dtype=np.int64)]
 
     @torch.no_grad()
     def _adam(self, update: int) -> None:
@@ -233,7 +252,7 @@ class Trainer:
 
     def _record(self, train_loss: float) -> None:
         metrics = validate(self.network, self.data, self.config, self.device)
-        row = (self.state.update, train_loss, metrics.loss, metrics.top1, metrics.valid_rate)
+        row = (self.state.update, train_loss, *astuple(metrics))
         for name, value in zip(CURVES, row, strict=True):
             self.state.curves[name].append(float(value))
         if self.config.select == "best" and metrics.loss < self.state.best_loss:
@@ -247,7 +266,7 @@ class Trainer:
         kept = -1
         if self.state.best:
             kept = int(np.nanargmin(losses))
-        values = [curves[name][kept] if curves[name] else math.nan for name in ("valid_loss", "valid_top1", "valid_rate")]
+        values = [curves[name][kept] if curves[name] else math.nan for name in CURVES[2:]]
         return Trained(
             weights={name: w.float().cpu().numpy() for name, w in weights.items()},
             curves={name: np.array(values_, dtype=np.float32) for name, values_ in curves.items()},

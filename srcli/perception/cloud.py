@@ -99,13 +99,19 @@ def farthest_points(points: F32, count: int) -> I64:
     return chosen
 
 
-def select(points: F32, similarity: F32, config: CloudConfig) -> I64:
+def select(points: F32, similarity: F32, config: CloudConfig, phase: Phase = "pick") -> I64:
     """Which points are kept, as (N',) indices: most similar first, a farthest-point sample, or all in voxel order.
 
-    Selection by similarity already filters by language; the other two exist so that an ablation can do without it.
+    Selection by similarity already filters by language; the other two exist so that an ablation can do without it. For ``place``
+    half of it is a farthest-point sample of the rest: where to put something depends on the table and on what else stands there.
     """
     if config.select == "all":
         return np.arange(len(points), dtype=np.int64)
     if config.select == "farthest":
         return farthest_points(points, config.count)
-    return np.argsort(-similarity, kind="stable")[: config.count].astype(np.int64)
+    order = np.argsort(-similarity, kind="stable").astype(np.int64)
+    if phase == "pick" or len(points) <= config.count:
+        return order[: config.count]
+    similar = (config.count + 1) // 2
+    rest = order[similar:]
+    return np.concatenate([order[:similar], rest[farthest_points(points[rest], config.count - similar)]])

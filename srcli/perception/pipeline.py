@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from srcli.config.cloud import CloudConfig
 from srcli.errors import SceneError
+from srcli.language.relations import reference_prompt, split_instruction
 from srcli.perception.cloud import neighbour_mean, select, unproject
 from srcli.perception.fusion import DenseValues, fuse
 from srcli.types import F32, U8, Observation, Percept, Phase, SemanticCloud, TextEmbedding
@@ -29,10 +31,14 @@ class JointEncoder(Protocol):
 def perceive(
     observation: Observation, instruction: str, encoder: JointEncoder, config: CloudConfig, phase: Phase = "pick"
 ) -> Percept:
-    """The semantic cloud of a scene for a sentence.
+    """The semantic cloud of a scene for the half of a sentence that concerns the phase.
 
     Merged cloud in voxels (table removed for ``pick``), features fused from all views, points that no camera sees dropped, cosine
     with the pooled sentence (averaged over neighbours within ``config.smooth_radius``), and the ``config.count`` points kept.
+
+    Args:
+        instruction: the whole sentence. For ``place`` the tokens are those of its place half, while the pooled embedding, and
+            so the similarity, is that of the reference alone: what is placed and the relation do not compete with it.
 
     Raises:
         SceneError: the observation is unusable or shows nothing.
@@ -43,11 +49,21 @@ def perceive(
     if not bool(seen.any()):
         raise SceneError("no camera sees any point of the cloud", "depth and camera poses do not fit together")
     points, features, views = points[seen], features[seen], views[seen]
-    text = encoder.text([instruction])[0]
+    text = sentence(instruction, encoder, phase)
     similarity = neighbour_mean(points, cosine(features, text.pooled), config.smooth_radius)
-    kept = select(points, similarity, config)
+    kept = select(points, similarity, config, phase)
     cloud = SemanticCloud(points=points[kept], features=features[kept], similarity=similarity[kept], views=views[kept])
     return Percept(cloud=cloud, text=text)
+
+
+def sentence(instruction: str, encoder: JointEncoder, phase: Phase) -> TextEmbedding:
+    """The embedding of the half of a sentence that concerns a phase; of the whole where it has no such half."""
+    pick, place = split_instruction(instruction)
+    if phase == "pick":
+        return encoder.text([pick or instruction])[0]
+    half = place or instruction
+    whole, reference = encoder.text([half, reference_prompt(half)])
+    return replace(whole, pooled=reference.pooled)
 
 
 def cosine(features: F32, direction: F32) -> F32:

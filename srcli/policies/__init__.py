@@ -16,6 +16,7 @@ _MODULES = {
     "random": "srcli.policies.random_candidate",
     "quality": "srcli.policies.quality",
     "similarity": "srcli.policies.similarity",
+    "beside": "srcli.policies.nearest_object",
     "expert": "srcli.policies.expert",
     "learned": "srcli.policies.learned",
 }

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from srcli.errors import SceneError
-from srcli.types import F32, Action, Bool, Candidates, EpisodeSpec, Observation, Percept, Phase, SceneTruth
+from srcli.types import F32, Action, Bool, Candidates, EpisodeSpec, HeldExtent, Observation, Percept, Phase, SceneTruth
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,9 @@ class Decision:
         excluded: (K,) True where the same pose has already failed in this episode.
         rng: the only source of chance a method may use.
         percept: semantic cloud and sentence, computed at the first call.
+        held: measured size of what is to be placed; None in a pick phase.
         truth, spec: simulator state and goal; None unless the method declares itself privileged.
+        valid: (K,) placements that are right; None in a pick phase, and unless the method declares itself privileged.
     """
 
     task: str
@@ -40,6 +42,8 @@ class Decision:
     percept: Callable[[], Percept]
     truth: SceneTruth | None = None
     spec: EpisodeSpec | None = None
+    held: HeldExtent | None = None
+    valid: Bool | None = None
 
     def take(self, index: int) -> Action:
         """The action that executes candidate ``index``."""

@@ -17,9 +17,13 @@ class Expert:
     def act(self, decision: Decision) -> Choice:
         if decision.truth is None or decision.spec is None:
             raise SceneError("the expert needs the simulator's truth, which recorded scenes do not have")
+        excluded = decision.excluded
         index = get_task(decision.task).expert(
-            decision.spec, decision.truth, decision.candidates, decision.excluded, decision.rng, decision.phase
+            decision.spec, decision.truth, decision.candidates, excluded, decision.rng, decision.phase, valid=decision.valid
         )
+        if index is None and decision.phase == "place":
+            # No candidate is right: the attempt will most likely be judged a failure, and the ceiling has to show that.
+            index = decision.best(decision.candidates.quality)
         if index is None:
             raise SceneError("no target is left for the expert")
         return Choice(decision.take(index))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from srcli.config.evaluate import CombineConfig
-from srcli.errors import ConfigError, MissingAssetError
+from srcli.config.noise import NoiseConfig
+from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError
 from srcli.policies.base import Choice, Decision, register
-from srcli.types import F32, F64
+from srcli.types import F32, F64, SemanticCloud
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +31,14 @@ class LearnedPolicy:
     align1 * mean mask around the tip + align2 * log softmax of the logits + prior * quality.
 
     Args:
-        path: the policy file; None: the one shipped with the package.
+        path: the policy file, or a recipe (``*.json``, :class:`Recipe`) that brings its own ``combine`` and ``noise``; None: the
+            policy shipped with the package.
         encoder: identity of the encoder that will feed it, as a mapping; None skips the check.
         combine: weights of the three scores.
         name: how the method is called in tables.
         device: torch device of the network.
+        noise: Gaussian noise on what the network sees, at test time only; candidates stay as they are. It follows from the
+            decision alone, so that all methods of an evaluation see the same noise.
 
     Raises:
         MismatchError: the policy was trained on another encoder's features.
@@ -47,13 +55,19 @@ class LearnedPolicy:
         combine: CombineConfig | None = None,
         name: str = "sr",
         device: str = "cpu",
+        noise: NoiseConfig | None = None,
     ) -> None:
         from srcli.learning.policy_file import read_policy
 
+        file = Path(path) if path is not None else shipped_policy(name)
+        if file.suffix == RECIPE:
+            recipe = read_recipe(file)
+            file, combine, noise = recipe.policy, recipe.combine or combine, recipe.noise or noise
         self.name = name
         self._device = device
         self._combine = combine or CombineConfig()
-        self._network = read_policy(Path(path) if path is not None else shipped_policy(name), encoder, device).network
+        self._noise = noise
+        self._network = read_policy(file, encoder, device).network
 
     def act(self, decision: Decision) -> Choice:
         import torch
@@ -61,6 +75,8 @@ class LearnedPolicy:
         from srcli.models.batch import batch_of_one
 
         percept = decision.percept()
+        if self._noise is not None and self._noise.sigma:
+            percept = replace(percept, cloud=disturb(percept.cloud, self._noise, decision.rng.spawn(1)[0]))
         with torch.inference_mode():
             scores = self._network(batch_of_one(percept, decision.candidates).to(self._device))
         logits = scores.logits[0].float().cpu().numpy().astype(np.float64)
@@ -74,6 +90,80 @@ class LearnedPolicy:
             combined += self._combine.prior * decision.candidates.quality
         final: F32 = combined.astype(np.float32)
         return Choice(decision.take(decision.best(final)), scores=final, mask=mask)
+
+
+def disturb(cloud: SemanticCloud, noise: NoiseConfig, rng: np.random.Generator) -> SemanticCloud:
+    """The cloud with Gaussian noise on its positions, or on its features for unit ``feature`` (relative to their spread).
+
+    The same ``rng`` gives the same directions at every strength. Similarity stays: the noise comes after fusion.
+    """
+    if noise.unit == "feature":
+        spread = float(cloud.features.std())
+        drawn = rng.standard_normal(cloud.features.shape, dtype=np.float32)
+        return replace(cloud, features=(cloud.features + noise.sigma * spread * drawn).astype(np.float32))
+    drawn = rng.standard_normal(cloud.points.shape, dtype=np.float32)
+    return replace(cloud, points=(cloud.points + noise.metres * drawn).astype(np.float32))
+
+
+RECIPE = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A policy and how it is used at test time: a small JSON file that stands wherever a policy file may.
+
+    Attributes:
+        policy: the policy file.
+        noise: noise on what the network sees.
+        combine: weights of the scores, in place of those of the evaluation.
+    """
+
+    policy: Path
+    noise: NoiseConfig | None = None
+    combine: CombineConfig | None = None
+
+
+def write_recipe(path: Path, recipe: Recipe) -> Path:
+    """Write a recipe; it names its policy by relative path and by the sum of its bytes.
+
+    Raises:
+        ArtifactError: there is no such policy.
+        DiskError: the disk is full or the place is not writable.
+    """
+    from srcli.artifacts.core import atomic_write, file_digest
+
+    data: dict[str, Any] = {
+        "policy": os.path.relpath(recipe.policy, path.parent),
+        "sha256": file_digest(recipe.policy),
+        "noise": recipe.noise.model_dump(mode="json") if recipe.noise else None,
+        "combine": recipe.combine.model_dump(mode="json") if recipe.combine else None,
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        ArtifactError: it, or its policy, is missing, or it is not a recipe.
+        MismatchError: its policy has changed since it was written.
+    """
+    from srcli.artifacts.core import file_digest
+
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        policy, digest = path.parent / data["policy"], str(data["sha256"])
+        noise = NoiseConfig.model_validate(data["noise"]) if data.get("noise") else None
+        combine = CombineConfig.model_validate(data["combine"]) if data.get("combine") else None
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file", "check the path") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        raise ArtifactError(f"{path}: is not a recipe of a policy", "give a policy file, or see docs/studies.md") from None
+    if file_digest(policy) != digest:
+        raise MismatchError(f"{policy}: is not the policy that {path.name} was written for", "write the recipe anew")
+    return Recipe(policy, noise, combine)
 
 
 def log_softmax(logits: F64) -> F64:

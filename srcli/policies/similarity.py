@@ -13,7 +13,7 @@ REACH = 0.05
 
 @register("similarity")
 class MostSimilarPoint:
-    """The candidate nearest to the most similar point, if one lies within 5 cm; else a random one.
+    """The candidate nearest to the most similar point; when no grasp lies within 5 cm, a random one.
 
     Similarity is first averaged over the 25 nearest points (5% of 500), as in A2's baseline.
     """
@@ -27,7 +27,7 @@ class MostSimilarPoint:
         goal = cloud.points[int(np.argmax(smooth))]
         distance = np.linalg.norm(decision.candidates.poses[:, :3] - goal, axis=1).astype(np.float32)
         nearest = decision.best(-distance)
-        if distance[nearest] > REACH:
+        if decision.phase == "pick" and distance[nearest] > REACH:
             nearest = int(decision.rng.choice(np.flatnonzero(~decision.excluded)))
         span = float(smooth.max() - smooth.min())
         mask = ((smooth - smooth.min()) / max(span, 1e-6)).astype(np.float32)

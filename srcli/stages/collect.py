@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ArtifactError, SrcliError
 from srcli.seeding import Domain, episode_seed
+from srcli.stages.resume import do_missing
 
 if TYPE_CHECKING:
-    from srcli.artifacts.demos import DemoEpisode
+    from srcli.artifacts.demos import DemoEpisode, DemoStep
+    from srcli.artifacts.parts import Parts
     from srcli.config import Params
-    from srcli.evaluation.rollout import EpisodeRecord
+    from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord
     from srcli.parallel import Progress
     from srcli.sim import World
+    from srcli.tasks import Task
+    from srcli.types import EpisodeSpec
 
 EpisodeFn = Callable[["Params", str, tuple[int, ...]], "DemoEpisode"]
 
-# The sections of params.yaml that a demonstration depends on.
+# The sections of params.yaml that a demonstration depends on; placements only where a task has a phase of that kind.
 SECTIONS = ("scene", "sim", "language", "candidates")
 
 
@@ -30,7 +34,8 @@ class Summary:
 
     Attributes:
         path: the demonstrations file.
-        successes: episodes that reached their goal; each is one demonstration.
+        successes: episodes that reached their goal.
+        demonstrations: one per phase of those episodes.
         attempts: attempts of all episodes.
         reused: episodes that an earlier run had finished already.
         up_to_date: the complete file was there, made with the same configuration.
@@ -39,6 +44,7 @@ class Summary:
     path: str
     episodes: int
     successes: int
+    demonstrations: int
     attempts: int
     reused: int
     up_to_date: bool
@@ -60,10 +66,8 @@ def recorded_config(params: Params, task: str, seed: int) -> dict[str, Any]:
     """What the bytes of one episode depend on; the number of episodes comes on top of it for the whole file."""
     collect = params.collect.model_dump(mode="json", include={"split", "wording", "max_attempts"})
     config: dict[str, Any] = {"task": task, "seed": seed, "collect": collect}
-    for name in SECTIONS:
-        section = getattr(params, name, None)
-        if section is not None:
-            config[name] = section.model_dump(mode="json")
+    for name in SECTIONS if task == "pick" else (*SECTIONS, "placements"):
+        config[name] = getattr(params, name).model_dump(mode="json")
     return config
 
 
@@ -99,8 +103,8 @@ def run(
         DiskError: the disk is full or the place not writable; finished episodes are kept.
         UnknownNameError: no such task.
     """
-    from srcli.artifacts.core import output_lock
-    from srcli.artifacts.parts import Parts
+    from srcli.artifacts.core import DEMOS, output_lock
+    from srcli.artifacts.parts import Parts, is_current
 
     out = Path(out)
     task = task or params.collect.task
@@ -111,7 +115,7 @@ def run(
     whole = {**episode, "collect": {**episode["collect"], **params.collect.model_dump(include={"episodes", "valid_every"})}}
     with output_lock(out):
         parts = Parts(out, episode)
-        if _is_current(out, whole, force):
+        if is_current(out, DEMOS, whole, force):
             parts.remove()
             return _summary(out, reused=params.collect.episodes, up_to_date=True)
         parts.prepare(force)
@@ -121,51 +125,26 @@ def run(
         return _summary(out, reused=reused, up_to_date=False)
 
 
-def _is_current(out: Path, config: dict[str, Any], force: bool) -> bool:
-    from srcli.artifacts.core import DEMOS, open_artifact, read_config
-    from srcli.artifacts.parts import check_existing
-
-    if not out.exists():
-        return False
-    try:
-        with open_artifact(out, DEMOS) as handle:
-            recorded = read_config(handle)
-    except ArtifactError:
-        if force:
-            return False
-        raise
-    return check_existing(recorded, config, out, force)
-
-
 def _play(
-    params: Params,
-    task: str,
-    root: int,
-    parts: Any,
-    workers: int,
-    progress: Progress | None,
-    episode_fn: EpisodeFn,
+    params: Params, task: str, root: int, parts: Parts, workers: int, progress: Progress | None, episode_fn: EpisodeFn
 ) -> int:
     """Play the episodes that are not there yet; returns how many were."""
-    from srcli.parallel import make_executor
-
-    total = params.collect.episodes
-    there = {i for i in parts.finished() if i < total}
-    jobs = [_Job(i, episode_seed(root, Domain.TRAIN, i), parts.path(i)) for i in range(total) if i not in there]
-    done, successes = len(there), 0
-    if progress is not None:
-        progress(done, total, f"{done} episodes are there already" if done else "starting")
-    if jobs:
-        executor = make_executor(params.collect.executor, min(workers, len(jobs)))
-        for success in executor.imap(_play_one, jobs, _start, (params, task, dict(parts.config), episode_fn)):
-            done += 1
-            successes += success
-            if progress is not None:
-                progress(done, total, f"{successes} of {done - len(there)} episodes succeeded")
-    return len(there)
+    jobs = [_Job(i, episode_seed(root, Domain.TRAIN, i), parts.path(i)) for i in range(params.collect.episodes)]
+    return do_missing(
+        jobs,
+        parts,
+        _play_one,
+        _start,
+        (params, task, dict(parts.config), episode_fn),
+        executor=params.collect.executor,
+        workers=workers,
+        progress=progress,
+        noun="episodes",
+        tell=lambda results: f"{sum(results)} of {len(results)} episodes succeeded",
+    )
 
 
-def _merge(out: Path, parts: Any, config: dict[str, Any], params: Params) -> None:
+def _merge(out: Path, parts: Parts, config: dict[str, Any], params: Params) -> None:
     from srcli.artifacts.demos import merge_parts
     from srcli.artifacts.parts import check_space
 
@@ -185,6 +164,7 @@ def _summary(out: Path, reused: int, up_to_date: bool) -> Summary:
         path=str(out),
         episodes=len(dataset),
         successes=len(dataset.demonstrations),
+        demonstrations=len(dataset.decisions),
         attempts=dataset.attempts,
         reused=reused,
         up_to_date=up_to_date,
@@ -232,13 +212,14 @@ def simulate(params: Params, task: str, seed: tuple[int, ...]) -> DemoEpisode:
         spec,
         Expert(),
         candidates_config=params.candidates,
+        placements_config=params.placements,
         max_attempts=collect.max_attempts,
         record=True,
     )
-    return to_demo(record)
+    return to_demo(record, game)
 
 
-def _task(name: str, params: Params) -> Any:
+def _task(name: str, params: Params) -> Task:
     from srcli.tasks import get_task
 
     return get_task(name, params.language)
@@ -253,31 +234,39 @@ def _world(config: str) -> World:
     return World(SimConfig.model_validate_json(config))
 
 
-def to_demo(record: EpisodeRecord) -> DemoEpisode:
+def to_demo(record: EpisodeRecord, task: Task) -> DemoEpisode:
     """The stored form of a recorded episode.
 
     Raises:
         SrcliError: the episode was not recorded.
     """
-    from srcli.artifacts.demos import DemoEpisode, DemoStep
+    from srcli.artifacts.demos import DemoEpisode
+
+    steps = tuple(_to_step(record.spec, attempt, task) for attempt in record.attempts)
+    return DemoEpisode(record.spec, steps, record.success, record.demonstration)
+
+
+def _to_step(spec: EpisodeSpec, attempt: AttemptRecord, task: Task) -> DemoStep:
+    from srcli.artifacts.demos import DemoStep
     from srcli.stages.candidate_slots import candidate_slots
 
-    steps = []
-    for attempt in record.attempts:
-        if attempt.observation is None or attempt.segmentation is None:
-            raise SrcliError("the episode was played without recording")
-        steps.append(
-            DemoStep(
-                phase=attempt.phase,
-                observation=attempt.observation,
-                candidates=attempt.candidates,
-                slots=candidate_slots(attempt.observation, attempt.segmentation, attempt.candidates),
-                excluded=attempt.excluded,
-                action=attempt.choice.action if attempt.choice is not None else None,
-                outcome=attempt.outcome,
-                steps=attempt.execution.steps,
-                poses=attempt.truth.poses,
-                segmentation=attempt.segmentation,
-            )
-        )
-    return DemoEpisode(record.spec, tuple(steps), record.success, record.demonstration)
+    if attempt.observation is None or attempt.segmentation is None:
+        raise SrcliError("the episode was played without recording")
+    slots = candidate_slots(attempt.observation, attempt.segmentation, attempt.candidates)
+    valid = attempt.valid
+    if valid is None:
+        valid = task.valid(spec, attempt.truth, attempt.candidates, attempt.phase, slots=slots)
+    return DemoStep(
+        phase=attempt.phase,
+        observation=attempt.observation,
+        candidates=attempt.candidates,
+        slots=slots,
+        valid=valid,
+        excluded=attempt.excluded,
+        action=attempt.choice.action if attempt.choice is not None else None,
+        outcome=attempt.outcome,
+        steps=attempt.execution.steps,
+        poses=attempt.truth.poses,
+        segmentation=attempt.segmentation,
+        held=attempt.held,
+    )

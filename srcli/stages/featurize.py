@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from srcli.errors import ArtifactError, SceneError, SrcliError
+from srcli.errors import SceneError, SrcliError
+from srcli.stages.resume import do_missing
 
 if TYPE_CHECKING:
     from srcli.artifacts.demos import DemoDataset, Demonstration
@@ -39,14 +41,17 @@ class Summary:
     Attributes:
         path: the features file.
         samples: one per demonstration.
-        on_target: mean share of candidates that lie on a target.
-        label_on_target: share of samples whose chosen candidate lies on a target by segmentation.
+        picks, places: of them.
+        on_target: mean share of candidates that are right: on a target, or in the region asked for.
+        label_on_target: share of samples whose chosen candidate is right by the same rule.
         reused: samples that an earlier run had finished already.
         up_to_date: the complete file was there, made with the same configuration.
     """
 
     path: str
     samples: int
+    picks: int
+    places: int
     train: int
     valid: int
     points: int
@@ -64,7 +69,9 @@ class Summary:
 @dataclass(frozen=True, slots=True)
 class _Job:
     index: int
+    file: int
     demo: int
+    step: int
     part: Path
 
 
@@ -106,7 +113,7 @@ def as_plain(identity: Any) -> dict[str, Any]:
 
 def run(
     params: Params,
-    demos: Path | str,
+    demos: Path | str | Sequence[Path | str],
     out: Path | str,
     workers: int = 1,
     device: str = "cpu",
@@ -115,10 +122,10 @@ def run(
     force: bool = False,
     perceiver: Perceiver | None = None,
 ) -> Summary:
-    """Write the features of every demonstration of a file.
+    """Write the features of every demonstration of one or more files, so that one policy can learn from all of them.
 
     Args:
-        demos: the demonstrations file.
+        demos: the demonstrations files, in the order in which their samples are to stand.
         out: the features file.
         workers: number of workers.
         device: where the encoder runs.
@@ -128,96 +135,63 @@ def run(
 
     Raises:
         ArtifactError: the demonstrations cannot be used.
-        SceneError: there is no demonstration, or one cannot be perceived (names it).
+        SceneError: a file holds no demonstration, or one cannot be perceived (names it).
         MismatchError: the output was made with another configuration.
         BusyError: another run is writing the same output.
         DiskError: the disk is full or the place not writable; finished samples are kept.
     """
-    from srcli.artifacts.core import file_digest, output_lock
+    from srcli.artifacts.core import FEATURES, file_digest, output_lock
     from srcli.artifacts.demos import DemoDataset
-    from srcli.artifacts.parts import Parts
+    from srcli.artifacts.parts import Parts, is_current
 
-    demos, out = Path(demos), Path(out)
+    out = Path(out)
+    files = [Path(demos)] if isinstance(demos, (str, Path)) else [Path(path) for path in demos]
     perceiver = perceiver or EncoderPerceiver()
-    dataset = DemoDataset(demos)
-    wanted = dataset.demonstrations
-    if params.featurize.limit:
-        wanted = wanted[: params.featurize.limit]
-    if not len(wanted):
-        raise SceneError(
-            f"{demos}: holds no demonstration", "no episode succeeded: collect more, or look at why with `srcli info`"
-        )
+    datasets = [DemoDataset(path) for path in files]
+    limit = params.featurize.limit or None
+    wanted = [(i, *decision) for i, dataset in enumerate(datasets) for decision in dataset.decisions[:limit]]
+    for i, path in enumerate(files):
+        if not any(file == i for file, _, _ in wanted):
+            raise SceneError(
+                f"{path}: holds no demonstration", "no episode succeeded: collect more, or look at why with `srcli info`"
+            )
     encoder = perceiver.identity(params, device)
     config = {
         "cloud": params.cloud.model_dump(mode="json"),
         "encoder": encoder,
-        "source": {"sha256": file_digest(demos), "config": dataset.config},
+        "sources": [{"sha256": file_digest(path), "config": data.config} for path, data in zip(files, datasets, strict=True)],
     }
     whole = {**config, "samples": len(wanted)}
     with output_lock(out):
         parts = Parts(out, config)
-        if _is_current(out, whole, force):
+        if is_current(out, FEATURES, whole, force):
             parts.remove()
             return _summary(out, len(wanted), True)
         parts.prepare(force)
-        jobs = [_Job(i, int(demo), parts.path(i)) for i, demo in enumerate(wanted)]
-        reused = _compute(params, demos, jobs, parts, workers, device, progress, perceiver)
-        _merge(out, jobs, dataset, encoder, whole)
+        jobs = [_Job(i, *place, parts.path(i)) for i, place in enumerate(wanted)]
+        reused = do_missing(
+            jobs,
+            parts,
+            _sample,
+            _start,
+            (params, files, device, perceiver, config),
+            executor=params.featurize.executor,
+            workers=workers,
+            progress=progress,
+            noun="samples",
+            tell=lambda results: f"{results[-1]} points in the last cloud",
+        )
+        _merge(out, jobs, datasets, encoder, whole)
         parts.remove()
         return _summary(out, reused, False)
 
 
-def _is_current(out: Path, config: dict[str, Any], force: bool) -> bool:
-    from srcli.artifacts.core import FEATURES, open_artifact, read_config
-    from srcli.artifacts.parts import check_existing
-
-    if not out.exists():
-        return False
-    try:
-        with open_artifact(out, FEATURES) as handle:
-            recorded = read_config(handle)
-    except ArtifactError:
-        if force:
-            return False
-        raise
-    return check_existing(recorded, config, out, force)
-
-
-def _compute(
-    params: Params,
-    demos: Path,
-    jobs: list[_Job],
-    parts: Any,
-    workers: int,
-    device: str,
-    progress: Progress | None,
-    perceiver: Perceiver,
-) -> int:
-    from srcli.parallel import make_executor
-
-    there = parts.finished()
-    missing = [job for job in jobs if job.index not in there]
-    done = len(jobs) - len(missing)
-    reused = done
-    if progress is not None:
-        progress(done, len(jobs), f"{done} samples are there already" if done else "starting")
-    if missing:
-        executor = make_executor(params.featurize.executor, min(workers, len(missing)))
-        for points in executor.imap(_sample, missing, _start, (params, demos, device, perceiver, dict(parts.config))):
-            done += 1
-            if progress is not None:
-                progress(done, len(jobs), f"{points} points in the last cloud")
-    return reused
-
-
-def _merge(out: Path, jobs: list[_Job], dataset: DemoDataset, encoder: dict[str, Any], config: dict[str, Any]) -> None:
+def _merge(out: Path, jobs: list[_Job], datasets: Sequence[DemoDataset], encoder: dict[str, Any], config: dict[str, Any]) -> None:
     from srcli.artifacts.features import create_features, read_part
 
-    valid = set(dataset.split("valid").tolist())
-    splits = {
-        "train": np.array([j.index for j in jobs if j.demo not in valid], np.int64),
-        "valid": np.array([j.index for j in jobs if j.demo in valid], np.int64),
-    }
+    valid = {(i, int(demo)) for i, dataset in enumerate(datasets) for demo in dataset.split("valid")}
+    kept_back = np.array([(job.file, job.demo) in valid for job in jobs], dtype=np.bool_)
+    splits = {"train": np.flatnonzero(~kept_back).astype(np.int64), "valid": np.flatnonzero(kept_back).astype(np.int64)}
     with create_features(out, len(jobs), encoder, config) as writer:
         for job in jobs:
             writer.add(*read_part(job.part))
@@ -232,6 +206,8 @@ def _summary(out: Path, reused: int, up_to_date: bool) -> Summary:
     return Summary(
         path=str(out),
         samples=len(data),
+        picks=int((data.arrays["phase"] == 0).sum()),
+        places=int((data.arrays["phase"] == 1).sum()),
         train=len(data.split("train")),
         valid=len(data.split("valid")),
         points=int(data.arrays["points"].shape[1]),
@@ -245,14 +221,14 @@ def _summary(out: Path, reused: int, up_to_date: bool) -> Summary:
 
 # --------------------------------------------------------------------------------------------------------------- workers
 
-_worker: tuple[DemoDataset, PerceiveFn, dict[str, Any]] | None = None
+_worker: tuple[list[DemoDataset], PerceiveFn, dict[str, Any]] | None = None
 
 
-def _start(params: Params, demos: Path, device: str, perceiver: Perceiver, config: dict[str, Any]) -> None:
+def _start(params: Params, demos: Sequence[Path], device: str, perceiver: Perceiver, config: dict[str, Any]) -> None:
     from srcli.artifacts.demos import DemoDataset
 
     global _worker
-    _worker = (DemoDataset(demos), perceiver.start(params, device), config)
+    _worker = ([DemoDataset(path) for path in demos], perceiver.start(params, device), config)
 
 
 def _sample(job: _Job) -> int:
@@ -261,18 +237,19 @@ def _sample(job: _Job) -> int:
 
     if _worker is None:
         raise SrcliError("a worker was given a job before it was started")
-    dataset, look, config = _worker
-    demonstration = dataset.demonstration(job.demo)
+    datasets, look, config = _worker
+    dataset = datasets[job.file]
+    demonstration = dataset.demonstration(job.demo, job.step)
     try:
         percept = look(demonstration)
     except SceneError as error:
         raise SceneError(f"{dataset.path}: episode {job.demo}: {error.message}", error.hint) from error
-    write_part(job.part, to_sample(demonstration, percept), config)
+    write_part(job.part, to_sample(demonstration, percept, job.file), config)
     return len(percept.cloud.points)
 
 
-def to_sample(demonstration: Demonstration, percept: Percept) -> FeatureSample:
-    """One sample: the percept, the candidates as they were, the label, and which candidates lie on a target.
+def to_sample(demonstration: Demonstration, percept: Percept, file: int = 0) -> FeatureSample:
+    """One sample: the percept, the candidates as they were, the label, and which candidates are right.
 
     A candidate that had failed before in its episode is neither shown nor counted as valid: at a decision it is excluded, too.
     """
@@ -285,8 +262,10 @@ def to_sample(demonstration: Demonstration, percept: Percept) -> FeatureSample:
         instruction=spec.instruction,
         candidates=step.candidates,
         usable=usable,
-        valid=np.isin(step.slots, np.asarray(spec.goal.targets, dtype=np.int32)) & usable,
+        valid=step.valid & usable,
         label=demonstration.label,
         seed=spec.seed,
         source=demonstration.index,
+        file=file,
+        phase=step.phase,
     )

@@ -27,6 +27,7 @@ class TrainSummary:
         samples: of the training split.
         parameters: trainable numbers.
         valid_loss, valid_top1, valid_rate: of the kept weights on the validation split; NaN without one.
+        pick_rate, place_rate: the rate of each phase; NaN without samples of it.
     """
 
     path: Path
@@ -39,6 +40,8 @@ class TrainSummary:
     valid_loss: float
     valid_top1: float
     valid_rate: float
+    pick_rate: float
+    place_rate: float
 
 
 def run(
@@ -68,6 +71,7 @@ def run(
     """
     import torch
 
+    from srcli.artifacts.core import file_digest
     from srcli.learning.dataset import TrainingSet
     from srcli.learning.policy_file import write_policy
     from srcli.learning.trainer import Trainer
@@ -78,7 +82,7 @@ def run(
     checkpoint = out_path.with_suffix(".checkpoint")
     trainer = Trainer(data, model, train, seed=seed, device=device, checkpoint=checkpoint)
     trained = trainer.run(progress)
-    write_policy(out_path, trained, model, train, data.encoder, data.feature_dim)
+    write_policy(out_path, trained, model, train, data.encoder, data.feature_dim, file_digest(features_path))
     metrics = trained.metrics
     summary = TrainSummary(
         path=out_path,
@@ -91,6 +95,8 @@ def run(
         valid_loss=metrics.loss,
         valid_top1=metrics.top1,
         valid_rate=metrics.valid_rate,
+        pick_rate=metrics.pick_rate,
+        place_rate=metrics.place_rate,
     )
     _write_curves(trained, summary)
     checkpoint.unlink(missing_ok=True)
@@ -105,7 +111,8 @@ def _write_curves(trained: Trained, summary: TrainSummary) -> None:
     lines = [",".join(names), *(",".join(_cell(v) for v in row) for row in rows)]
     with atomic_write(summary.curves) as path:
         path.write_text("\n".join(lines) + "\n")
-    numbers = {name: getattr(summary, name) for name in ("updates", "samples", "valid_loss", "valid_top1", "valid_rate")}
+    told = ("updates", "samples", "valid_loss", "valid_top1", "valid_rate", "pick_rate", "place_rate")
+    numbers = {name: getattr(summary, name) for name in told}
     # JSON has no NaN: a value that does not exist is null.
     clean = {k: v if v == v else None for k, v in numbers.items()}
     with atomic_write(summary.path.with_suffix(".metrics.json")) as path:
@@ -135,7 +142,7 @@ def draw_curves(path: Path, runs: dict[str, dict[str, Sequence[float]]]) -> None
     for i, (name, curves) in enumerate(runs.items()):
         left.plot(curves["update"], curves["train_loss"], f"C{i}--", linewidth=1, label=f"{name}, training (augmented)")
         left.plot(curves["update"], curves["valid_loss"], f"C{i}-", label=f"{name}, validation")
-        right.plot(curves["update"], curves["valid_rate"], f"C{i}-", label=f"{name}, candidate on a target")
+        right.plot(curves["update"], curves["valid_rate"], f"C{i}-", label=f"{name}, a right candidate")
         right.plot(curves["update"], curves["valid_top1"], f"C{i}:", label=f"{name}, the expert's candidate")
     left.set(xlabel="update", ylabel="cross-entropy (nats)")
     right.set(xlabel="update", ylabel="share of validation samples", ylim=(0.0, 1.02))

@@ -1,5 +1,6 @@
 """Demonstrations: round trip, and reading as readers of robomimic files do."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -49,7 +50,8 @@ def test_round_trip(demos, episodes):
                 np.testing.assert_array_equal(getattr(a.observation, key), getattr(b.observation, key))
             for key in ("poses", "widths", "quality"):
                 np.testing.assert_array_equal(getattr(a.candidates, key), getattr(b.candidates, key))
-            for key in ("slots", "excluded", "poses", "segmentation"):
+            assert a.held == b.held
+            for key in ("slots", "valid", "excluded", "poses", "segmentation"):
                 np.testing.assert_array_equal(getattr(a, key), getattr(b, key))
             np.testing.assert_array_equal(a.action.pose, b.action.pose)
             assert a.action.index == b.action.index and a.action.width == pytest.approx(b.action.width)
@@ -94,8 +96,6 @@ def test_reads_like_a_robomimic_file(demos, episodes):
 
 
 def test_own_pose_and_no_action_survive(tmp_path, episodes):
-    import dataclasses
-
     first = episodes[0].steps[0]
     own = dataclasses.replace(first, action=Action("grasp", first.candidates.poses[0], 0.05, None))
     nothing = dataclasses.replace(
@@ -110,13 +110,16 @@ def test_own_pose_and_no_action_survive(tmp_path, episodes):
 
 
 def test_no_candidates_at_all(tmp_path, episodes):
-    import dataclasses
-
     from srcli.types import Candidates
 
     empty = Candidates(np.zeros((0, 7), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
     step = dataclasses.replace(
-        episodes[0].steps[0], candidates=empty, slots=np.zeros(0, np.int32), excluded=np.zeros(0, bool), action=None
+        episodes[0].steps[0],
+        candidates=empty,
+        slots=np.zeros(0, np.int32),
+        valid=np.zeros(0, bool),
+        excluded=np.zeros(0, bool),
+        action=None,
     )
     episode = dataclasses.replace(episodes[0], steps=(step,), success=False, demonstration=-1)
     write_part(tmp_path / "0.h5", episode, 0, CONFIG)
@@ -125,13 +128,44 @@ def test_no_candidates_at_all(tmp_path, episodes):
 
 
 def test_moving_cameras_are_refused(tmp_path, episodes):
-    import dataclasses
-
     first = episodes[0].steps[0]
     moved = dataclasses.replace(first, observation=dataclasses.replace(first.observation, K=first.observation.K * 2))
     episode = dataclasses.replace(episodes[0], steps=(first, moved))
     with pytest.raises(ArtifactError, match="cameras moved"):
         write_part(tmp_path / "0.h5", episode, 0, CONFIG)
+
+
+def test_both_phases_of_an_episode_are_demonstrations(tmp_path):
+    wanted = fake.two_phase_episode(None, "pick_place", (0, 1, 0))
+    write_part(tmp_path / "0.h5", wanted, 0, CONFIG)
+    merge_parts(tmp_path / "demos.h5", [tmp_path / "0.h5"], CONFIG, 10)
+    dataset = DemoDataset(tmp_path / "demos.h5")
+    assert dataset.demonstrations.tolist() == [0] and dataset.decisions == ((0, 1), (0, 2))
+    pick, place = (dataset.demonstration(*decision) for decision in dataset.decisions)
+    assert (pick.step.phase, place.step.phase) == ("pick", "place") and (pick.number, place.number) == (1, 2)
+    assert pick.step.held is None and place.step.held == wanted.steps[2].held
+    np.testing.assert_array_equal(place.step.valid, wanted.steps[2].valid)
+    assert place.step.candidates.kind == "place" and dataset.demonstration(0).number == 2
+    assert place.spec == dataclasses.replace(place.spec, shifts=wanted.spec.shifts, held=3) and place.spec.goal.reference == "b"
+    with pytest.raises(ArtifactError, match="step 0 of episode 0 has no demonstration"):
+        dataset.demonstration(0, 0)
+
+
+def test_files_of_an_earlier_version(demos, episodes, tmp_path):
+    """They hold picks in one zone, and which candidates are right follows from the goal."""
+    old = tmp_path / "old.h5"
+    old.write_bytes(demos.read_bytes())
+    with h5py.File(old, "r+") as handle:
+        group = handle["data/demo_000000"]
+        del group["candidates/valid"], group["candidates/held"], group["shifts"], group.attrs["held"]
+        goal = json.loads(group.attrs["goal"])
+        del goal["reference"]
+        group.attrs["goal"] = json.dumps(goal)
+    found = DemoDataset(old).episode(0)
+    assert found.spec.shifts == () and found.spec.held == -1 and found.spec.goal == episodes[0].spec.goal
+    for a, b in zip(found.steps, episodes[0].steps, strict=True):
+        np.testing.assert_array_equal(a.valid, b.valid)
+        assert a.held is None
 
 
 def test_names_sort_like_their_index():

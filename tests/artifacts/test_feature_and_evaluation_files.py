@@ -15,7 +15,7 @@ def rows(n=5, k=3, label=1):
     for name, (dtype, axes) in LAYOUT.items():
         shape = tuple(sizes[a] for a in axes)
         out[name] = np.ones(shape, bool) if dtype is np.bool_ else rng.normal(size=shape).astype(dtype)
-    out["label"] = np.asarray(label)
+    out["label"], out["phase"] = np.asarray(label), np.asarray(n % 2)
     return out
 
 
@@ -59,6 +59,7 @@ def test_too_few_or_malformed_samples_leave_no_file(tmp_path):
     ("change", "text"),
     [
         ({"label": 7}, "a label names no candidate"),
+        ({"phase": 2}, "'phase' names no phase"),
         ({"similarity": np.full(5, np.nan)}, "'similarity' holds a value that is not finite"),
         ({"candidate_mask": np.array([True, False, True])}, "a label names no candidate"),
         ({"candidate_mask": np.array([False, True, True])}, "'valid' marks a padded candidate"),
@@ -72,6 +73,21 @@ def test_contradictions_are_named(tmp_path, change, text):
         writer.finish({"train": np.array([0])})
     with pytest.raises(ArtifactError, match=text):
         FeatureDataset(path)
+
+
+def test_files_of_an_earlier_version_hold_picks_of_one_file(tmp_path):
+    import h5py
+
+    path = tmp_path / "features.h5"
+    with create_features(path, 2, {}, {}) as writer:
+        writer.add(rows(5), "a")
+        writer.add(rows(7), "b")
+        writer.finish({"train": np.array([0, 1])})
+    assert FeatureDataset(path).arrays["phase"].tolist() == [1, 1]
+    with h5py.File(path, "r+") as handle:
+        del handle["data/phase"], handle["data/file"]
+    data = FeatureDataset(path)
+    assert data.arrays["phase"].tolist() == [0, 0] and data.arrays["file"].tolist() == [0, 0]
 
 
 def test_split_outside(tmp_path):

@@ -29,12 +29,19 @@ class FakeWorld:
         self.removed: list[int] = []
         self.draws: list[float] = []
 
-    def reset(self, models: Sequence[Any], drops: np.ndarray[Any, Any]) -> None:
+    def reset(self, models: Sequence[Any], drops: np.ndarray[Any, Any], *, shifts: Sequence[float] | None = None) -> None:
         count = len(models)
+        self.held = None
         self.poses = np.zeros((count, 7))
         self.poses[:, 0] = 0.1 * np.arange(count)
         self.poses[:, 6] = 1.0
         self.present = np.ones(count, dtype=bool)
+
+    def look(self, shift: float) -> None:
+        self.shift = shift
+
+    def present_held(self, rng: np.random.Generator) -> tuple[Observation, Any]:
+        raise AssertionError("nothing is to be placed")
 
     def observe(self, rng: np.random.Generator) -> tuple[Observation, Any]:
         self.draws.append(float(rng.random()))
@@ -183,7 +190,7 @@ def test_a_target_that_rolls_off_gets_another_drop_pose() -> None:
     class Slope(FakeWorld):
         """Whatever is dropped at the pose that was first drawn for the target rolls away."""
 
-        def reset(self, models: Sequence[Any], drops: np.ndarray[Any, Any]) -> None:
+        def reset(self, models: Sequence[Any], drops: np.ndarray[Any, Any], *, shifts: Sequence[float] | None = None) -> None:
             super().reset(models, drops)
             self.present &= ~(drops == spec.drops[target]).all(axis=1)
 

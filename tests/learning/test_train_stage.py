@@ -43,6 +43,8 @@ def write_features(path: Path, count: int = 10, dim: int = 16) -> None:
                     "valid": np.arange(k) == i % 5,
                     "seed": np.array([0, 1, i]),
                     "source": np.asarray(i),
+                    "file": np.asarray(0),
+                    "phase": np.asarray(i % 2),
                 },
                 "give me the thing",
             )
@@ -66,7 +68,8 @@ def test_stage_writes_policy_curves_figure_and_numbers(tmp_path: Path) -> None:
     assert [int(r["update"]) for r in rows] == [2, 4]
     assert min(float(r["valid_loss"]) for r in rows) == pytest.approx(summary.valid_loss, rel=1e-4)
     assert summary.figure.read_bytes().startswith(b"\x89PNG")
-    assert json.loads((tmp_path / "out" / "policy.metrics.json").read_text())["samples"] == 8
+    numbers = json.loads((tmp_path / "out" / "policy.metrics.json").read_text())
+    assert numbers["samples"] == 8 and numbers["place_rate"] == summary.place_rate and 0 <= summary.pick_rate <= 1
     assert not list((tmp_path / "out").glob("*.checkpoint"))
     first = summary.path.read_bytes()
     stage.run(ModelConfig(heads=4), config, tmp_path / "features.h5", tmp_path / "out" / "policy.h5", seed=1)

@@ -132,13 +132,60 @@ def test_training_points_are_a_subset_with_their_features() -> None:
 def test_loss_targets() -> None:
     logits = torch.tensor([[1.0, 2.0, 0.5, float("-inf")], [0.0, 1.0, 2.0, 3.0]])
     labels = Labels(
-        torch.tensor([1, 0]), torch.tensor([[True, True, False, True], [False] * 4]), torch.tensor([[0.9, 0.3, 0.5, 0.5]] * 2)
+        torch.tensor([1, 0]),
+        torch.tensor([[True, True, False, True], [False] * 4]),
+        torch.tensor([[0.9, 0.3, 0.5, 0.5]] * 2),
+        torch.tensor([False, False]),
     )
     log_p = torch.log_softmax(logits, 1)
     torch.testing.assert_close(loss_of(logits, labels, "expert"), torch.stack([-log_p[0, 1], -log_p[1, 0]]))
     weighted = torch.stack([-(0.75 * log_p[0, 0] + 0.25 * log_p[0, 1]), -log_p[1, 0]])
     torch.testing.assert_close(loss_of(logits, labels, "quality"), weighted)
-    torch.testing.assert_close(loss_of(logits, labels, "valid"), torch.stack([-(log_p[0, 0] + log_p[0, 1]) / 2, -log_p[1, 0]]))
+    uniform = torch.stack([-(log_p[0, 0] + log_p[0, 1]) / 2, -log_p[1, 0]])
+    torch.testing.assert_close(loss_of(logits, labels, "valid"), uniform)
+    # Placements that are right are equally good, whatever the prior says of them.
+    torch.testing.assert_close(loss_of(logits, replace(labels, place=torch.tensor([True, False])), "quality"), uniform)
+
+
+def both_phases(count: int, every: int = 4) -> TrainingSet:
+    """Every fourth sample is a placement."""
+    data = made_up(count)
+    phase = (np.arange(count) % every == 0).astype(np.uint8)
+    return TrainingSet({**data.arrays, "phase": phase}, data.train, data.valid, ENCODER)
+
+
+def test_batches_are_balanced_over_the_phases() -> None:
+    data = both_phases(48)
+    trainer = Trainer(data, MODEL, SMALL)
+    batches = [trainer._draw(update) for update in range(6)]
+    assert [int(labels.place.sum()) for _, labels in batches] == [4] * 6
+    for batch, labels in batches:
+        assert batch.place is not None and torch.equal(batch.place, labels.place)
+    quarter = Trainer(data, MODEL, SMALL.model_copy(update={"place_share": 0.25}))
+    assert int(quarter._draw(0)[1].place.sum()) == 2
+    alone = Trainer(made_up(48), MODEL, SMALL)
+    assert not alone._draw(0)[1].place.any()
+    # Each phase goes through all of its samples before one comes again.
+    picks, places = data.pools()
+    walked = np.concatenate([trainer._walk(places, update, 3, 1) for update in range(3)])
+    assert sorted(walked.tolist()) == sorted(places.tolist()) and not set(picks) & set(places)
+
+
+def test_metrics_of_each_phase() -> None:
+    data = both_phases(48)
+    metrics = validate(Trainer(data, MODEL, SMALL).network, data, SMALL, "cpu")
+    share = float((data.arrays["phase"][data.valid] == 1).mean())
+    assert metrics.valid_rate == pytest.approx((1 - share) * metrics.pick_rate + share * metrics.place_rate)
+    alone = validate(Trainer(made_up(48), MODEL, SMALL).network, made_up(48), SMALL, "cpu")
+    assert np.isnan(alone.place_rate) and alone.pick_rate == alone.valid_rate
+
+
+def test_words_stay_in_their_own_axes() -> None:
+    data = made_up(8)
+    turned = TrainConfig(augment=AugmentConfig(feature_rotation=1.0))
+    batch, _ = data.training_batch(np.arange(4), turned, np.random.default_rng(0))
+    assert batch.words is not None and not torch.allclose(batch.words, batch.tokens)
+    np.testing.assert_array_equal(batch.words.numpy(), data.arrays["tokens"][:4])
 
 
 def test_learning_rate_rises_then_falls() -> None:
@@ -157,7 +204,7 @@ def test_same_seed_same_weights_and_a_resumed_run_ends_the_same(tmp_path: Path) 
     assert resumed.state.update == 4
     end = resumed.run()
     assert all(np.array_equal(whole.weights[k], end.weights[k]) for k in whole.weights)
-    assert all(np.array_equal(whole.curves[k], end.curves[k]) for k in whole.curves)
+    assert all(np.array_equal(whole.curves[k], end.curves[k], equal_nan=True) for k in whole.curves)
     other = Trainer(data, MODEL, SMALL, seed=5, checkpoint=file)
     assert other.state.update == 0
     assert not all(np.array_equal(whole.weights[k], w) for k, w in other.run().weights.items())
@@ -198,6 +245,8 @@ def test_policy_file_round_trip(tmp_path: Path) -> None:
     trained = trainer.run()
     write_policy(path, trained, MODEL, SMALL, ENCODER, D)
     loaded = read_policy(path, ENCODER)
+    # There is no placement: what does not exist is null, for every reader of JSON.
+    assert loaded.training["metrics"]["place_rate"] is None and loaded.training["metrics"]["pick_rate"] >= 0
     assert loaded.model == MODEL and loaded.training["updates"] == 6
     assert all(np.array_equal(trained.weights[n], p.detach().numpy()) for n, p in loaded.network.named_parameters())
     with pytest.raises(MismatchError, match="made-up"):

@@ -103,13 +103,55 @@ def test_the_cloud_is_the_same_every_time() -> None:
 
 
 def test_the_most_similar_points_lie_on_what_is_named() -> None:
-    config = CloudConfig(count=60)
+    cloud = perceive(draw(), "red", ColourEncoder(), CloudConfig(count=60)).cloud
+    assert on_box(cloud.points).all() and len(cloud.points) == 60 and cloud.features.shape == (60, 3)
+    assert (np.diff(cloud.similarity) <= 0).all() and cloud.similarity.min() > 0.9
+    assert cloud.views.min() >= 1 and cloud.views.max() == 3
+
+
+def test_placing_keeps_what_is_named_and_the_table_around() -> None:
+    config = CloudConfig(count=61)
     red = perceive(draw(), "red", ColourEncoder(), config, "place").cloud
-    green = perceive(draw(), "green", ColourEncoder(), config, "place").cloud
-    assert on_box(red.points).all() and not on_box(green.points, 0.0).any()
-    assert len(red.points) == 60 and red.features.shape == (60, 3)
-    assert (np.diff(red.similarity) <= 0).all() and red.similarity.min() > 0.9
-    assert red.views.min() >= 1 and red.views.max() == 3
+    assert len(red.points) == 61 == len(np.unique(red.points, axis=0))
+    assert on_box(red.points[:31]).all() and (np.diff(red.similarity[:31]) <= 0).all()
+    rest = red.points[31:, :2]
+    assert not on_box(red.points[31:], 0.0).all()
+    # Thirty points spread over a table of 45 cm: each is several centimetres from the next.
+    gaps = np.linalg.norm(rest[:, None] - rest[None], axis=2) + 9 * np.eye(30)
+    assert gaps.min() > 0.03 and np.ptp(rest[:, 0]) > 0.35 and np.ptp(rest[:, 1]) > 0.35
+
+
+class Listener(ColourEncoder):
+    """Keeps what it was asked; a sentence is a vector of its own."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def text(self, sentences: Sequence[str]) -> list[TextEmbedding]:
+        self.asked += sentences
+        out = []
+        for sentence in sentences:
+            vector = np.array([len(sentence), 1.0, 0.0], np.float32) / np.hypot(len(sentence), 1)
+            out.append(TextEmbedding(vector, np.full((1, 3), len(sentence), np.float32), np.ones(1, bool)))
+        return out
+
+
+@pytest.mark.parametrize(
+    ("phase", "sentence", "asked"),
+    [
+        ("pick", "give me the pear", ["give me the pear"]),
+        ("pick", "give me the pear and put it near the apple", ["give me the pear"]),
+        ("place", "give me the pear and put it near the apple", ["put it near the apple", "give me the apple"]),
+        ("place", "put it in the bowl", ["put it in the bowl", "give me the bowl"]),
+        ("place", "over there", ["over there", "over there"]),
+    ],
+)
+def test_each_phase_hears_its_half(phase: str, sentence: str, asked: list[str]) -> None:
+    encoder = Listener()
+    percept = perceive(draw(), sentence, encoder, CloudConfig(), phase)  # type: ignore[arg-type]
+    assert encoder.asked == asked
+    assert percept.text.tokens[0, 0] == len(asked[0])
+    assert percept.text.pooled[0] / percept.text.pooled[1] == pytest.approx(len(asked[-1]))
 
 
 @pytest.mark.parametrize(("select", "kept"), [("similarity", 40), ("farthest", 40), ("all", None)])

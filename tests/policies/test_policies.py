@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def cloud(points: list[list[float]], similarity: list[float]) -> Callable[[], Pe
 
 
 def test_registry_names_what_it_knows() -> None:
-    assert {"random", "quality", "similarity", "expert", "learned"} <= set(policy_names())
+    assert {"random", "quality", "similarity", "beside", "expert", "learned"} <= set(policy_names())
     with pytest.raises(UnknownNameError, match="policy 'similarty'") as caught:
         get_policy("similarty")
     assert "did you mean 'similarity'" in caught.value.hint
@@ -109,6 +110,33 @@ def test_similarity_is_random_when_nothing_is_near() -> None:
     xyz = [[0.3, 0, 0.03], [0.4, 0, 0.03]]
     taken = {get_policy("similarity").act(decision(xyz, percept=percept, seed=s)).action.index for s in range(30)}
     assert taken == {0, 1}
+
+
+def placing(xyz: list[list[float]], percept: Callable[[], Percept] | None = None) -> Decision:
+    made = decision(xyz, percept=percept)
+    return replace(made, phase="place", candidates=replace(made.candidates, kind="place"))
+
+
+def test_similarity_places_at_the_nearest_candidate_however_far() -> None:
+    percept = cloud([[0.6, 0, 0.03]] * 30, [0.9] * 30)
+    xyz = [[0.3, 0, 0.03], [0.4, 0, 0.03]]
+    assert get_policy("similarity").act(placing(xyz, percept)).action.index == 1
+
+
+def test_beside_places_on_the_table_next_to_what_is_nearest_to_the_middle() -> None:
+    # One view from above: a block whose near side is 4 cm right of the middle, another far away.
+    depth = np.full((1, 200, 200), 1.0, np.float32)
+    K = np.array([[[400.0, 0, 100], [0, 400.0, 100], [0, 0, 1]]])
+    down = np.array([[[0.0, -1, 0, 0.5], [-1, 0, 0, 0], [0, 0, -1, 1.0], [0, 0, 0, 1]]])
+    depth[0, 90:110, 60:84] = 0.95
+    depth[0, 20:40, 150:170] = 0.95
+    xyz = [[0.5, 0.0, 0.004], [0.5, 0.07, 0.055], [0.3, -0.2, 0.004], [0.5, 0.2, 0.004]]
+    shown = replace(placing(xyz), observation=Observation(np.zeros((1, 200, 200, 3), np.uint8), depth, K, down))
+    choice = get_policy("beside").act(shown)
+    assert choice.action.index == 0 and choice.action.kind == "place"
+    blocked = replace(shown, excluded=np.array([True, False, False, False]))
+    assert get_policy("beside").act(blocked).action.index == 3
+    assert get_policy("beside").act(decision(xyz)).action.index == 3
 
 
 def test_average_over_neighbours_is_the_mean_of_the_nearest() -> None:

@@ -1,5 +1,6 @@
 """Cheap episodes that follow from their seed, for tests of the stages; sent to worker processes by name."""
 
+import dataclasses
 import os
 import time
 
@@ -13,6 +14,7 @@ from srcli.types import (
     Candidates,
     EpisodeSpec,
     Goal,
+    HeldExtent,
     Observation,
     Outcome,
     Percept,
@@ -43,6 +45,30 @@ def episode(params, task, seed, slow=0.0):
     if slow:
         time.sleep(slow)
     return DemoEpisode(spec, steps, success, count - 1 if success else -1)
+
+
+def two_phase_episode(params, task, seed):
+    """A failed pick, a pick and a placement; the object in slot 3 is what is picked."""
+    rng = generator(seed, 98)
+    spec = dataclasses.replace(
+        episode(params, task, (*seed[:2], 0)).spec,
+        seed=seed,
+        instruction="give me the d and put it near the b",
+        goal=Goal("d", "label", (3,), "near", (1,), "b"),
+        shifts=(0.2, 0.2, 0.2, -0.2),
+        held=3,
+    )
+    steps = [_step(rng, success) for success in (False, True, True)]
+    last = dataclasses.replace(steps[2].candidates, kind="place")
+    steps[2] = dataclasses.replace(
+        steps[2],
+        phase="place",
+        candidates=last,
+        valid=np.arange(len(last)) == steps[2].action.index,
+        action=dataclasses.replace(steps[2].action, kind="place"),
+        held=HeldExtent(0.03, 0.02, 0.05),
+    )
+    return DemoEpisode(spec, tuple(steps), True, 2)
 
 
 def slow_episode(params, task, seed):
@@ -94,6 +120,7 @@ def _step(rng, success):
         ),
         candidates=candidates,
         slots=slots,
+        valid=np.isin(slots, (0, 2)),
         excluded=excluded,
         action=Action("grasp", candidates.poses[chosen], float(candidates.widths[chosen]), chosen),
         outcome=Outcome(success, Reason.SUCCESS if success else Reason.SLIPPED, 2 if success else None, {"height": 0.5}),

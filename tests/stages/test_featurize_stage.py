@@ -68,6 +68,29 @@ def test_bytes_do_not_depend_on_workers_or_resume(tmp_path, demos):
     assert one.read_bytes() == two.read_bytes() == resumed.read_bytes()
 
 
+def test_several_files_and_both_phases_become_one_file(tmp_path, demos):
+    both = tmp_path / "both.h5"
+    collect.run(make_params(collect={"episodes": 3}), "pick_place", both, episode_fn=fake.two_phase_episode)
+    out = tmp_path / "features.h5"
+    summary = featurize.run(make_params(), [demos, both], out, perceiver=fake.FakePerceiver())
+    data, arrays = FeatureDataset(out), FeatureDataset(out).arrays
+    assert (summary.samples, summary.picks, summary.places) == (15, 12, 3)
+    assert arrays["file"].tolist() == [0] * 9 + [1] * 6
+    assert arrays["phase"].tolist() == [0] * 9 + [0, 1] * 3
+    assert arrays["source"].tolist()[9:] == [0, 0, 1, 1, 2, 2]
+    source = DemoDataset(both)
+    for row, decision in enumerate(source.decisions, start=9):
+        demo = source.demonstration(*decision)
+        valid = demo.step.valid & ~demo.step.excluded
+        np.testing.assert_array_equal(arrays["valid"][row, : len(valid)], valid)
+        np.testing.assert_array_equal(arrays["candidates"][row, : len(valid)], demo.step.candidates.poses)
+        assert arrays["label"][row] == demo.label
+    # Both decisions of an episode are on one side of the split.
+    assert [(int(arrays["file"][i]), int(arrays["source"][i])) for i in data.split("valid")][-2:] == [(1, 2), (1, 2)]
+    with pytest.raises(MismatchError, match="sources"):
+        featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver())
+
+
 def test_up_to_date_and_mismatch(tmp_path, demos):
     out = tmp_path / "features.h5"
     featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver())
