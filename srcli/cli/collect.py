@@ -17,7 +17,7 @@ def collect(
         str | None,
         typer.Option(
             "--task",
-            help="What to demonstrate, for example pick. \\[collect.task]",
+            help="What to demonstrate: pick, place or pick_place. \\[collect.task]",
             rich_help_panel=PARAMETERS,
             show_default=False,
         ),

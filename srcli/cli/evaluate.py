@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, Workers
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, Workers, parameter
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+
+if TYPE_CHECKING:
+    from srcli.config import Params
+
+REPLAY = "Replay"
 
 
 @command
@@ -22,29 +27,77 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for results, table and pictures.", rich_help_panel=PATHS)
-    ] = Path("results/evaluation"),
-    params: ParamsFile = None,
-    suite: Annotated[
-        Literal["development", "paper", "wide"] | None,
-        typer.Option("--suite", help="Which cases. \\[evaluate.suite]", rich_help_panel=PARAMETERS, show_default=False),
-    ] = None,
-    methods: Annotated[
-        list[str] | None,
+        Path | None,
         typer.Option(
-            "--method",
-            "-m",
-            help="Method to run; repeatable. \\[evaluate.methods]",
-            rich_help_panel=PARAMETERS,
+            "--out",
+            "-o",
+            help="Folder for results, table and pictures; default results/evaluation (results/cases, results/replay).",
+            rich_help_panel=PATHS,
             show_default=False,
         ),
     ] = None,
-    episodes: Annotated[
-        int | None,
+    cases: Annotated[
+        Path | None,
         typer.Option(
-            "--episodes", min=0, help="Episodes per split. \\[evaluate.episodes]", rich_help_panel=PARAMETERS, show_default=False
+            "--cases",
+            metavar="DIR",
+            help="Run the benchmark case files (*.txt) below this folder instead of a suite.",
+            rich_help_panel=PATHS,
+            show_default=False,
         ),
     ] = None,
+    assets: Annotated[
+        Path | None,
+        typer.Option(
+            "--assets",
+            metavar="DIR",
+            help="Your URDF or OBJ files for --cases; what is not there comes from the catalogue.",
+            rich_help_panel=PATHS,
+            show_default=False,
+        ),
+    ] = None,
+    params: ParamsFile = None,
+    tasks: Annotated[
+        list[str] | None,
+        parameter("--task", "-t", key="evaluate.tasks", text="Task to run (pick, place, pick_place); repeatable."),
+    ] = None,
+    suite: Annotated[
+        Literal["development", "paper", "wide"] | None, parameter("--suite", key="evaluate.suite", text="Which cases.")
+    ] = None,
+    methods: Annotated[
+        list[str] | None, parameter("--method", "-m", key="evaluate.methods", text="Method to run; repeatable.")
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        parameter("--episodes", "--repeats", key="evaluate.episodes", text="Scenes per split, or repeats per case.", min=0),
+    ] = None,
+    figures: Annotated[
+        int | None,
+        parameter("--figures", key="evaluate.figure_cases", text="Episodes per split that are drawn; 0: none.", min=0),
+    ] = None,
+    translation: Annotated[
+        float | None,
+        parameter(
+            "--perturb-translation",
+            key="evaluate.perturb.translation",
+            text="Disturb executed actions: standard deviation per axis, metres.",
+        ),
+    ] = None,
+    rotation: Annotated[
+        float | None,
+        parameter("--perturb-rotation", key="evaluate.perturb.rotation", text="The same for their direction, radians."),
+    ] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--case",
+            metavar="NAME",
+            help="Play this one case again: its name, or the key of an episode; repeatable.",
+            rich_help_panel=REPLAY,
+            show_default=False,
+        ),
+    ] = None,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Which repeat of the case, from 1.", rich_help_panel=REPLAY)] = 1,
     seed: Seed = None,
     assignments: Assignments = None,
     workers: Workers = None,
@@ -56,28 +109,66 @@ def evaluate(
     """Run the policy and its comparisons on the same seeds; write statistics, table and pictures. Resumable."""
     flags = (
         Flag("--seed", "seed", seed),
+        Flag("--task", "evaluate.tasks", list(tasks) if tasks else None, matrix=True),
         Flag("--suite", "evaluate.suite", suite),
         Flag("--method", "evaluate.methods", list(methods) if methods else None),
         Flag("--episodes", "evaluate.episodes", episodes),
+        Flag("--figures", "evaluate.figure_cases", figures),
+        Flag("--perturb-translation", "evaluate.perturb.translation", translation),
+        Flag("--perturb-rotation", "evaluate.perturb.rotation", rotation),
     )
     values = parameters(params, flags, assignments or ())
     count = worker_count(workers)
+    target = out or Path("results") / ("replay" if case else "cases" if cases else "evaluation")
+    given = list(policies or ())
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
         section = values.evaluate
-        does = (f"run {', '.join(section.methods)} on suite '{section.suite}', {section.attempts} attempts, {count} worker(s)",)
-        reads = tuple(policies or ()) or ("the shipped policy",)
-        emit_plan(Plan("evaluate", reads, does, (str(out),), {"seed": values.seed, "evaluate": section}), as_json)
+        what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
+        does = (f"run {', '.join(section.methods)} on {what}, {section.attempts} attempts, {count} worker(s)",)
+        reads = (*(given or ["the shipped policy"]), *(str(path) for path in (cases, assets) if path is not None))
+        settings = {"seed": values.seed, "evaluate": section}
+        emit_plan(Plan("evaluate", tuple(reads), does, (str(target),), settings), as_json)
         return
     place = torch_device(device)
     from srcli.cli.progress import progress
+
+    if case:
+        from srcli.stages import replay
+
+        with progress("replay") as report:
+            again = replay.run(
+                values,
+                given,
+                target,
+                case,
+                repeat,
+                cases=cases,
+                assets=assets,
+                task=tasks[0] if tasks and len(tasks) == 1 else None,
+                workers=count,
+                device=place,
+                progress=report,
+            )
+        if as_json:
+            emit(again, True)
+            return
+        typer.echo(again.text)
+        emit({"record": again.json, "pictures": ", ".join(str(path) for path in again.figures) or "none"}, False)
+        return
     from srcli.stages import evaluate as stage
 
     with progress("evaluate") as report:
-        summary = stage.run(values, list(policies or ()), out, workers=count, device=place, progress=report)
+        summary = stage.run(values, given, target, cases=cases, assets=assets, workers=count, device=place, progress=report)
     if as_json:
         emit(summary, True)
         return
     typer.echo(summary.markdown)
-    emit({"results": summary.results, "table": summary.table, "numbers": summary.json, "pictures": out / "figures"}, False)
+    emit({"results": summary.results, "table": summary.table, "numbers": summary.json, "pictures": target / "figures"}, False)
+
+
+def _what(values: Params, cases: Path | None) -> str:
+    if cases is not None:
+        return f"the case files of {cases}"
+    return f"suite '{values.evaluate.suite}' of {', '.join(values.evaluate.tasks)}"

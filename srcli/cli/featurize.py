@@ -13,13 +13,19 @@ from srcli.cli.running import Flag, Plan, command, parameters, torch_device, wor
 
 @command
 def featurize(
-    demos: Annotated[Path, typer.Argument(help="Demonstrations, as written by srcli collect.")] = Path("data/pick.h5"),
+    demos: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Demonstrations, as written by srcli collect; several become one file. Default: data/pick.h5, data/place.h5.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="Features to write; default NAME-features.h5 beside the input.",
+            help="Features to write; default features.h5 beside the first input.",
             rich_help_panel=PATHS,
             show_default=False,
         ),
@@ -37,18 +43,20 @@ def featurize(
     """Encode the views and sentences of all demonstrations: fused point features, similarity, candidates, text."""
     values = parameters(params, (Flag("--seed", "seed", seed),), assignments or ())
     count = worker_count(workers)
-    target = out or demos.with_name(f"{demos.stem}-features.h5")
+    usual = [Path("data/pick.h5"), Path("data/place.h5")]
+    files = demos or [path for path in usual if path.exists()] or usual[:1]
+    target = out or files[0].with_name("features.h5")
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
         does = (f"encode every demonstration with encoder '{values.encoder.name}' on {device}, {count} worker(s)",)
         settings = {"encoder": values.encoder, "cloud": values.cloud, "featurize": values.featurize}
-        emit_plan(Plan("featurize", (str(demos),), does, (str(target),), settings), as_json)
+        emit_plan(Plan("featurize", tuple(str(file) for file in files), does, (str(target),), settings), as_json)
         return
     place = torch_device(device)
     from srcli.cli.progress import progress
     from srcli.stages import featurize as stage
 
     with progress("featurize") as report:
-        summary = stage.run(values, demos, target, workers=count, device=place, progress=report, force=force)
+        summary = stage.run(values, files, target, workers=count, device=place, progress=report, force=force)
     emit(summary, as_json)

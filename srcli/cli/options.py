@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,12 @@ RUNNING = "Running"
 OUTPUT = "Output"
 PARAMETERS = "Parameters (each overrides the named key of params.yaml)"
 PATHS = "Paths"
+
+
+def parameter(*flags: str, key: str, text: str, **more: Any) -> Any:
+    """An option that overrides a key of params.yaml; its help names the key."""
+    return typer.Option(*flags, help=f"{text} \\[{key}]", rich_help_panel=PARAMETERS, show_default=False, **more)
+
 
 ParamsFile = Annotated[
     Path | None,
@@ -28,9 +34,7 @@ Assignments = Annotated[
         rich_help_panel=PARAMETERS,
     ),
 ]
-Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Root seed. \\[seed]", rich_help_panel=PARAMETERS, show_default=False)
-]
+Seed = Annotated[int | None, parameter("--seed", key="seed", text="Root seed.", min=0)]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, parameter
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device
 
 if TYPE_CHECKING:
@@ -16,34 +16,21 @@ if TYPE_CHECKING:
 
 @command
 def train(
-    features: Annotated[Path, typer.Argument(help="Features, as written by srcli featurize.")] = Path("data/pick-features.h5"),
+    features: Annotated[Path, typer.Argument(help="Features, as written by srcli featurize.")] = Path("data/features.h5"),
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Policy file to write; curves go beside it.", rich_help_panel=PATHS)
     ] = Path("results/train/policy.h5"),
     params: ParamsFile = None,
     variant: Annotated[
-        Literal["base", "sr_a", "sr", "a2"] | None,
-        typer.Option("--variant", help="Network. \\[model.variant]", rich_help_panel=PARAMETERS, show_default=False),
+        Literal["base", "sr_a", "sr", "a2"] | None, parameter("--variant", key="model.variant", text="Network.")
     ] = None,
-    updates: Annotated[
-        int | None,
-        typer.Option(
-            "--updates",
-            min=0,
-            help="Budget; 0 = epochs decides. \\[train.updates]",
-            rich_help_panel=PARAMETERS,
-            show_default=False,
-        ),
+    sparse: Annotated[
+        Literal["softmax", "relu", "relu2"] | None,
+        parameter("--sparse", key="model.dssa.sparse", text="Sparse branch of DSSA."),
     ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs", min=1, help="Budget without --updates. \\[train.epochs]", rich_help_panel=PARAMETERS, show_default=False
-        ),
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option("--lr", help="Learning rate. \\[train.lr]", rich_help_panel=PARAMETERS, show_default=False)
-    ] = None,
+    updates: Annotated[int | None, parameter("--updates", key="train.updates", text="Budget; 0 = epochs decides.", min=0)] = None,
+    epochs: Annotated[int | None, parameter("--epochs", key="train.epochs", text="Budget without --updates.", min=1)] = None,
+    lr: Annotated[float | None, parameter("--lr", key="train.lr", text="Learning rate.")] = None,
     seed: Seed = None,
     assignments: Assignments = None,
     device: Device = "cpu",
@@ -53,8 +40,9 @@ def train(
 ) -> None:
     """Train the network that scores candidates. Interrupted, it goes on from its checkpoint to the same result."""
     flags = (
-        Flag("--seed", "seed", seed),
-        Flag("--variant", "model.variant", variant),
+        Flag("--seed", "seed", seed, matrix=True),
+        Flag("--variant", "model.variant", variant, matrix=True),
+        Flag("--sparse", "model.dssa.sparse", sparse, matrix=True),
         Flag("--updates", "train.updates", updates if epochs is None or updates is not None else 0),
         Flag("--epochs", "train.epochs", epochs),
         Flag("--lr", "train.lr", lr),

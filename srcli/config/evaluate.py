@@ -9,6 +9,7 @@ from pydantic import Field
 from srcli.config.base import Section
 
 SuiteName = Literal["development", "paper", "wide"]
+TaskName = Literal["pick", "place", "pick_place"]
 
 
 class CombineConfig(Section):
@@ -27,9 +28,27 @@ class CombineConfig(Section):
     radius: float = Field(default=0.025, gt=0.0, le=0.2, description="radius of the closing region around the fingertips, metres")
 
 
+class PerturbConfig(Section):
+    """Random disturbance of every executed action; 0 is none. The paper names the disturbance but no size."""
+
+    translation: float = Field(
+        default=0.0, ge=0.0, le=0.2, allow_inf_nan=False, description="standard deviation of the position along each axis, metres"
+    )
+    rotation: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=3.15,
+        allow_inf_nan=False,
+        description="standard deviation of the angle about a random axis (about the vertical for placements), radians",
+    )
+
+
 class EvaluateConfig(Section):
     """Suites, methods, attempts and statistics."""
 
+    tasks: Annotated[tuple[TaskName, ...], Field(strict=False)] = Field(
+        default=("pick",), min_length=1, description="tasks to run: pick, place, pick_place"
+    )
     suite: SuiteName = Field(default="wide", description="development, paper or wide")
     methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         default=("sr", "similarity", "random", "expert"), min_length=1, description="methods to run, all on the same seeds"
@@ -41,7 +60,7 @@ class EvaluateConfig(Section):
     wording: Literal["train", "heldout"] = Field(
         default="train", description="wording of generated sentences (not of fixed cases)"
     )
-    attempts: int = Field(default=8, ge=1, le=50, description="attempts per pick episode")
+    attempts: int = Field(default=8, ge=1, le=50, description="attempts of the pick phase")
     episodes: int = Field(
         default=0,
         ge=0,
@@ -59,4 +78,5 @@ class EvaluateConfig(Section):
     calibration_scenes: int = Field(
         default=24, ge=4, le=1000, description="validation scenes for calibrating the similarity rule"
     )
+    perturb: PerturbConfig = Field(default=PerturbConfig(), description="random disturbance of executed actions")
     combine: CombineConfig = Field(default=CombineConfig(), description="how a learned policy combines its scores")

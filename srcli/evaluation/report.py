@@ -8,10 +8,11 @@ from math import isfinite
 from typing import Any
 
 from srcli.evaluation.similarity_rule import Threshold
-from srcli.evaluation.statistics import WITHIN, Result, Row
+from srcli.evaluation.statistics import Result, Row
 
 EPISODE_COLUMNS = (
     "method",
+    "task",
     "key",
     "split",
     "cluster",
@@ -23,8 +24,31 @@ EPISODE_COLUMNS = (
     "similar",
     "attempts",
     "ended",
+    "not_set_up",
+    "index_rule",
+    "relation",
+    "region",
+    "reference",
+    "held",
 )
-ATTEMPT_COLUMNS = ("episode", "number", "reason", "slot", "object", "candidates", "excluded", "index", "steps", "similarity")
+ATTEMPT_COLUMNS = (
+    "episode",
+    "number",
+    "phase",
+    "reason",
+    "slot",
+    "object",
+    "candidates",
+    "excluded",
+    "valid",
+    "index",
+    "steps",
+    "similarity",
+    "index_rule",
+)
+
+NOT_SET_UP = "not set up"
+"""How an episode ends whose scene could not be built."""
 
 Columns = dict[str, list[Any]]
 
@@ -36,24 +60,43 @@ class Played:
     method: str
     record: dict[str, Any]
 
+    @property
+    def not_set_up(self) -> bool:
+        """The scene could not be built: nothing was ever attempted."""
+        return self.record["ended"] == NOT_SET_UP or (bool(self.record["ended"]) and not self.record["attempts"])
+
     def result(self, threshold: Threshold | None) -> Result:
-        """What statistics need. Success by similarity: anything that was taken reaches the threshold."""
+        """What statistics need.
+
+        Success by similarity: anything that was taken reaches the threshold; in a task that also places, what was carried does
+        and the placement succeeded.
+        """
         record = self.record
+        task = record.get("task", "pick")
+        attempts = record["attempts"]
+        picks = [attempt for attempt in attempts if attempt.get("phase", "pick") == "pick"]
+        places = [attempt for attempt in attempts if attempt.get("phase", "pick") == "place"]
+        picked = 0 if task == "place" else len(picks) * bool(record["success"] if task == "pick" else places)
         similar: bool | None = None
-        if threshold is not None and isfinite(threshold.value):
-            values = [attempt["similarity"] for attempt in record["attempts"]]
+        if threshold is not None and isfinite(threshold.value) and task != "place":
+            values = [attempt["similarity"] for attempt in (picks if task == "pick" else picks[-1:])]
             similar = any(value is not None and value >= threshold.value for value in values)
+            similar = similar and (task == "pick" or bool(record["success"]))
         return Result(
             method=self.method,
             split=record["split"],
             key=record["key"],
             cluster=record["cluster"],
             success=bool(record["success"]),
-            attempts=len(record["attempts"]),
+            attempts=len(attempts),
             similar=similar,
-            reasons=tuple(attempt["reason"] for attempt in record["attempts"]),
+            reasons=tuple(attempt["reason"] for attempt in attempts),
             case=record["case"],
             instruction=record["instruction"],
+            task=task,
+            picked=picked,
+            index_rule=None if task == "pick" else any(attempt.get("index_rule") for attempt in places),
+            not_set_up=self.not_set_up,
         )
 
 
@@ -61,24 +104,57 @@ def tables(played: Sequence[Played], results: Sequence[Result]) -> tuple[Columns
     """Columns of the episode table and of the attempt table; an attempt names its episode by row number.
 
     Args:
-        results: of the same episodes in the same order. ``similar`` is -1 where the rule was not asked.
+        results: of the same episodes in the same order. ``similar`` and ``index_rule`` are -1 where the rule was not asked.
     """
     episodes: Columns = {key: [] for key in EPISODE_COLUMNS}
     attempts: Columns = {key: [] for key in ATTEMPT_COLUMNS}
     for row, (item, result) in enumerate(zip(played, results, strict=True)):
         own = {
             "method": item.method,
-            "similar": -1 if result.similar is None else int(result.similar),
+            "task": result.task,
+            "similar": _flag(result.similar),
             "attempts": result.attempts,
+            "not_set_up": result.not_set_up,
+            "index_rule": _flag(result.index_rule),
         }
         for key, column in episodes.items():
-            column.append(own.get(key, item.record.get(key)))
+            column.append(own.get(key, item.record.get(key, "")))
         for number, attempt in enumerate(item.record["attempts"], start=1):
-            similarity = float("nan") if attempt["similarity"] is None else attempt["similarity"]
-            values = {**attempt, "episode": row, "number": number, "similarity": similarity}
+            absent = {"phase": "pick", "valid": -1}
+            measured = {key: _number(attempt.get(key)) for key in ("similarity", "index_rule")}
+            values = {**absent, **attempt, **measured, "episode": row, "number": number}
             for key, column in attempts.items():
                 column.append(values[key])
     return episodes, attempts
+
+
+def _flag(value: bool | None) -> int:
+    return -1 if value is None else int(value)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def not_set_up(played: Sequence[Played]) -> list[dict[str, Any]]:
+    """The episodes whose scene could not be built, each once, with the methods that it counts against."""
+    listed: dict[str, dict[str, Any]] = {}
+    for item in played:
+        if item.not_set_up:
+            record = item.record
+            entry = listed.setdefault(
+                record["key"],
+                {
+                    "task": record.get("task", "pick"),
+                    "split": record["split"],
+                    "case": record["case"],
+                    "key": record["key"],
+                    "instruction": record["instruction"],
+                    "methods": [],
+                },
+            )
+            entry["methods"].append(item.method)
+    return list(listed.values())
 
 
 def describe_threshold(threshold: Threshold | None) -> dict[str, Any] | None:
@@ -94,23 +170,26 @@ def describe_threshold(threshold: Threshold | None) -> dict[str, Any] | None:
 
 
 def metrics(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """The headline numbers by ``split/method``, for tools that compare runs."""
-    return {
-        f"{row.split}/{row.method}": {
-            "success": row.successes / row.episodes,
-            "first_attempt": row.within[1] / row.episodes,
-            "steps": row.steps_all,
-        }
-        for row in rows
-    }
+    """The headline numbers by ``task/split/method``, for tools that compare runs."""
+    listed: dict[str, dict[str, float]] = {}
+    for row in rows:
+        numbers = {"success": row.successes / row.episodes}
+        if row.within:
+            numbers["first_attempt"] = row.within[1] / row.episodes
+        if row.index_rule is not None:
+            numbers["index_rule"] = row.index_rule / row.episodes
+        if isfinite(row.steps_all):
+            numbers["steps"] = row.steps_all
+        listed[f"{row.task}/{row.split}/{row.method}"] = numbers
+    return listed
 
 
 def curve(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Success within k attempts as flat records, for plotting tools."""
+    """Success of the pick phase within k attempts as flat records, for plotting tools."""
     return [
-        {"split": row.split, "method": row.method, "attempts": k, "rate": row.within[k] / row.episodes}
+        {"task": row.task, "split": row.split, "method": row.method, "attempts": k, "rate": row.within[k] / row.episodes}
         for row in rows
-        for k in WITHIN
+        for k in row.within
     ]
 
 

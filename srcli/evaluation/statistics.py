@@ -29,11 +29,15 @@ class Result:
         key: the episode, equal for all methods that ran it (its seed).
         cluster: test case it repeats; a scene that occurs once is its own cluster.
         success: by identity, within the allowed attempts.
-        attempts: attempts used.
+        attempts: attempts used, over all phases.
         similar: success by the similarity rule; None when it was not asked.
         reasons: outcome of each attempt, in order.
         case: name of the test case, or empty.
         instruction: the sentence.
+        task: pick, place or pick_place.
+        picked: attempts of the pick phase until a target was held; 0 when none was, or when the task has no such phase.
+        index_rule: success when a placement is judged by the chosen position alone, as A2 does; None without placements.
+        not_set_up: the scene could not be built, so nothing was attempted. It counts as a failure.
     """
 
     method: str
@@ -46,6 +50,10 @@ class Result:
     reasons: tuple[str, ...] = ()
     case: str = ""
     instruction: str = ""
+    task: str = "pick"
+    picked: int = 0
+    index_rule: bool | None = None
+    not_set_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +89,14 @@ class Row:
 
     Attributes:
         wilson, clustered: interval of the success rate at all attempts.
-        within: successes after 1, 2, 4, 8 attempts.
-        steps_all: mean attempts over all episodes, with its standard error in ``steps_all_se``.
+        within: successes of the pick phase after 1, 2, 4, 8 attempts; empty for a task without one.
+        steps_all: mean attempts over all episodes that were set up, with its standard error in ``steps_all_se``.
         steps_success: mean attempts over successful episodes; NaN when there are none.
         similar: successes by the similarity rule; None when it was not asked.
         paired: difference to the reference method; None for the reference itself.
+        index_rule: successes when placements are judged by A2's index rule; None without placements.
+        index_wilson: interval of that rate.
+        not_set_up: episodes whose scene could not be built; they are failures among ``episodes``.
     """
 
     method: str
@@ -102,6 +113,10 @@ class Row:
     similar: int | None
     paired: Paired | None
     privileged: bool = False
+    task: str = "pick"
+    index_rule: int | None = None
+    index_wilson: Interval | None = None
+    not_set_up: int = 0
 
 
 def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
@@ -134,6 +149,11 @@ def clustered_bootstrap(
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def picked_within(results: Sequence[Result], attempts: int) -> int:
+    """Episodes whose pick phase held a target after at most that many attempts."""
+    return sum(0 < r.picked <= attempts for r in results)
 
 
 def success_within(results: Sequence[Result], attempts: int) -> int:
@@ -169,14 +189,17 @@ def summarise(
     """The row of one method on one split.
 
     Args:
-        results: at least one episode, all of one method and split.
+        results: at least one episode, all of one method, task and split.
         reference: episodes of the method that differences are taken against; None for that method itself.
     """
     wins = np.array([float(r.success) for r in results])
-    steps = np.array([float(r.attempts) for r in results])
+    steps = np.array([float(r.attempts) for r in results if not r.not_set_up])
+    steps_won = np.array([float(r.attempts) for r in results if r.success])
     clusters = [r.cluster for r in results]
     asked = [r.similar for r in results if r.similar is not None]
-    total = len(results)
+    indexed = [r.index_rule for r in results if r.index_rule is not None]
+    task, total = results[0].task, len(results)
+    counted = picked_within if task == "pick_place" else success_within
     return Row(
         method=results[0].method,
         split=results[0].split,
@@ -185,13 +208,17 @@ def summarise(
         clusters=len(set(clusters)),
         wilson=wilson(int(wins.sum()), total, confidence),
         clustered=clustered_bootstrap(wins, clusters, resamples, confidence),
-        within={k: success_within(results, k) for k in WITHIN},
-        steps_all=float(steps.mean()),
-        steps_all_se=float(steps.std(ddof=1) / np.sqrt(total)) if total > 1 else float("nan"),
-        steps_success=float(steps[wins > 0].mean()) if wins.any() else float("nan"),
+        within={} if task == "place" else {k: counted(results, k) for k in WITHIN},
+        steps_all=float(steps.mean()) if len(steps) else float("nan"),
+        steps_all_se=float(steps.std(ddof=1) / np.sqrt(len(steps))) if len(steps) > 1 else float("nan"),
+        steps_success=float(steps_won.mean()) if len(steps_won) else float("nan"),
         similar=sum(asked) if asked else None,
         paired=compare(results, reference, resamples, confidence) if reference is not None else None,
         privileged=privileged,
+        task=task,
+        index_rule=sum(indexed) if indexed else None,
+        index_wilson=wilson(sum(indexed), total, confidence) if indexed else None,
+        not_set_up=sum(r.not_set_up for r in results),
     )
 
 
@@ -203,12 +230,13 @@ def summarise_all(
     resamples: int = 2000,
     confidence: float = 0.95,
 ) -> tuple[Row, ...]:
-    """Rows for every split and method, splits in order of first occurrence, methods likewise."""
+    """Rows for every task, split and method, each in order of first occurrence."""
     rows: list[Row] = []
-    for split in dict.fromkeys(r.split for r in results):
-        base = [r for r in results if r.split == split and r.method == reference]
-        for method in dict.fromkeys(r.method for r in results if r.split == split):
-            own = [r for r in results if r.split == split and r.method == method]
+    for task, split in dict.fromkeys((r.task, r.split) for r in results):
+        here = [r for r in results if (r.task, r.split) == (task, split)]
+        base = [r for r in here if r.method == reference]
+        for method in dict.fromkeys(r.method for r in here):
+            own = [r for r in here if r.method == method]
             against = base if base and method != reference else None
             rows.append(summarise(own, against, resamples=resamples, confidence=confidence, privileged=method in privileged))
     return tuple(rows)

@@ -15,14 +15,30 @@ if TYPE_CHECKING:
 PRIVILEGED_MARK = "*"
 PRIVILEGED_NOTE = "* sees the simulator's true state; every other row gets images, the sentence and candidates only."
 NOTE = (
-    "Rates are successes by identity. `k/n` with the Wilson interval; `clustered` resamples whole cases; `@k`: within k "
-    "attempts; "
-    "`steps`: mean attempts over all episodes (± standard error) and over successful ones; `similar`: success by the similarity "
-    "rule; `diff`: paired difference to the reference method on the same seeds, clustered interval, episodes only this method / "
-    "only the reference solved, exact McNemar p."
+    "Rates are successes by simulation: the target held, the object come to rest where the relation names it. `k/n` with the "
+    "Wilson interval; `clustered` resamples whole cases; `@k`: pick phase within k attempts, percent; `steps`: mean attempts "
+    "over all episodes (± standard error) and over successful ones; `similar`: success by the similarity rule; `index`: "
+    "placements judged by the chosen position alone, as the earlier benchmark does; `diff`: paired difference to the reference "
+    "method on the same seeds, clustered interval, episodes only this method / only the reference solved, exact McNemar p; "
+    "`not set up`: scenes that could not be built, failures among n."
 )
 
-_HEADERS = ("split", "method", "k/n", "rate", "clustered", *(f"@{k}" for k in WITHIN), "steps", "similar", "diff")
+_HEADERS = (
+    "task",
+    "split",
+    "method",
+    "k/n",
+    "rate",
+    "clustered",
+    *(f"@{k}" for k in WITHIN),
+    "steps",
+    "similar",
+    "index",
+    "diff",
+    "not set up",
+)
+_OPTIONAL = ("similar", "index", "not set up", *(f"@{k}" for k in WITHIN))
+"""Columns that are left out where no row has anything in them."""
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -42,10 +58,11 @@ def _clean(value: Any) -> Any:
 
 def to_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table with its legend."""
-    lines = ["| " + " | ".join(_HEADERS) + " |", "|" + "---|" * len(_HEADERS)]
-    lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+    headers, lines = _table(rows)
+    text = ["| " + " | ".join(headers) + " |", "|" + "---|" * len(headers)]
+    text += ["| " + " | ".join(line) + " |" for line in lines]
     notes = [NOTE] + ([PRIVILEGED_NOTE] if any(row.privileged for row in rows) else [])
-    return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
+    return "\n".join(text) + "\n\n" + "\n\n".join(notes) + "\n"
 
 
 def to_rich(rows: Sequence[Row], title: str = "") -> Table:
@@ -53,25 +70,39 @@ def to_rich(rows: Sequence[Row], title: str = "") -> Table:
     from rich.table import Table
 
     table = Table(title=title or None)
-    for header in _HEADERS:
-        table.add_column(header, justify="left" if header in ("split", "method") else "right")
-    for row in rows:
-        table.add_row(*cells(row))
+    headers, lines = _table(rows)
+    for header in headers:
+        table.add_column(header, justify="left" if header in ("task", "split", "method") else "right")
+    for line in lines:
+        table.add_row(*line)
     return table
+
+
+def _table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headers and lines without the optional columns that are empty in all rows."""
+    texts = [cells(row) for row in rows]
+    kept = [i for i, header in enumerate(_HEADERS) if header not in _OPTIONAL or any(line[i] for line in texts)]
+    return [_HEADERS[i] for i in kept], [[line[i] for i in kept] for line in texts]
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """The texts of one row, in the order of the headers."""
+    index = ""
+    if row.index_rule is not None and row.index_wilson is not None:
+        index = f"{row.index_rule}/{row.episodes} {_percent(row.index_wilson)}"
     return (
+        row.task,
         row.split,
         row.method + (PRIVILEGED_MARK if row.privileged else ""),
         f"{row.successes}/{row.episodes}",
         _percent(row.wilson),
         _range(row.clustered),
-        *(f"{100 * row.within[k] / max(row.episodes, 1):.1f}" for k in WITHIN),
+        *(f"{100 * row.within[k] / max(row.episodes, 1):.1f}" if k in row.within else "" for k in WITHIN),
         _steps(row),
         "" if row.similar is None else f"{row.similar}/{row.episodes}",
+        index,
         _difference(row),
+        str(row.not_set_up) if row.not_set_up else "",
     )
 
 
@@ -85,8 +116,9 @@ def _range(interval: Interval) -> str:
 
 def _steps(row: Row) -> str:
     error = f"±{row.steps_all_se:.2f}" if isfinite(row.steps_all_se) else ""
+    everywhere = f"{row.steps_all:.2f}{error}" if isfinite(row.steps_all) else "-"
     success = f"{row.steps_success:.2f}" if isfinite(row.steps_success) else "-"
-    return f"{row.steps_all:.2f}{error} / {success}"
+    return f"{everywhere} / {success}"
 
 
 def _difference(row: Row) -> str:

@@ -14,18 +14,23 @@ import numpy as np
 from srcli.config.candidates import CandidateConfig
 from srcli.config.cloud import CloudConfig
 from srcli.config.encoder import EncoderConfig
-from srcli.config.evaluate import CombineConfig
+from srcli.config.evaluate import CombineConfig, PerturbConfig
 from srcli.config.language import LanguageConfig
+from srcli.config.placements import PlacementConfig
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
-from srcli.evaluation.rollout import OBSERVE, EpisodeRecord, run_episode, set_up
+from srcli.evaluation.rollout import OBSERVE, EpisodeRecord, SetupError, run_episode, set_up
 from srcli.evaluation.suites import SuiteEpisode
+from srcli.language.relations import RELATIONS
 from srcli.policies import Policy, get_policy
 from srcli.seeding import generator
 from srcli.tasks import get_task
+from srcli.types import EpisodeSpec
 
 if TYPE_CHECKING:
+    from srcli.evaluation.rollout import AttemptRecord
     from srcli.evaluation.similarity_rule import SimilarityRule
+    from srcli.objects.assets import Asset
     from srcli.perception.encoders.interface import Encoder
     from srcli.sim import World
     from srcli.tasks import Task
@@ -58,14 +63,18 @@ class Setup:
     """Everything a worker needs, sent to it once.
 
     Attributes:
+        tasks: by name; an episode says which it belongs to.
         judge: score what was taken by the similarity rule, with the embedded encoder.
+        perturb: disturbance of executed actions, or None.
+        assets: the user's own objects.
     """
 
-    task: str
+    tasks: tuple[str, ...]
     scene: SceneConfig
     sim: SimConfig
     language: LanguageConfig
     candidates: CandidateConfig
+    placements: PlacementConfig
     cloud: CloudConfig
     encoder: EncoderConfig
     combine: CombineConfig
@@ -73,6 +82,8 @@ class Setup:
     attempts: int
     judge: bool
     device: str = "cpu"
+    perturb: PerturbConfig | None = None
+    assets: tuple[Asset, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +104,12 @@ class _Worker:
         from srcli.perception.encoders.loading import load_encoder
         from srcli.sim import World
 
+        if setup.assets:
+            from srcli.objects.assets import install
+
+            install(setup.assets)
         self.setup = setup
-        self.task: Task = get_task(setup.task, setup.language)
+        self.tasks: dict[str, Task] = {name: get_task(name, setup.language) for name in setup.tasks}
         self.world: World = World(setup.sim)
         self.encoder: Encoder = load_encoder(setup.encoder, setup.device)
         self.methods = [method.build(self.encoder, setup.combine, setup.device) for method in setup.methods]
@@ -121,20 +136,23 @@ def play(job: Job) -> dict[str, Any]:
     if _worker is None:
         raise RuntimeError("the worker has not been started")
     worker = _worker
-    spec = job.episode.spec(worker.task, worker.setup.scene)
     if job.method is None:
         return _calibration(worker, job.episode)
+    task = worker.tasks[job.episode.task]
+    spec = job.episode.spec(task, worker.setup.scene)
     episode = run_episode(
         worker.world,
-        worker.task,
+        task,
         spec,
         worker.methods[job.method],
         candidates_config=worker.setup.candidates,
+        placements_config=worker.setup.placements,
         cloud_config=worker.setup.cloud,
         encoder=worker.encoder,
         max_attempts=worker.setup.attempts,
         record=job.figure is not None,
         judge=worker.rule,
+        perturbation=worker.setup.perturb,
     )
     if job.figure is not None and episode.attempts:
         from srcli.evaluation.figures import draw_case
@@ -144,8 +162,11 @@ def play(job: Job) -> dict[str, Any]:
 
 
 def _calibration(worker: _Worker, episode: SuiteEpisode) -> dict[str, Any]:
-    spec = episode.spec(worker.task, worker.setup.scene)
-    spec = set_up(worker.world, worker.task, spec)
+    task = get_task(episode.task, worker.setup.language)
+    try:
+        spec = set_up(worker.world, task, episode.spec(task, worker.setup.scene))
+    except SetupError:
+        return {"positive": [], "negative": []}
     observation, segmentation = worker.world.observe(generator(spec.seed, 0, OBSERVE))
     if worker.rule is None:
         return {"positive": [], "negative": []}
@@ -157,28 +178,40 @@ def _calibration(worker: _Worker, episode: SuiteEpisode) -> dict[str, Any]:
 def record_of(record: EpisodeRecord, episode: SuiteEpisode) -> dict[str, Any]:
     """An episode as plain data: what was asked, and every attempt with its reason."""
     spec = record.spec
+    goal = spec.goal
     return {
         "key": episode.key,
+        "task": spec.task,
         "seed": list(episode.seed),
         "split": spec.split,
         "cluster": episode.cluster,
         "case": spec.case,
         "wording": spec.wording,
         "instruction": spec.instruction,
-        "keyword_kind": spec.goal.keyword_kind,
+        "keyword_kind": goal.keyword_kind,
+        "relation": goal.relation,
+        "region": RELATIONS[goal.relation].region if goal.relation in RELATIONS else "",
+        "reference": goal.reference,
+        "held": "" if spec.held < 0 else spec.objects[spec.held],
         "success": record.success,
         "ended": record.ended,
-        "attempts": [
-            {
-                "reason": attempt.outcome.reason.value,
-                "slot": -1 if attempt.outcome.slot is None else attempt.outcome.slot,
-                "object": "" if attempt.outcome.slot is None else spec.objects[attempt.outcome.slot],
-                "candidates": len(attempt.candidates),
-                "excluded": int(attempt.excluded.sum()),
-                "index": -1 if attempt.choice is None or attempt.choice.action.index is None else attempt.choice.action.index,
-                "steps": attempt.execution.steps,
-                "similarity": attempt.outcome.detail.get("similarity"),
-            }
-            for attempt in record.attempts
-        ],
+        "attempts": [_attempt(attempt, spec) for attempt in record.attempts],
+    }
+
+
+def _attempt(attempt: AttemptRecord, spec: EpisodeSpec) -> dict[str, Any]:
+    outcome, choice = attempt.outcome, attempt.choice
+    return {
+        "phase": attempt.phase,
+        "reason": outcome.reason.value,
+        "slot": -1 if outcome.slot is None else outcome.slot,
+        "object": "" if outcome.slot is None else spec.objects[outcome.slot],
+        "candidates": len(attempt.candidates),
+        "excluded": int(attempt.excluded.sum()),
+        "valid": -1 if attempt.valid is None else int(attempt.valid.sum()),
+        "index": -1 if choice is None or choice.action.index is None else choice.action.index,
+        "pose": None if choice is None else [round(float(value), 5) for value in choice.action.pose],
+        "steps": attempt.execution.steps,
+        "similarity": outcome.detail.get("similarity"),
+        "index_rule": outcome.detail.get("index_rule"),
     }

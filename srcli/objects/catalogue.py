@@ -107,6 +107,22 @@ class Catalogue:
             if entry.graspnet_id is not None:
                 self._ids[entry.graspnet_id] = entry
 
+        self._own = frozenset(self._entries)
+
+    def include(self, entries: Iterable[ObjectEntry]) -> None:
+        """Make the user's objects known to this process; one of a name that was included before is replaced.
+
+        Raises:
+            ArtifactError: the name is one of the catalogue's own.
+        """
+        for entry in entries:
+            if entry.name in self._own:
+                raise ArtifactError(f"'{entry.name}' is an object of the built-in catalogue", "give yours another name")
+            self._entries[entry.name] = entry
+        # What was derived from the entries is derived anew.
+        for derived in ("names", "seen", "unseen"):
+            self.__dict__.pop(derived, None)
+
     def __getitem__(self, name: str) -> ObjectEntry:
         if name not in self._entries:
             raise unknown_name("object", name, self._entries)
@@ -123,8 +139,8 @@ class Catalogue:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """All names."""
-        return tuple(self._entries)
+        """Names of both splits. The user's objects outside of the splits are served by name and by iterating, never drawn."""
+        return tuple(e.name for e in self if e.split in ("seen", "unseen"))
 
     @cached_property
     def seen(self) -> tuple[str, ...]:
@@ -162,7 +178,20 @@ def load_catalogue(paths: Sequence[Path]) -> Catalogue:
 
 @lru_cache(maxsize=1)
 def catalogue() -> Catalogue:
-    """The built-in catalogue: 66 seen and 17 unseen objects."""
+    """The built-in catalogue, 66 seen and 17 unseen objects, with the user's library (:mod:`srcli.objects.library`).
+
+    Raises:
+        ArtifactError: an object of the library is damaged.
+    """
+    from srcli.objects.library import library_folder, read_library
+
+    known = builtin_catalogue()
+    known.include(read_library(library_folder()))
+    return known
+
+
+def builtin_catalogue() -> Catalogue:
+    """A new catalogue of the built-in objects alone."""
     folder = resources.files("srcli.objects").joinpath("data")
     with resources.as_file(folder) as base:
         return load_catalogue([base / f"{split}.yaml" for split in ("household", "toys", "unseen")])

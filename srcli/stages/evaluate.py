@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,12 @@ import numpy as np
 from srcli.artifacts.core import atomic_write, file_digest, output_lock
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.errors import ConfigError, MissingAssetError, unknown_name
+from srcli.evaluation.casefiles import CaseFolder, read_cases_folder
 from srcli.evaluation.journal import Journal
-from srcli.evaluation.report import Played, curve, describe_threshold, metrics, tables
+from srcli.evaluation.report import Played, curve, describe_threshold, metrics, not_set_up, tables
 from srcli.evaluation.similarity_rule import Threshold, best_threshold
 from srcli.evaluation.statistics import Row, summarise_all
-from srcli.evaluation.suites import SuiteEpisode, suite_episodes
+from srcli.evaluation.suites import SuiteEpisode, file_episodes, suite_episodes
 from srcli.evaluation.tables import to_json, to_markdown
 from srcli.evaluation.worker import Job, Method, Setup, play, start
 from srcli.parallel import Executor, Progress, make_executor
@@ -27,6 +28,10 @@ from srcli.seeding import Domain, episode_seed
 
 if TYPE_CHECKING:
     from srcli.config import Params
+    from srcli.objects.assets import Asset
+
+FILES = "files"
+"""What the suite is called in results when the user's case files take its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Summary:
 
     Attributes:
         results: the HDF5 file; ``table`` and ``json`` hold the rows as Markdown and JSON.
-        rows: one per split and method.
+        rows: one per task, split and method.
         figures: pictures written.
         played, kept: episodes played now, and taken from an interrupted or earlier run.
         markdown: the table's text.
@@ -57,12 +62,14 @@ def run(
     out_dir: Path,
     suite: str | None = None,
     *,
+    cases: Path | None = None,
+    assets: Path | None = None,
     workers: int = 1,
     device: str = "cpu",
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> Summary:
-    """Run every method on every episode of a suite and write the results into a folder.
+    """Run every method on every episode of a suite, for every task, and write the results into a folder.
 
     Methods are those of ``params.evaluate.methods`` and the given policy files. Finished episodes are kept in the folder: an
     interrupted run goes on, and a method added later is run alone.
@@ -70,39 +77,36 @@ def run(
     Args:
         policies: policy files, each ``FILE`` (named after its variant) or ``NAME=FILE``.
         suite: overrides ``params.evaluate.suite``.
+        cases: folder of benchmark case files that take the place of the suite; they say which tasks are run.
+        assets: folder with the user's own objects for these cases.
 
     Raises:
-        UnknownNameError: unknown suite or method.
+        UnknownNameError: unknown suite, method or object.
+        ArtifactError: a damaged case file.
         MismatchError: a policy was trained with another encoder.
         BusyError: another run is writing the folder.
     """
     section = params.evaluate
-    name = suite or section.suite
+    name = FILES if cases is not None else suite or section.suite
+    if assets is not None and cases is None:
+        raise ConfigError("objects of your own belong to case files of your own", "give the case files with --cases")
     methods = resolve_methods(section.methods, policies)
-    episodes = suite_episodes(name, params.seed, section.splits, section.wording, section.episodes, section.limit)
-    setup = Setup(
-        task="pick",
-        scene=params.scene,
-        sim=params.sim,
-        language=params.language,
-        candidates=params.candidates,
-        cloud=params.cloud,
-        encoder=params.encoder,
-        combine=section.combine,
-        methods=methods,
-        attempts=section.attempts,
-        judge=section.similarity_rule,
-        device=device,
-    )
+    folder = read_cases_folder(cases, assets) if cases is not None else None
+    episodes = _episodes(params, name, folder)
+    setup = make_setup(params, methods, dict.fromkeys(e.task for e in episodes), device, folder.assets if folder else ())
     out_dir = Path(out_dir)
     with output_lock(out_dir / "results.h5"):
-        shared = _recorded(setup, params.seed)
-        journals = [Journal(out_dir / "episodes", m.name, {**shared, **_method_config(m, setup)}) for m in methods]
+        journals = {
+            task: [Journal(out_dir / "episodes", _journal(m, task), _played_with(m, setup, task, params.seed)) for m in methods]
+            for task in setup.tasks
+        }
         scenes = calibration_episodes(params.seed, section.calibration_scenes)
+        shared = _recorded(setup, "pick", params.seed)
         calibration = Journal(out_dir / "episodes", "calibration", shared)
-        wanted_threshold = section.similarity_rule and section.similarity_threshold is None
+        picks = any(task != "place" for task in setup.tasks)
+        calibrated = section.similarity_rule and section.similarity_threshold is None and picks
         jobs = _jobs(episodes, methods, journals, out_dir, section.figure_cases)
-        first = [Job(s, None) for s in scenes if s.key not in calibration.records] if wanted_threshold else []
+        first = [Job(s, None) for s in scenes if s.key not in calibration.records] if calibrated else []
         total = len(episodes) * len(methods)
         kept = total - len(jobs)
         todo = [*first, *jobs]
@@ -114,20 +118,63 @@ def run(
             if job.method is None:
                 calibration.add({"key": job.episode.key, **record})
             else:
-                journals[job.method].add(record)
+                journals[job.episode.task][job.method].add(record)
                 kept += 1
             if progress is not None:
                 progress(kept, total, _state(job, methods, journals))
-        scored = [calibration.records[scene.key] for scene in scenes] if wanted_threshold else []
+        scored = [calibration.records[scene.key] for scene in scenes] if calibrated else []
         threshold = _threshold(section.similarity_threshold, scored)
         played = [
-            Played(method.name, journal.records[episode.key])
-            for split in section.splits
-            for method, journal in zip(methods, journals, strict=True)
+            Played(method.name, journals[task][number].records[episode.key])
+            for task in setup.tasks
+            for split in dict.fromkeys(episode.split for episode in episodes)
+            for number, method in enumerate(methods)
             for episode in episodes
-            if episode.split == split
+            if (episode.task, episode.split) == (task, split)
         ]
-        return _write(out_dir, params, name, methods, played, threshold, len(jobs), shared)
+        config = {**shared, "tasks": list(setup.tasks)}
+        return _write(out_dir, params, name, methods, played, threshold, len(jobs), config)
+
+
+def _episodes(params: Params, suite: str, folder: CaseFolder | None) -> tuple[SuiteEpisode, ...]:
+    section = params.evaluate
+    if folder is not None:
+        episodes = file_episodes(folder.cases, params.seed, section.splits, section.episodes, section.limit)
+        if not episodes:
+            raise ConfigError("none of the case files belongs to the splits asked for", "see evaluate.splits")
+        return episodes
+    return tuple(
+        episode
+        for task in dict.fromkeys(section.tasks)
+        for episode in suite_episodes(
+            suite, params.seed, section.splits, section.wording, section.episodes, section.limit, task=task
+        )
+    )
+
+
+def make_setup(
+    params: Params, methods: Sequence[Method], tasks: Iterable[str], device: str = "cpu", assets: Sequence[Asset] = ()
+) -> Setup:
+    """What the workers of an evaluation need, from the parameters."""
+    section = params.evaluate
+    disturbed = section.perturb.translation > 0 or section.perturb.rotation > 0
+    return Setup(
+        tasks=tuple(tasks),
+        scene=params.scene,
+        sim=params.sim,
+        language=params.language,
+        candidates=params.candidates,
+        placements=params.placements,
+        cloud=params.cloud,
+        encoder=params.encoder,
+        combine=section.combine,
+        methods=tuple(methods),
+        attempts=section.attempts,
+        judge=section.similarity_rule,
+        device=device,
+        perturb=section.perturb if disturbed else None,
+        assets=tuple(assets),
+    )
 
 
 def resolve_methods(names: Sequence[str], policies: Sequence[Path | str]) -> tuple[Method, ...]:
@@ -175,51 +222,75 @@ def calibration_episodes(root: int, count: int) -> tuple[SuiteEpisode, ...]:
     return tuple(SuiteEpisode(i, "seen", episode_seed(root, Domain.PROBE, 500_000 + i), "train") for i in range(count))
 
 
-def _recorded(setup: Setup, seed: int) -> dict[str, Any]:
-    """What every episode depends on, whatever the method."""
-    return {
+def _recorded(setup: Setup, task: str, seed: int) -> dict[str, Any]:
+    """What every episode of a task depends on, whatever the method."""
+    sections = ["scene", "sim", "language", "candidates", "cloud", "encoder"]
+    recorded: dict[str, Any] = {
         "seed": seed,
-        "task": setup.task,
+        "task": task,
         "attempts": setup.attempts,
         "similarity_rule": setup.judge,
-        **{
-            key: getattr(setup, key).model_dump(mode="json")
-            for key in ("scene", "sim", "language", "candidates", "cloud", "encoder")
-        },
+        **{key: getattr(setup, key).model_dump(mode="json") for key in sections},
     }
+    if task != "pick":
+        recorded["placements"] = setup.placements.model_dump(mode="json")
+    if setup.perturb is not None:
+        recorded["perturb"] = setup.perturb.model_dump(mode="json")
+    if setup.assets:
+        recorded["assets"] = {asset.name: asset.digest for asset in setup.assets}
+    return recorded
 
 
-def _method_config(method: Method, setup: Setup) -> dict[str, Any]:
+def _journal(method: Method, task: str) -> str:
+    return method.name if task == "pick" else f"{method.name}-{task}"
+
+
+def _played_with(method: Method, setup: Setup, task: str, seed: int) -> dict[str, Any]:
+    """What the episodes of a method depend on."""
+    shared = _recorded(setup, task, seed)
     if method.path is None:
-        return {"method": method.name}
-    return {"policy": file_digest(method.path), "combine": setup.combine.model_dump(mode="json")}
+        return {**shared, "method": method.name}
+    return {**shared, "policy": file_digest(method.path), "combine": setup.combine.model_dump(mode="json")}
 
 
 def _jobs(
-    episodes: Sequence[SuiteEpisode], methods: Sequence[Method], journals: Sequence[Journal], out_dir: Path, figures: int
+    episodes: Sequence[SuiteEpisode],
+    methods: Sequence[Method],
+    journals: Mapping[str, Sequence[Journal]],
+    out_dir: Path,
+    figures: int,
 ) -> list[Job]:
     """What is left to play, episode by episode, so that a partial run stays paired."""
     drawn: dict[str, int] = {}
     jobs: list[Job] = []
     for episode in episodes:
-        number = drawn.get(episode.split, 0)
-        drawn[episode.split] = number + 1
-        for index, journal in enumerate(journals):
-            path = out_dir / "figures" / f"{episode.split}-{number:02d}-{methods[index].name}.png"
+        group = _group(episode.task, episode.split)
+        number = drawn.get(group, 0)
+        drawn[group] = number + 1
+        for index, journal in enumerate(journals[episode.task]):
+            path = out_dir / "figures" / f"{group}-{number:02d}-{methods[index].name}.png"
             figure = str(path) if number < figures and index == 0 else None
-            if episode.key not in journal.records or (figure is not None and not path.exists()):
+            # An episode without attempts leaves nothing to draw.
+            known = journal.records.get(episode.key)
+            if known is None or (figure is not None and known["attempts"] and not path.exists()):
                 jobs.append(Job(episode, index, figure))
     return jobs
 
 
-def _state(job: Job, methods: Sequence[Method], journals: Sequence[Journal]) -> str:
+def _group(task: str, split: str) -> str:
+    """How pictures of a task and split are called; those of picking by the split alone."""
+    return split if task == "pick" else f"{task}-{split}"
+
+
+def _state(job: Job, methods: Sequence[Method], journals: Mapping[str, Sequence[Journal]]) -> str:
     if job.method is None:
         return "calibrating the similarity rule"
+    task = job.episode.task
     parts = [
         f"{m.name} {sum(r['success'] for r in j.records.values())}/{len(j.records)}"
-        for m, j in zip(methods, journals, strict=True)
+        for m, j in zip(methods, journals[task], strict=True)
     ]
-    return ", ".join(parts)
+    return f"{task}: " + ", ".join(parts)
 
 
 def _threshold(fixed: float | None, scenes: Sequence[dict[str, Any]]) -> Threshold | None:
@@ -241,7 +312,7 @@ def _write(
     played: Sequence[Played],
     threshold: Threshold | None,
     fresh: int,
-    shared: dict[str, Any],
+    shared: Mapping[str, Any],
 ) -> Summary:
     from srcli.evaluation.figures import draw_failures, draw_success
 
@@ -253,6 +324,7 @@ def _write(
     rows = summarise_all(results, reference, privileged=privileged, resamples=section.bootstrap, confidence=section.confidence)
     summary: dict[str, Any] = {
         "suite": suite,
+        "tasks": list(dict.fromkeys(result.task for result in results)),
         "seed": params.seed,
         "runs": _runs(out_dir / "results.json", fresh),
         "attempts": section.attempts,
@@ -263,22 +335,28 @@ def _write(
             for method in methods
         },
         "similarity_threshold": describe_threshold(threshold),
+        "perturb": section.perturb.model_dump(mode="json"),
+        "not_set_up": not_set_up(played),
         "rows": to_json(rows),
         "curve": curve(rows),
         "metrics": metrics(rows),
     }
-    markdown = f"# Suite `{suite}`, seed {params.seed}\n\n" + to_markdown(rows)
+    markdown = f"# Suite `{suite}`, seed {params.seed}\n\n" + to_markdown(rows) + _listed(not_set_up(played))
     episodes, attempts = tables(played, results)
     config = {**shared, "evaluate": section.model_dump(mode="json")}
     save_evaluation(out_dir / "results.h5", episodes, attempts, summary, config)
     _text(out_dir / "results.json", json.dumps(summary, indent=2) + "\n")
     _text(out_dir / "table.md", markdown)
     figures = out_dir / "figures"
-    drawn = [
-        draw_failures(results, figures / "failures.png"),
-        draw_success(results, figures / "success_within.png", section.attempts, section.confidence),
-        *sorted(path for split in section.splits for path in figures.glob(f"{split}-*.png")),
-    ]
+    drawn: list[Path] = []
+    for task in dict.fromkeys(result.task for result in results):
+        own = [result for result in results if result.task == task]
+        tail = "" if task == "pick" else f"-{task}"
+        drawn.append(draw_failures(own, figures / f"failures{tail}.png"))
+        if task == "pick":
+            drawn.append(draw_success(own, figures / "success_within.png", section.attempts, section.confidence))
+        for split in dict.fromkeys(result.split for result in own):
+            drawn += sorted(figures.glob(f"{_group(task, split)}-*.png"))
     return Summary(
         results=out_dir / "results.h5",
         table=out_dir / "table.md",
@@ -289,6 +367,14 @@ def _write(
         kept=len(played) - fresh,
         markdown=markdown,
     )
+
+
+def _listed(missing: Sequence[Mapping[str, Any]]) -> str:
+    """The scenes that could not be built, for the table's file."""
+    if not missing:
+        return ""
+    lines = [f"- {item['task']}/{item['split']} {item['case'] or item['key']}: {item['instruction']}" for item in missing]
+    return "\nNot set up (counted as failures):\n\n" + "\n".join(lines) + "\n"
 
 
 def _runs(path: Path, played: int) -> int:

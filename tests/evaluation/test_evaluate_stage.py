@@ -12,9 +12,11 @@ import pytest
 
 from srcli.artifacts.evaluation import load_evaluation
 from srcli.config import Params
-from srcli.errors import BusyError, SrcliError, UnknownNameError
+from srcli.errors import BusyError, ConfigError, SrcliError, UnknownNameError
 from srcli.evaluation.journal import Journal
+from srcli.evaluation.report import Played, tables
 from srcli.evaluation.worker import Job, Setup
+from srcli.stages import replay
 from srcli.stages.evaluate import calibration_episodes, resolve_methods, run
 
 
@@ -48,11 +50,14 @@ class FakeExecutor:
             return {"positive": [0.7, 0.8], "negative": [0.1, 0.2]}
         name = setup.methods[job.method].name
         wins = name == "expert" or zlib.crc32(f"{name}{episode.key}".encode()) % 2 == 0
-        attempt = {"slot": 1, "object": "apple", "candidates": 40, "excluded": 0, "index": 3, "steps": 300}
+        if episode.task == "place":
+            return self.place(job, wins)
+        attempt = {"phase": "pick", "slot": 1, "object": "apple", "candidates": 40, "excluded": 0, "index": 3, "steps": 300}
         miss = {**attempt, "reason": "wrong_object", "similarity": 0.3}
         hit = {**attempt, "reason": "success", "similarity": 0.6}
         return {
             "key": episode.key,
+            "task": episode.task,
             "seed": list(episode.seed),
             "split": episode.split,
             "cluster": episode.cluster,
@@ -63,6 +68,33 @@ class FakeExecutor:
             "success": wins,
             "ended": "",
             "attempts": [miss, hit] if wins else [miss] * 8,
+        }
+
+    def place(self, job: Job, wins: bool) -> dict[str, Any]:
+        """A placement; the first seen scene can never be built, and the index rule is always content."""
+        episode = job.episode
+        built = not (episode.split == "seen" and episode.index == 0)
+        attempt = {
+            "phase": "place", "reason": "success" if wins else "wrong_region", "slot": 8, "object": "apple", "candidates": 40,
+            "excluded": 0, "valid": 7, "index": 3, "steps": 300, "similarity": None, "index_rule": 1.0,
+        }  # fmt: skip
+        return {
+            "key": episode.key,
+            "task": "place",
+            "seed": list(episode.seed),
+            "split": episode.split,
+            "cluster": episode.cluster,
+            "case": "",
+            "wording": episode.wording,
+            "instruction": "put it near the apple",
+            "keyword_kind": "",
+            "relation": "near",
+            "region": "around",
+            "reference": "apple",
+            "held": "lemon",
+            "success": wins and built,
+            "ended": "" if built else "not set up",
+            "attempts": [attempt] if built else [],
         }
 
 
@@ -88,6 +120,70 @@ def test_writes_results_tables_and_pictures(tmp_path: Path) -> None:
     assert all(path.stat().st_size > 5000 for path in summary.figures)
     expert = next(r for r in summary.rows if r.method == "expert" and r.split == "seen")
     assert expert.similar == 6 and expert.within == {1: 0, 2: 6, 4: 6, 8: 6} and expert.paired is not None
+
+
+def test_tasks_have_rows_of_their_own_and_what_is_not_set_up_is_counted(tmp_path: Path) -> None:
+    summary = run(params(tasks=["pick", "place"]), [], tmp_path, executor=FakeExecutor())
+    assert summary.played == 48
+    rows = {(r.task, r.split, r.method): r for r in summary.rows}
+    assert len(rows) == 8
+    seen = rows["place", "seen", "expert"]
+    assert (seen.successes, seen.episodes, seen.not_set_up, seen.index_rule) == (5, 6, 1, 5)
+    assert seen.within == {} and seen.steps_all == 1.0 and seen.similar is None
+    pick = rows["pick", "seen", "expert"]
+    assert pick.not_set_up == 0 and pick.index_rule is None
+    data = json.loads(summary.json.read_text())
+    (missing,) = data["not_set_up"]
+    assert (missing["task"], missing["split"], missing["methods"]) == ("place", "seen", ["random", "expert"])
+    assert data["metrics"]["place/seen/expert"]["success"] == pytest.approx(5 / 6)
+    table = summary.table.read_text()
+    assert "Not set up (counted as failures):" in table and missing["key"] in table
+    loaded = load_evaluation(summary.results)
+    place = loaded.episodes["task"] == "place"
+    assert loaded.episodes["not_set_up"][place].sum() == 2 and not loaded.episodes["not_set_up"][~place].any()
+    assert set(loaded.episodes["region"][place]) == {"around"}
+    assert set(loaded.attempts["index_rule"][loaded.attempts["phase"] == "place"]) == {1.0}
+
+
+def test_a_record_from_before_there_were_tasks_is_one_of_picking() -> None:
+    attempt = {"reason": "success", "slot": 1, "object": "apple", "candidates": 4, "excluded": 0, "index": 3, "steps": 3}
+    record = {"key": "k", "split": "seen", "cluster": "c", "case": "", "wording": "train", "instruction": "give me the apple"}
+    played = Played("m", {**record, "success": True, "ended": "", "attempts": [{**attempt, "similarity": 0.5}]})
+    result = played.result(None)
+    assert (result.task, result.picked, result.index_rule, result.not_set_up) == ("pick", 1, None, False)
+    episodes, attempts = tables([played], [result])
+    assert episodes["index_rule"] == [-1] and attempts["phase"] == ["pick"] and attempts["valid"] == [-1]
+
+
+def test_a_disturbance_is_another_configuration(tmp_path: Path) -> None:
+    run(params(), [], tmp_path, executor=FakeExecutor())
+    assert run(params(perturb={"translation": 0.01}), [], tmp_path, executor=FakeExecutor()).kept == 0
+
+
+def test_case_files_take_the_place_of_a_suite(tmp_path: Path) -> None:
+    lines = "".join(f"simplified_objects/{n}.urdf 0.5 0 0.2 0 0 0\n" for n in ("011", "012", "013"))
+    (tmp_path / "case00.txt").write_text("give me the apple\n1\n" + lines)
+    summary = run(params(episodes=3), [], tmp_path / "out", cases=tmp_path, executor=FakeExecutor())
+    assert summary.played == 6 and json.loads(summary.json.read_text())["suite"] == "files"
+    assert {r.clusters for r in summary.rows} == {1}
+    with pytest.raises(ConfigError, match="case files of your own"):
+        run(params(), [], tmp_path / "out", assets=tmp_path)
+
+
+def test_replay_plays_the_episode_of_the_suite(tmp_path: Path) -> None:
+    suite = FakeExecutor()
+    run(params(suite="paper", episodes=3), [], tmp_path, executor=suite)
+    again = FakeExecutor()
+    summary = replay.run(params(), [], tmp_path / "again", ["pear"], 3, task="pick", executor=again)
+    assert len(again.played) == 2 and set(again.played) <= set(suite.played)
+    assert summary.records[0]["method"] == "random" and "give me the apple" in summary.text
+    generated = FakeExecutor()
+    key = "5-4-1000002-train"
+    replay.run(params(), [], tmp_path / "again", [key], executor=generated)
+    assert generated.played == [(key, 0), (key, 1)]
+    for wrong in ("paer", "5-1-3-train"):
+        with pytest.raises(UnknownNameError):
+            replay.run(params(), [], tmp_path / "again", [wrong], executor=FakeExecutor())
 
 
 def test_all_methods_run_the_same_episodes(tmp_path: Path) -> None:

@@ -105,4 +105,4 @@ def test_rows_and_tables() -> None:
     assert "| seen | expert* | 10/10 |" in text and "true state" in text
     assert json.dumps(to_json(rows)).count("NaN") == 0
     assert to_rich(rows).row_count == 2
-    assert len(cells(rows[0])) == len(text.splitlines()[0].split("|")) - 2
+    assert len(cells(rows[0])) > len(text.splitlines()[0].split("|")) - 2

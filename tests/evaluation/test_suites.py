@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from srcli.config.scene import SceneConfig
-from srcli.errors import ArtifactError, UnknownNameError
-from srcli.evaluation.suites import SUITES, paper_cases, read_cases, suite_episodes
+from srcli.errors import ArtifactError, ConfigError, UnknownNameError
+from srcli.evaluation.suites import SUITES, TASK_OFFSET, find_episode, paper_cases, read_cases, suite_episodes
 from srcli.seeding import Domain
 from srcli.tasks import get_task
 
@@ -42,6 +42,50 @@ def test_no_seed_occurs_twice_or_in_training() -> None:
     assert len(set(seeds)) == len(seeds)
     learned = {Domain.TRAIN, Domain.PRETRAIN, Domain.PRETRAIN_VALID}
     assert not {seed[1] for seed in seeds} & {int(d) for d in learned}
+
+
+def test_every_task_has_its_cases_and_its_own_seeds() -> None:
+    counts = {task: [sum(c.split == s for c in paper_cases(task)) for s in ("seen", "unseen")] for task in TASK_OFFSET}
+    assert counts == {"pick": [10, 5], "place": [20, 10], "pick_place": [8, 4]}
+    episodes = [e for suite in SUITES for task in TASK_OFFSET for e in suite_episodes(suite, 0, task=task)]
+    assert len({e.key for e in episodes}) == len(episodes)
+    assert sum(e.case is not None for e in episodes) == 57 * 15
+
+
+@pytest.mark.parametrize("task", ["place", "pick_place"])
+def test_every_case_makes_an_episode(task: str) -> None:
+    for episode in suite_episodes("paper", 0, task=task, episodes=1):
+        spec = episode.spec(get_task(task), SceneConfig())
+        assert spec.task == task and spec.goal.references and len(spec.drops) == len(spec.objects)
+
+
+def test_an_episode_is_found_by_case_or_key() -> None:
+    listed = suite_episodes("paper", 7, ("unseen",), task="place")
+    for episode in (listed[0], listed[-1]):
+        repeat = episode.seed[2] % 10_000 + 1
+        assert episode.case is not None
+        assert find_episode(f"place/{episode.case.name}", repeat, 7).seed == episode.seed
+        assert find_episode(episode.key, 1, 0).seed == episode.seed
+    scene = suite_episodes("wide", 2, ("unseen",), "heldout", 3, task="pick_place")[2]
+    again = find_episode(scene.key, 1, 0)
+    assert (again.seed, again.split, again.task, again.wording) == (scene.seed, "unseen", "pick_place", "heldout")
+    with pytest.raises(ConfigError, match="repeats are counted from 1"):
+        find_episode("pear", 0, 0)
+
+
+PLACE_CASE = """
+cases:
+  - {{name: a, split: seen, instruction: put it near the apple, relation: {relation}, reference: {reference},
+     place_objects: [apple, lemon, pear]}}
+"""
+
+
+def test_place_cases_are_checked() -> None:
+    assert read_cases(PLACE_CASE.format(relation="near", reference="apple"), "x.yaml", "place")[0].relation == "near"
+    with pytest.raises(UnknownNameError, match="relation of case 'a' 'over'"):
+        read_cases(PLACE_CASE.format(relation="over", reference="apple"), "x.yaml", "place")
+    with pytest.raises(ArtifactError, match="no object of the place zone is called 'cup'"):
+        read_cases(PLACE_CASE.format(relation="near", reference="cup"), "x.yaml", "place")
 
 
 def test_a_repeat_draws_new_drops_for_the_same_sentence() -> None:

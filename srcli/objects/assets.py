@@ -1,0 +1,476 @@
+"""The user's own objects: URDF or OBJ files become catalogue entries of this process.
+
+Read with the standard library and numpy alone. Of a URDF count its one link's visual and collision shapes, scale, mass and
+friction; the body's origin becomes the centre of mass, as for every catalogue object. Every group of a collision OBJ (``o`` or
+``g``, as V-HACD writes them) is one convex piece; without collision shapes the convex hull of what is seen. Surfaces take the
+material's diffuse colour (``Kd``); a textured one the mean colour of its texture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn, cast
+
+import numpy as np
+from pydantic import Field
+
+from srcli.errors import ArtifactError
+from srcli.objects import shapes
+from srcli.objects.catalogue import ObjectEntry, catalogue
+from srcli.objects.mesh import Mesh, hull_mesh, mass_properties
+from srcli.objects.palette import Color, palette
+from srcli.objects.parts import MM, PartBase
+from srcli.objects.shapes import Solid
+from srcli.types import F64, I32
+
+RGB = tuple[float, float, float]
+GREY: RGB = (0.6, 0.6, 0.6)
+DENSITY = 400.0
+"""kg per cubic metre, for files without a mass: between a filled and an empty household object."""
+
+SMALLEST, LARGEST = 0.005, 0.5
+"""Longest side that an object on the table may have, metres; outside of it the unit is wrong."""
+
+HEAVIEST, MOST_FACES = 2.0, 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file of the user.
+
+    Attributes:
+        name: what it is called in episodes.
+        path: its URDF or OBJ file.
+        namesake: the catalogue object whose words describe it, or empty: words from the file's name.
+        digest: SHA-256 of the file and the meshes it names.
+    """
+
+    name: str
+    path: str
+    namesake: str
+    digest: str
+
+
+class MeshPart(PartBase):
+    """The part of a user's mesh that has one colour; the first one carries the collision pieces."""
+
+    shape: Literal["mesh"] = "mesh"
+    path: str
+    number: int
+
+    def make(self) -> Solid:
+        """Vertices in millimetres, as all parts."""
+        body = load_body(self.path)
+        mesh = body.surfaces[self.number][1]
+        hulls = body.hulls if self.number == 0 else ()
+        return Solid(Mesh(mesh.vertices / MM, mesh.faces), tuple(points / MM for points in hulls))
+
+
+class AssetEntry(ObjectEntry):
+    """A user's object. It belongs to no split of the catalogue, so that nothing generated ever draws it."""
+
+    split: Literal["user"] = "user"  # type: ignore[assignment]
+    parts: Annotated[tuple[MeshPart, ...], Field(min_length=1)]  # type: ignore[assignment]
+    namesake: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a file describes, metres, in the frame of its link.
+
+    Attributes:
+        surfaces: (colour, mesh) by material.
+        hulls: convex vertex sets (P, 3).
+        mass: kg.
+        friction: lateral friction or None.
+        files: all files that were read.
+    """
+
+    surfaces: tuple[tuple[RGB, Mesh], ...]
+    hulls: tuple[F64, ...]
+    mass: float
+    friction: float | None
+    files: tuple[Path, ...]
+
+
+def find_asset(folder: Path, reference: str, namesake: str | None = None) -> Asset | None:
+    """The user's file for a reference of a case file, or None.
+
+    Looked for below ``folder`` under the reference's path, without its first parts, and as ``.urdf`` or ``.obj``.
+
+    Args:
+        namesake: catalogue object whose words apply.
+
+    Raises:
+        ArtifactError: the file is there but cannot be used.
+    """
+    parts = Path(reference.replace("\\", "/")).parts
+    for start in range(len(parts)):
+        wanted = folder.joinpath(*(part for part in parts[start:] if part not in ("/", "..")))
+        for path in dict.fromkeys((wanted, wanted.with_suffix(".urdf"), wanted.with_suffix(".obj"))):
+            if path.is_file() and path.suffix.lower() in (".urdf", ".obj"):
+                body = load_body(str(path))
+                digest = hashlib.sha256()
+                for file in body.files:
+                    digest.update(file.read_bytes())
+                word = re.sub(r"[^a-z0-9]+", "_", Path(reference).with_suffix("").as_posix().lower()).strip("_")
+                return Asset(f"asset_{word}", str(path), namesake or "", digest.hexdigest())
+    return None
+
+
+def install(assets: Sequence[Asset]) -> None:
+    """Make the objects known to this process: ``catalogue()[name]`` and ``build`` then serve them like their own.
+
+    Raises:
+        ArtifactError: a file cannot be used.
+    """
+    catalogue().include(entry_of(asset) for asset in assets)
+
+
+def entry_of(asset: Asset) -> ObjectEntry:
+    """The catalogue entry of a user's object; its colours join the palette of this process."""
+    body = load_body(asset.path)
+    colors = [palette_name(rgb) for rgb, _ in body.surfaces]
+    known = catalogue()[asset.namesake] if asset.namesake else None
+    stem = re.sub(r"[^a-z0-9]+", " ", Path(asset.path).stem.lower()).strip()
+    label = re.sub(r"\s+\d+$", "", stem) or stem or "object"
+    return AssetEntry(
+        name=asset.name,
+        label=known.label if known else label,
+        synonyms=known.synonyms if known else (),
+        general=known.general if known else (),
+        attributes=known.attributes if known else (),
+        functions=known.functions if known else (),
+        category=known.category if known else "user",
+        mass=body.mass,
+        friction=body.friction,
+        parts=tuple(MeshPart(color=color, path=asset.path, number=i) for i, color in enumerate(colors)),
+        namesake=asset.namesake,
+    )
+
+
+def palette_name(rgb: RGB) -> str:
+    """Palette name of a colour, called by the word of the nearest one; it joins the palette of this process."""
+    name = "user " + " ".join(f"{channel:.4f}" for channel in rgb)
+    colors = cast("dict[str, Color]", palette())
+    if name not in colors:
+        nearest = min(colors.values(), key=lambda color: float(np.linalg.norm(color.array() - rgb)))
+        colors[name] = Color(rgb=rgb, word=nearest.word)
+    return name
+
+
+@lru_cache(maxsize=256)
+def load_body(path: str) -> Body:
+    """Read a URDF or OBJ file.
+
+    Raises:
+        ArtifactError: missing mesh, several links, no solid shape, mass or size out of range; names the file.
+    """
+    reader, mass, friction = _read(Path(path))
+    return reader.body(mass, friction)
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """A file as it is written, its size and mass not judged.
+
+    Attributes:
+        surfaces: (colour, mesh) by material, in the file's unit.
+        hulls: convex vertex sets of a URDF that says what is solid (collision shapes, or no mesh at all); else none.
+        mass: kg, or None.
+        friction: lateral friction, or None.
+        files: all files that were read.
+    """
+
+    surfaces: tuple[tuple[RGB, Mesh], ...]
+    hulls: tuple[F64, ...]
+    mass: float | None
+    friction: float | None
+    files: tuple[Path, ...]
+
+
+def read_shapes(path: Path) -> Shapes:
+    """Read a URDF or OBJ file of any size and unit.
+
+    Raises:
+        ArtifactError: the file or a mesh that it names is missing or damaged, or there are several links.
+    """
+    reader, mass, friction = _read(path)
+    surfaces = tuple((color, _joined(meshes)) for color, meshes in reader.surfaces.items())
+    if not surfaces:
+        reader.fail("has no surface")
+    hulls = tuple(piece for piece in reader.hulls if _solid(piece)) if reader.convex else ()
+    return Shapes(surfaces, hulls, mass, friction, tuple(dict.fromkeys(reader.files)))
+
+
+def _read(path: Path) -> tuple[_Reader, float | None, float | None]:
+    reader = _Reader(path)
+    if path.suffix.lower() == ".urdf":
+        return (reader, *reader.urdf())
+    reader.mesh(path, np.eye(4), np.ones(3), None, visual=True, solid=True)
+    return reader, None, None
+
+
+@dataclass
+class _Reader:
+    """Collects the shapes of one file."""
+
+    path: Path
+    surfaces: dict[RGB, list[Mesh]] = field(default_factory=dict)
+    hulls: list[F64] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    convex: bool = False
+
+    def fail(self, what: str, hint: str = "correct the file") -> NoReturn:
+        raise ArtifactError(f"{self.path}: {what}", hint)
+
+    def urdf(self) -> tuple[float | None, float | None]:
+        self.files.append(self.path)
+        try:
+            root = ET.fromstring(self.path.read_bytes())
+        except (ET.ParseError, OSError) as error:
+            self.fail(f"cannot be read as URDF ({error})")
+        links = root.findall("link")
+        if len(links) != 1:
+            self.fail(f"has {len(links)} links; an object to be grasped is one rigid body with one link")
+        materials = {m.get("name", ""): _color(m) for m in root.iter("material") if m.find("color") is not None}
+        link = links[0]
+        has_collision = link.find("collision") is not None
+        # A mesh that is only to be seen need not be convex.
+        self.convex = has_collision or next(link.iter("mesh"), None) is None
+        for shape in link.findall("visual"):
+            self._shape(shape, materials, visual=True, solid=not has_collision)
+        for shape in link.findall("collision"):
+            self._shape(shape, materials, visual=link.find("visual") is None, solid=True)
+        mass = link.find("inertial/mass")
+        friction = next(iter(link.iter("lateral_friction")), None)
+        return (
+            None if mass is None else self._number(mass.get("value", ""), "mass"),
+            None if friction is None else self._number(friction.get("value", ""), "friction"),
+        )
+
+    def _number(self, text: str, what: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            self.fail(f"the {what} '{text}' is not a number")
+
+    def _vector(self, text: str, what: str) -> F64:
+        values = np.array([self._number(word, what) for word in text.split()])
+        if values.shape != (3,) or not np.isfinite(values).all():
+            self.fail(f"the {what} '{text}' is not three finite numbers")
+        return values
+
+    def _shape(self, element: ET.Element, materials: Mapping[str, RGB | None], visual: bool, solid: bool) -> None:
+        origin = element.find("origin")
+        pose = np.eye(4)
+        if origin is not None:
+            pose[:3, :3] = _euler(self._vector(origin.get("rpy", "0 0 0"), "rpy of an origin"))
+            pose[:3, 3] = self._vector(origin.get("xyz", "0 0 0"), "xyz of an origin")
+        material = element.find("material")
+        color = None
+        if material is not None:
+            color = _color(material) or materials.get(material.get("name", ""))
+        geometry = element.find("geometry")
+        inner = next(iter(geometry), None) if geometry is not None else None
+        if inner is None:
+            self.fail(f"a {element.tag} has no geometry")
+        if inner.tag == "mesh":
+            name = re.sub(r"^(package|file)://", "", inner.get("filename", ""))
+            scale = self._vector(inner.get("scale", "1 1 1"), "scale of a mesh")
+            self.mesh(self.path.parent / name, pose, scale, color, visual, solid)
+            return
+        if inner.tag == "box":
+            made = shapes.box(tuple(self._vector(inner.get("size", ""), "size of a box").tolist()))
+        elif inner.tag == "sphere":
+            made = shapes.ball(self._number(inner.get("radius", ""), "radius"), 14, 8)
+        elif inner.tag == "cylinder":
+            radius, height = (self._number(inner.get(key, ""), key) for key in ("radius", "length"))
+            made = shapes.loft([[-height / 2, 2 * radius], [height / 2, 2 * radius]], n=16)
+        else:
+            self.fail(f"the geometry '{inner.tag}' is unknown", "known: mesh, box, cylinder, sphere")
+        if visual:
+            self._see(color or GREY, made.mesh, pose)
+        if solid:
+            self.hulls += [_moved(points, pose) for points in made.hulls]
+
+    def mesh(self, file: Path, pose: F64, scale: F64, color: RGB | None, visual: bool, solid: bool) -> None:
+        if not file.is_file():
+            self.fail(f"the mesh {file.name} is missing (looked at {file})", "put the mesh beside its URDF")
+        if file.suffix.lower() != ".obj":
+            self.fail(f"the mesh {file.name} is no OBJ file", "convert it to OBJ")
+        self.files.append(file)
+        groups = _obj(file, self)
+        if visual:
+            for kd, mesh in _by_color(groups):
+                flipped = np.prod(scale) < 0
+                faces = np.ascontiguousarray(mesh.faces[:, ::-1]) if flipped else mesh.faces
+                self._see(color or kd, Mesh(mesh.vertices * scale, faces), pose)
+        if solid:
+            pieces: dict[str, list[F64]] = {}
+            for group in groups:
+                pieces.setdefault(group.name, []).append(group.mesh.vertices)
+            for points in pieces.values():
+                self.hulls.append(_moved(np.vstack(points) * scale, pose))
+
+    def _see(self, color: RGB, mesh: Mesh, pose: F64) -> None:
+        self.surfaces.setdefault(color, []).append(Mesh(_moved(mesh.vertices, pose), mesh.faces))
+
+    def body(self, mass: float | None, friction: float | None) -> Body:
+        surfaces = tuple((color, _joined(meshes)) for color, meshes in self.surfaces.items())
+        if not surfaces:
+            self.fail("has no surface")
+        if sum(len(mesh.faces) for _, mesh in surfaces) > MOST_FACES:
+            self.fail(f"has more than {MOST_FACES} triangles", "simplify the mesh")
+        points = np.vstack([mesh.vertices for _, mesh in surfaces])
+        size = float(np.ptp(points, axis=0).max())
+        if not SMALLEST <= size <= LARGEST:
+            self.fail(
+                f"measures {size:.4g} m; objects on the table measure {SMALLEST} to {LARGEST} m",
+                'files are in metres: for millimetres write <mesh scale="0.001 0.001 0.001"/>',
+            )
+        hulls = [piece for piece in self.hulls if _solid(piece)] or [points]
+        try:
+            volume = mass_properties(tuple(hull_mesh(piece) for piece in hulls), (1.0,) * len(hulls)).volume
+        except ValueError:
+            self.fail("is flat: it has no convex piece of any volume", "give a closed surface")
+        weight = float(np.clip(DENSITY * volume, 0.01, 1.0)) if mass is None else mass
+        if not 0 < weight <= HEAVIEST:
+            self.fail(f"the mass {weight:g} kg is not above 0 and up to {HEAVIEST:g} kg", "correct <mass value=.../> (kg)")
+        if friction is not None and not 0 < friction <= 2:
+            self.fail(f"the friction {friction:g} is not above 0 and up to 2")
+        return Body(surfaces, tuple(hulls), weight, friction, tuple(dict.fromkeys(self.files)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    name: str
+    color: RGB
+    mesh: Mesh
+
+
+def _obj(path: Path, reader: _Reader) -> list[_Group]:
+    """Groups of an OBJ file by (``o`` or ``g``) and material; polygons become fans of triangles."""
+    vertices: list[list[float]] = []
+    faces: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
+    materials: dict[str, RGB] = {}
+    name, material = "", ""
+    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            if words[0] == "v":
+                vertices.append([float(word) for word in words[1:4]])
+            elif words[0] in ("o", "g"):
+                name = " ".join(words[1:])
+            elif words[0] == "usemtl":
+                material = " ".join(words[1:])
+            elif words[0] == "mtllib":
+                library = path.parent / " ".join(words[1:])
+                if library.is_file():
+                    reader.files.append(library)
+                    materials.update(_mtl(library))
+            elif words[0] == "f":
+                corners = [int(word.split("/")[0]) for word in words[1:]]
+                index = [c - 1 if c > 0 else len(vertices) + c for c in corners]
+                if len(index) < 3 or not all(0 <= i < len(vertices) for i in index):
+                    raise ValueError
+                group = faces.setdefault((name, material), [])
+                group += [(index[0], index[i], index[i + 1]) for i in range(1, len(index) - 1)]
+        except (ValueError, IndexError):
+            reader.fail(f"{path.name}:{number}: '{line.strip()[:40]}' cannot be read", "export the mesh again")
+    if not faces:
+        reader.fail(f"{path.name} has no faces", "export the mesh again")
+    points = np.asarray(vertices, dtype=np.float64)
+    if points.shape[1:] != (3,) or not np.isfinite(points).all():
+        reader.fail(f"{path.name} has a vertex that is not three finite numbers", "export the mesh again")
+    groups = []
+    for (group_name, group_material), triangles in faces.items():
+        used, index_of = np.unique(np.asarray(triangles, dtype=np.int32), return_inverse=True)
+        own = index_of.reshape(-1, 3).astype(np.int32)
+        groups.append(_Group(group_name, materials.get(group_material, GREY), Mesh(points[used], own)))
+    return groups
+
+
+def _mtl(path: Path) -> dict[str, RGB]:
+    """Diffuse colour of every material; of a textured one the mean of its texture, where that can be read."""
+    colors: dict[str, RGB] = {}
+    name = ""
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == "newmtl":
+            name = " ".join(words[1:])
+        elif len(words) > 3 and words[0] == "Kd":
+            colors.setdefault(name, _rgb(words[1:4]))
+        elif len(words) > 1 and words[0] == "map_Kd":
+            mean = _mean_color(path.parent / words[-1])
+            if mean is not None:
+                colors[name] = mean
+            elif colors.get(name) == (0.0, 0.0, 0.0):
+                colors[name] = GREY
+    return colors
+
+
+def _mean_color(path: Path) -> RGB | None:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            pixel = np.asarray(image.convert("RGB").resize((1, 1), Image.Resampling.BOX))[0, 0]
+    except OSError:
+        return None
+    red, green, blue = (float(value) / 255 for value in pixel)
+    return red, green, blue
+
+
+def _color(material: ET.Element) -> RGB | None:
+    element = material.find("color")
+    return None if element is None else _rgb(element.get("rgba", "").split())
+
+
+def _rgb(words: Sequence[str]) -> RGB:
+    try:
+        red, green, blue = (min(max(float(word), 0.0), 1.0) for word in words[:3])
+    except ValueError:
+        return GREY
+    return red, green, blue
+
+
+def _by_color(groups: Sequence[_Group]) -> list[tuple[RGB, Mesh]]:
+    colors = dict.fromkeys(group.color for group in groups)
+    return [(color, _joined([g.mesh for g in groups if g.color == color])) for color in colors]
+
+
+def _joined(meshes: Sequence[Mesh]) -> Mesh:
+    offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    faces: I32 = np.vstack([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=False)]).astype(np.int32)
+    return Mesh(np.vstack([mesh.vertices for mesh in meshes]), faces)
+
+
+def _moved(points: F64, pose: F64) -> F64:
+    moved: F64 = points @ pose[:3, :3].T + pose[:3, 3]
+    return moved
+
+
+def _solid(points: F64) -> bool:
+    try:
+        hull_mesh(points)
+    except ValueError:
+        return False
+    return True
+
+
+def _euler(rpy: F64) -> F64:
+    """(3, 3) rotation of fixed-axis roll, pitch, yaw in radians."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos(rpy), np.sin(rpy)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_y @ about_x, dtype=np.float64)

@@ -1,0 +1,166 @@
+"""Benchmark case files: what real ones look like, and every kind of damage named with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srcli.config.scene import SceneConfig
+from srcli.errors import ArtifactError, UnknownNameError
+from srcli.evaluation.casefiles import namesake, quaternion, read_cases_folder, referred
+from srcli.evaluation.suites import file_episodes, find_episode
+from srcli.tasks import get_task
+
+PICK = "grasp a round thing\n1 2\n"
+PLACE = "put it near the appel\napple\nnear\n"
+
+
+def objects(ids: list[str], y: float = 0.0, root: str = "assets/simplified_objects") -> str:
+    return "".join(f"{root}/{name}.urdf {0.4 + 0.01 * i:.2f} {y} 0.2 0.1 0.2 {0.1 * i:.1f}\n" for i, name in enumerate(ids))
+
+
+SEEN = ["015", "017", "021", "027", "074", "061", "047", "034", "078", "018", "043", "055", "009", "083", "008"]
+ZONE = ["086", "032", "079", "013", "012", "006", "082", "015"]
+
+
+def write(folder: Path, name: str, text: str, newline: str = "\n") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.replace("\n", newline).encode())
+    return path
+
+
+def test_the_three_tasks_are_told_apart_and_split_and_name_come_from_the_path(tmp_path: Path) -> None:
+    write(tmp_path, "a/unseen/case00.txt", PICK + objects(SEEN), "\r\n")
+    write(tmp_path, "b/seen/case00.txt", PLACE + objects(ZONE).replace("\n", " \n") + "\n\n")
+    write(tmp_path, "c/case00.txt", PICK.replace("1 2", "1 2 ") + objects(SEEN, -0.168) + PLACE + objects(ZONE, 0.168) + "\n")
+    folder = read_cases_folder(tmp_path)
+    assert [(c.task, c.case.name, c.case.split) for c in folder.cases] == [
+        ("pick", "a/unseen/case00", "unseen"),
+        ("place", "b/seen/case00", "seen"),
+        ("pick_place", "c/case00", "seen"),
+    ]
+    pick, place, both = (c.case for c in folder.cases)
+    assert pick.objects[:3] == ("pear", "plum", "racquetball") and pick.targets == (1, 2)
+    assert pick.instruction == "grasp a round thing" and pick.keyword == "round"
+    assert place.instruction == "put it near the appel" and (place.relation, place.reference) == ("near", "apple")
+    assert place.references == (4,) and len(place.place_objects) == 8 and place.objects == ()
+    assert both.instruction == "grasp a round thing, put it near the appel"
+    assert both.targets == (1, 2) and both.references == (19,)
+    assert both.drops is not None and both.drops.shape == (23, 7)
+    # Both halves lie in the middle of their zone's frame.
+    assert np.allclose(both.drops[:, 1], 0.0)
+
+
+def test_euler_angles_become_the_simulators_quaternion() -> None:
+    pybullet = pytest.importorskip("pybullet")
+    for angles in ((0.3, -0.8, 2.5), (5.2, 4.3, 6.0), (1.57, 0.0, 3.0)):
+        ours, theirs = np.array(quaternion(*angles)), np.array(pybullet.getQuaternionFromEuler(angles))
+        assert min(np.abs(ours - theirs).max(), np.abs(ours + theirs).max()) < 1e-9 and ours[3] >= 0
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("assets/simplified_objects/011.urdf", "strawberry"),
+        ("simplified_objects/011/textured.obj", "strawberry"),
+        ("assets/unseen_objects/suger_1/model.urdf", "suger_1"),
+        ("unseen_objects\\Yellow-Bowl_simplified.urdf", "yellow_bowl"),
+        ("assets/simplified_objects/065.urdf", None),
+        ("orange_juice.urdf", None),
+    ],
+)
+def test_references_resolve_to_namesakes(reference: str, name: str | None) -> None:
+    assert namesake(reference) == name
+
+
+def test_reference_labels_by_the_catalogues_words() -> None:
+    assert referred("toy", ("printed_anvil", "apple", "giraffe")) == (0, 2)
+    assert referred("suger", ("apple", "suger_1", "suger_2")) == (1, 2)
+    assert referred("tomatoe soup can", ("apple", "tomato_soup_can")) == (1,)
+    assert referred("cup", ("apple", "lemon")) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", 1, "the file is empty"),
+        ("\n \n", 1, "the file is empty"),
+        ("give me the apple\n" + objects(SEEN), 2, "no line with the target numbers"),
+        (objects(SEEN), 1, "the sentence is missing"),
+        ("0 1\n" + objects(SEEN), 1, "the sentence is missing"),
+        ("give me the pear\n0\n", 2, "no object line"),
+        ("give me the pear\n15\n" + objects(SEEN), 2, "target 15 is out of range: the objects are numbered 0 to 14"),
+        ("give me the pear\n-1\n" + objects(SEEN), 2, "target -1 is out of range"),
+        ("give me the pear\n0 x1\n" + objects(SEEN), 2, "target 'x1' is not a whole number"),
+        ("give me the pear\n0.5\n" + objects(SEEN), 2, "target '0.5' is not a whole number"),
+        ("give me the pear\npear\n" + objects(SEEN), 2, "no relation follows"),
+        (PICK + objects(SEEN).replace("0.41 0.0", "0.41", 1), 4, "7 fields"),
+        (PICK + objects(SEEN).replace("0.41 0.0", "nan 0.0", 1), 4, "not finite"),
+        (PICK + objects(SEEN).replace("0.41 0.0", "0.41 inf", 1), 4, "not finite"),
+        (PICK + objects(SEEN).replace("0.41 0.0", "O.41 0.0", 1), 4, "'O.41' is not a number"),
+        (PICK + objects(SEEN).replace("assets/simplified_objects/017.urdf ", "", 1), 4, "is no object line"),
+        (PICK + objects(SEEN).replace("assets/simplified_objects/015.urdf ", "", 1), 3, "is no object line"),
+        (PLACE.replace("\nnear\n", "\nnaer\n") + objects(ZONE), 3, "unknown relation 'naer'"),
+        (PLACE + objects(ZONE[:7]), 10, "has 8 objects, here are 7"),
+        (PLACE + objects([*ZONE, "012"]), 12, "has 8 objects, here are 9"),
+        (PLACE.replace("\napple\n", "\ncup\n") + objects(ZONE), 2, "is called 'cup'"),
+        (PICK + objects(SEEN) + PLACE, 20, "the place half has no objects"),
+        (PICK + objects(SEEN) + PLACE + objects(ZONE[:6]), 26, "has 8 objects, here are 6"),
+        (PICK + objects(SEEN[:14]) + PLACE + objects(ZONE), 16, "has 15 objects, here are 14"),
+        (PICK + objects(SEEN) + PLACE.replace("\nnear\n", "\n") + objects(ZONE), 19, "needs sentence, reference and relation"),
+        (PICK + objects(SEEN) + PLACE.replace("\nnear\n", "\nover\n") + objects(ZONE), 20, "unknown relation 'over'"),
+    ],
+)
+def test_damage_is_named_with_file_and_line(text: str, line: int, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "case00.txt", text)
+    with pytest.raises(ArtifactError) as caught:
+        read_cases_folder(tmp_path)
+    assert caught.value.message.startswith(f"{path}:{line}: "), caught.value.message
+    assert message in caught.value.message and "\n" not in caught.value.message
+
+
+def test_bytes_that_are_no_text_and_folders_without_cases(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no case files"):
+        read_cases_folder(tmp_path)
+    with pytest.raises(ArtifactError, match="no such folder"):
+        read_cases_folder(tmp_path / "absent")
+    (tmp_path / "case00.txt").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ArtifactError, match=r"case00\.txt:1: is not a text file"):
+        read_cases_folder(tmp_path)
+
+
+def test_all_unknown_references_are_listed_at_once(tmp_path: Path) -> None:
+    one = write(tmp_path, "case00.txt", PICK + objects(["015", "065", "021"]))
+    two = write(tmp_path, "case01.txt", PICK + objects(["065", "017", "021"]) + "assets/mine/teapot.urdf 0.5 0 0.2 0 0 0\n")
+    with pytest.raises(UnknownNameError) as caught:
+        read_cases_folder(tmp_path)
+    message = caught.value.message
+    assert message.startswith("2 object reference(s)")
+    assert f"065.urdf ({one}:4, {two}:3)" in message and f"teapot.urdf ({two}:6)" in message
+
+
+def test_repeats_keep_poses_and_sentence_and_can_be_found_by_name(tmp_path: Path) -> None:
+    write(tmp_path, "pick/seen/case00.txt", PICK + objects(SEEN))
+    write(tmp_path, "place/seen/case00.txt", PLACE + objects(ZONE))
+    cases = read_cases_folder(tmp_path).cases
+    episodes = file_episodes(cases, 3, ("seen", "unseen"), repeats=4)
+    assert len(episodes) == 8 == len({e.key for e in episodes}) and len({e.cluster for e in episodes}) == 2
+    picks = [e.spec(get_task("pick"), SceneConfig()) for e in episodes if e.task == "pick"]
+    assert all((spec.drops == picks[0].drops).all() for spec in picks)
+    assert picks[0].goal.targets == (1, 2) and picks[0].objects[0] == "pear"
+    again = find_episode("pick/seen/case00", 3, 3, cases)
+    assert again.key == episodes[2].key
+    assert file_episodes(cases[1:], 3, ("seen",), repeats=4)[0].key in {e.key for e in episodes}
+    place = next(e for e in episodes if e.task == "place").spec(get_task("place"), SceneConfig())
+    assert place.held == 8 and place.drops.shape == (9, 7) and place.goal.references == (4,)
+
+
+def test_an_edited_file_is_another_episode(tmp_path: Path) -> None:
+    path = write(tmp_path, "case00.txt", PICK + objects(SEEN))
+    before = file_episodes(read_cases_folder(tmp_path).cases, 0, ("seen",), 1)[0]
+    path.write_text(PICK.replace("1 2", "1") + objects(SEEN))
+    after = file_episodes(read_cases_folder(tmp_path).cases, 0, ("seen",), 1)[0]
+    assert before.seed == after.seed and before.key != after.key

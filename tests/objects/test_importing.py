@@ -1,0 +1,395 @@
+"""Mesh files of the user: checks, sizes, mass, pieces, and the library that they go to."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from srcli.errors import ArtifactError, ConfigError, DiskError, MissingAssetError, SrcliError, UnknownNameError
+from srcli.objects import build, importing
+from srcli.objects.catalogue import Catalogue, builtin_catalogue
+from srcli.objects.importing import Prepared, color_groups, prepare
+from srcli.objects.library import (
+    ENTRY,
+    MESH,
+    Record,
+    Source,
+    commit_object,
+    entry_of,
+    library_folder,
+    read_library,
+    read_record,
+    remove_object,
+    stage_object,
+    stored_names,
+)
+from srcli.objects.mesh import Mesh, hull_mesh, mass_properties
+from srcli.objects.shapes import prism
+from srcli.objects.variation import in_band, sample_variation
+
+CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+FACES = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]
+
+
+def box_text(size: tuple[float, float, float], faces: list[str] | None = None, start: int = 0) -> str:
+    corners = (CORNERS * size).tolist()
+    lines = [f"v {x} {y} {z}" for x, y, z in corners]
+    return "\n".join([*lines, *("f " + " ".join(str(int(i) + start) for i in f.split()) for f in faces or FACES)]) + "\n"
+
+
+def box(folder: Path, size: tuple[float, float, float] = (0.05, 0.04, 0.06), faces: list[str] | None = None) -> Path:
+    path = folder / "box.obj"
+    (folder / "box.mtl").write_text("newmtl red\nKd 0.9 0.1 0.05\n")
+    path.write_text("mtllib box.mtl\nusemtl red\n" + box_text(size, faces))
+    return path
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    real = importlib.import_module
+
+    def fake(name: str, package: str | None = None) -> Any:
+        if name in names:
+            raise ImportError(name)
+        return real(name, package)
+
+    monkeypatch.setattr(importing.importlib, "import_module", fake)
+
+
+def store(folder: Path, prepared: Prepared, name: str = "crate", **more: Any) -> None:
+    fields: dict[str, Any] = {"label": "crate", "split": "user", **more}
+    record = Record(
+        name=name,
+        mass=prepared.mass,
+        colors=tuple(rgb for rgb, _ in prepared.surfaces),
+        source=Source(file="box.obj", sha256=prepared.sha256, scale=1.0, up="z", pieces=prepared.pieces),
+        **fields,
+    )
+    commit_object(stage_object(folder, record, prepared.surfaces, prepared.hulls), folder / name)
+
+
+def test_a_box_has_its_size_volume_mass_and_one_piece(tmp_path: Path) -> None:
+    made = prepare(box(tmp_path, (50, 40, 60)), scale=0.001)
+    assert made.extent == pytest.approx([0.05, 0.04, 0.06])
+    assert made.closed and made.volume == pytest.approx(0.05 * 0.04 * 0.06) and made.hull_share == pytest.approx(1.0)
+    assert made.mass == pytest.approx(400 * made.volume) and made.pieces == "one convex hull" and len(made.hulls) == 1
+    assert made.surfaces[0][0] == pytest.approx((0.9, 0.1, 0.05)) and made.notes == ()
+    assert prepare(box(tmp_path), density=1000.0).mass == pytest.approx(0.12)
+    assert prepare(box(tmp_path), density=1000.0, mass=0.3).mass == 0.3
+
+
+@pytest.mark.parametrize(
+    ("size", "hint"),
+    [((50, 40, 60), "millimetres, add --scale 0.001"), ((12, 4, 6), "centimetres, add --scale 0.01"), ((0.0001,) * 3, "--scale")],
+)
+def test_a_wrong_unit_is_refused_with_a_guess(tmp_path: Path, size: tuple[float, float, float], hint: str) -> None:
+    with pytest.raises(ArtifactError, match="objects on the table measure") as caught:
+        prepare(box(tmp_path, size))
+    assert hint in caught.value.hint
+
+
+def test_up_axis_and_inside_out_surfaces(tmp_path: Path) -> None:
+    path = box(tmp_path, (0.02, 0.06, 0.04), [" ".join(reversed(face.split())) for face in FACES])
+    made = prepare(path, up="y")
+    assert made.extent == pytest.approx([0.02, 0.04, 0.06]) and made.volume > 0
+    assert made.notes == ("the surface was inside out and has been turned",)
+    mesh = made.surfaces[0][1]
+    assert np.linalg.det((mesh.vertices - mesh.vertices.mean(axis=0))[mesh.faces]).sum() > 0
+
+
+def test_an_open_surface_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "coacd")
+    made = prepare(box(tmp_path, faces=FACES[:-1]))
+    assert not made.closed and made.volume == pytest.approx(0.00012)
+    assert any("not closed" in note for note in made.notes) and any("coacd is not installed" in note for note in made.notes)
+
+
+def test_without_coacd_a_hollow_shape_becomes_its_hull_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    trimesh.creation.annulus(r_min=0.03, r_max=0.036, height=0.07).export(tmp_path / "ring.stl")
+    without(monkeypatch, "coacd")
+    made = prepare(tmp_path / "ring.stl")
+    assert made.pieces == "one convex hull (coacd is not installed)" and made.hull_share < 0.4
+    assert "69% more than the shape fills" in made.notes[0]
+    with pytest.raises(MissingAssetError, match="coacd is not installed"):
+        prepare(tmp_path / "ring.stl", pieces="coacd")
+
+
+def test_coacd_cuts_an_angle_into_pieces_that_leave_its_inside_free(tmp_path: Path) -> None:
+    pytest.importorskip("coacd")
+    outline = np.array([[0, 0], [60, 0], [60, 20], [20, 20], [20, 60], [0, 60]], dtype=float)
+    mesh = prism(outline, 30.0, 1.0).mesh
+    lines = [f"v {x} {y} {z}" for x, y, z in mesh.vertices.tolist()]
+    (tmp_path / "angle.obj").write_text("\n".join([*lines, *(f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist())]) + "\n")
+    made = prepare(tmp_path / "angle.obj", scale=0.001)
+    assert made.closed and made.pieces == f"coacd ({len(made.hulls)})" and len(made.hulls) >= 2
+    # One hull would fill the corner between the arms: two fifths more than the pieces do.
+    filled = mass_properties(tuple(hull_mesh(points) for points in made.hulls), (1.0,) * len(made.hulls)).volume
+    assert filled == pytest.approx(made.volume, rel=0.05) and made.hull_share < 0.8
+
+
+def test_trimesh_reads_stl_glb_and_ply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    shape = trimesh.creation.box((0.02, 0.04, 0.06))
+    shape.visual.face_colors = [20, 60, 220, 255]
+    for kind in ("stl", "glb", "ply"):
+        path = tmp_path / f"b.{kind}"
+        shape.export(path)
+        made = prepare(path)
+        # glTF has y up.
+        assert made.extent == pytest.approx([0.02, 0.06, 0.04] if kind == "glb" else [0.02, 0.04, 0.06], rel=1e-5)
+        assert made.closed and made.volume == pytest.approx(4.8e-5, rel=1e-4), kind
+        if kind != "stl":
+            assert made.surfaces[0][0] == pytest.approx((20 / 255, 60 / 255, 220 / 255), abs=0.01), kind
+    without(monkeypatch, "trimesh")
+    with pytest.raises(MissingAssetError, match="stl files need trimesh"):
+        prepare(tmp_path / "b.stl")
+
+
+def test_a_texture_gives_the_colours_of_the_faces(tmp_path: Path) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    from PIL import Image
+
+    picture = np.zeros((64, 64, 3), dtype=np.uint8)
+    picture[:, :32], picture[:, 32:] = (220, 20, 20), (20, 40, 220)
+    Image.fromarray(picture).save(tmp_path / "t.png")
+    (tmp_path / "t.mtl").write_text("newmtl m\nKd 1 1 1\nmap_Kd t.png\n")
+    # Three sides look at the left half of the picture, three at the right one.
+    text = "mtllib t.mtl\nusemtl m\n" + box_text((0.05, 0.05, 0.05)).split("f ")[0] + "vt 0.2 0.5\nvt 0.8 0.5\n"
+    for number, face in enumerate(FACES):
+        text += "f " + " ".join(f"{corner}/{1 + number % 2}" for corner in face.split()) + "\n"
+    (tmp_path / "t.obj").write_text(text)
+    made = prepare(tmp_path / "t.obj")
+    assert trimesh is not None and len(made.surfaces) == 2
+    reds = sorted(rgb[0] for rgb, _ in made.surfaces)
+    assert reds == pytest.approx([20 / 255, 220 / 255], abs=0.03) and made.closed
+
+
+def test_colour_groups_are_few_and_cover_all_faces() -> None:
+    rng = np.random.default_rng(3)
+    groups = color_groups(rng.uniform(size=(500, 3)), rng.uniform(size=500))
+    assert 2 <= len(groups) <= 6
+    assert sorted(np.concatenate([faces for _, faces in groups]).tolist()) == list(range(500))
+
+
+def damaged(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = folder / "x.obj"
+    if kind == "missing":
+        return path
+    if kind == "format":
+        path = folder / "x.step"
+        path.write_text("x")
+    elif kind == "nan":
+        path.write_text(box_text((0.05, 0.05, 0.05)).replace("v 0.0 0.0 0.0", "v nan 0.0 0.0"))
+    elif kind == "flat":
+        path.write_text(box_text((0.05, 0.05, 0.0)))
+    elif kind == "empty":
+        path.write_text("")
+    elif kind == "truncated":
+        path.write_text("v 0 0 0\nv 1 0\nf 1 2 3\n")
+    elif kind == "binary":
+        path.write_bytes(bytes(range(256)) * 4)
+    elif kind == "faces":
+        path.write_text("v 0 0 0\n" + "f 1 1 1\n" * 200_001)
+    elif kind == "bytes":
+        monkeypatch.setattr(importing, "MOST_BYTES", 50)
+        box(folder)
+        path = folder / "box.obj"
+    elif kind == "urdf":
+        path = folder / "x.urdf"
+        path.write_text(
+            '<robot name="x"><link name="a"><visual><geometry><mesh filename="no.obj"/></geometry></visual></link></robot>'
+        )
+    elif kind == "xml":
+        path = folder / "x.urdf"
+        path.write_text("<robot><link>")
+    return path
+
+
+DAMAGES = {
+    "missing": "no such file",
+    "format": "'.step' files are not read",
+    "nan": "not three finite numbers",
+    "flat": "has no volume",
+    "empty": "has no faces",
+    "truncated": "cannot be read",
+    "binary": "has no faces",
+    "faces": "has 200001 faces, more than 200000",
+    "bytes": "MB, more than",
+    "urdf": "no.obj is missing",
+    "xml": "cannot be read as URDF",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_what_cannot_be_used_is_refused_in_one_line(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = damaged(kind, tmp_path, monkeypatch)
+    with pytest.raises(ArtifactError) as caught:
+        prepare(path)
+    assert DAMAGES[kind] in caught.value.message and "\n" not in caught.value.message and caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["stl", "glb", "ply"])
+def test_damaged_binary_meshes_are_refused(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("trimesh")
+    (tmp_path / f"x.{kind}").write_bytes(b"glTF or ply or nothing of the kind" * 5)
+    with pytest.raises(ArtifactError, match=rf"x\.{kind}"):
+        prepare(tmp_path / f"x.{kind}")
+
+
+@pytest.mark.parametrize("numbers", [{"scale": 0.0}, {"density": -1.0}, {"mass": float("nan")}])
+def test_numbers_out_of_range_are_refused(numbers: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a number above 0"):
+        prepare(box(tmp_path), **numbers)  # type: ignore[arg-type]
+
+
+def test_a_urdf_keeps_its_pieces_and_its_mass(tmp_path: Path) -> None:
+    (tmp_path / "box.obj").write_text(box_text((1, 1, 1)))
+    shape = '<{0}><geometry><mesh filename="{1}.obj" scale="0.05 0.05 0.05"/></geometry></{0}>'
+    (tmp_path / "two.obj").write_text("o a\n" + box_text((1, 1, 0.4)) + "o b\n" + box_text((1, 0.4, 1), start=8))
+    (tmp_path / "x.urdf").write_text(
+        '<robot name="x"><link name="a"><inertial><mass value="0.2"/></inertial>'
+        f"{shape.format('visual', 'box')}{shape.format('collision', 'two')}</link></robot>"
+    )
+    made = prepare(tmp_path / "x.urdf")
+    assert made.pieces == "from the file (2)" and made.mass == 0.2
+    assert prepare(tmp_path / "x.urdf", density=100.0).mass == pytest.approx(100 * 0.05**3)
+
+
+def test_fine_meshes_are_simplified_and_keep_their_size(tmp_path: Path) -> None:
+    steps = 120
+    grid = np.linspace(0, 1, steps)
+    u, v = (a.ravel() for a in np.meshgrid(2 * np.pi * grid, np.pi * grid, indexing="ij"))
+    points = 0.04 * np.column_stack([np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v)])
+    corner = (np.arange(steps - 1)[:, None] * steps + np.arange(steps - 1)).ravel()
+    faces = np.vstack(
+        [np.column_stack([corner, corner + 1, corner + steps]), np.column_stack([corner + 1, corner + steps + 1, corner + steps])]
+    )
+    (tmp_path / "ball.obj").write_text(
+        "".join(f"v {x} {y} {z}\n" for x, y, z in points) + "".join(f"f {a} {b} {c}\n" for a, b, c in faces + 1)
+    )
+    made = prepare(tmp_path / "ball.obj", pieces="hull")
+    shown = made.surfaces[0][1]
+    assert made.faces == len(faces) and len(shown.faces) <= importing.SHOWN_FACES
+    assert np.ptp(shown.vertices, axis=0) == pytest.approx([0.08] * 3, rel=0.02) and "simplified" in made.notes[-1]
+
+
+def test_the_library_gives_back_what_was_added(tmp_path: Path) -> None:
+    made = prepare(box(tmp_path), mass=0.15)
+    store(tmp_path / "lib", made, attributes=("red",), general=("container",))
+    (entry,) = read_library(tmp_path / "lib")
+    model = build(entry)
+    assert model.mass == 0.15 and model.extent == pytest.approx([0.05, 0.04, 0.06], abs=1e-6)
+    assert model.visuals[0].rgba == pytest.approx((0.9, 0.1, 0.05, 1.0), abs=1e-4) and len(model.hulls) == 1
+    assert entry.colors == ("red",) and entry.keywords("general") == ("container",)
+    assert not [p for p in (tmp_path / "lib").iterdir() if p.name.startswith(".")]
+
+
+def test_splits_decide_what_is_drawn_and_the_catalogue_stays_itself(tmp_path: Path) -> None:
+    made = prepare(box(tmp_path))
+    for name in ("seen", "unseen", "user"):
+        store(tmp_path / "lib", made, f"my_{name}", split=name, recolor=name == "unseen")
+    plain, mine = builtin_catalogue(), builtin_catalogue()
+    assert len(mine.names) == 83
+    mine.include(read_library(tmp_path / "lib"))
+    assert len(mine) == 86 and "my_user" in mine and mine["my_user"].split == "user"
+    assert mine.seen == (*plain.seen, "my_seen") and mine.unseen == (*plain.unseen, "my_unseen")
+    assert "my_user" not in mine.names
+    assert [mine[name] for name in plain.names] == [plain[name] for name in plain.names]
+    # An instance can be drawn of each, without looking for one for ever.
+    for name in ("my_seen", "my_unseen"):
+        variation, _ = sample_variation(mine[name], np.random.default_rng(1))
+        assert not in_band(mine[name], variation)
+
+
+def test_a_built_in_name_is_never_replaced(tmp_path: Path) -> None:
+    store(tmp_path / "lib", prepare(box(tmp_path)), "banana")
+    with pytest.raises(ArtifactError, match="'banana' is an object of the built-in catalogue"):
+        builtin_catalogue().include(read_library(tmp_path / "lib"))
+    shop = Catalogue([])
+    shop.include(read_library(tmp_path / "lib"))
+    shop.include(read_library(tmp_path / "lib"))
+    assert len(shop) == 1
+
+
+def test_every_process_finds_the_library_by_its_variable(tmp_path: Path) -> None:
+    store(tmp_path / "lib", prepare(box(tmp_path)))
+    code = "from srcli.objects import build, catalogue; print(catalogue()['crate'].label, build(catalogue()['crate']).mass)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "SRCLI_OBJECTS": str(tmp_path / "lib")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    label, mass = done.stdout.split()
+    assert label == "crate" and float(mass) == pytest.approx(0.048)
+
+
+def test_the_folder_of_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SRCLI_OBJECTS", str(tmp_path / "a"))
+    assert library_folder() == tmp_path / "a" and library_folder(tmp_path / "b") == tmp_path / "b"
+    monkeypatch.delenv("SRCLI_OBJECTS")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "c"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert library_folder() == tmp_path / "c" / "srcli" / "objects"
+    assert read_library(tmp_path / "nothing") == ()
+
+
+@pytest.mark.parametrize("damage", ["yaml", "field", "mesh", "no mesh", "word", "name"])
+def test_a_damaged_object_names_its_file_and_the_way_out(damage: str, tmp_path: Path) -> None:
+    library = tmp_path / "lib"
+    store(library, prepare(box(tmp_path)))
+    entry = library / "crate" / ENTRY
+    text = entry.read_text()
+    changes = {
+        "yaml": "a: [",
+        "field": text + "extra: 1\n",
+        "word": text.replace("label: crate", "label: Cräte"),
+        "name": text.replace("name: crate", "name: x"),
+    }
+    if damage in changes:
+        entry.write_text(changes[damage])
+    elif damage == "no mesh":
+        (library / "crate" / MESH).unlink()
+    else:
+        (library / "crate" / MESH).write_bytes(b"PK nothing")
+    with pytest.raises(SrcliError) as caught:
+        build(entry_of(read_record(library, "crate"), library / "crate"))
+    assert "crate" in caught.value.message and caught.value.hint
+    remove_object(library, "crate")
+    assert stored_names(library) == () and read_library(library) == ()
+
+
+def test_adding_replaces_whole_objects_and_removing_asks_for_a_known_name(tmp_path: Path) -> None:
+    library = tmp_path / "lib"
+    store(library, prepare(box(tmp_path)))
+    store(library, prepare(box(tmp_path), mass=0.3))
+    assert read_record(library, "crate").mass == 0.3 and stored_names(library) == ("crate",)
+    with pytest.raises(UnknownNameError, match="unknown object of the library 'crete'"):
+        remove_object(library, "crete")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="cannot write the library"):
+        store(tmp_path / "file", prepare(box(tmp_path)))
+
+
+def test_a_record_with_a_mesh_of_several_colours_keeps_their_order(tmp_path: Path) -> None:
+    made = prepare(box(tmp_path))
+    small = Mesh(made.surfaces[0][1].vertices * 0.5, made.surfaces[0][1].faces)
+    two = (made.surfaces[0], ((0.1, 0.2, 0.9), small))
+    record = Record(
+        name="two",
+        label="two",
+        mass=0.1,
+        colors=tuple(rgb for rgb, _ in two),
+        source=Source(file="x", sha256="", scale=1.0, up="z", pieces=""),
+    )
+    commit_object(stage_object(tmp_path / "lib", record, two, made.hulls), tmp_path / "lib" / "two")
+    (entry,) = read_library(tmp_path / "lib")
+    assert entry.colors == ("red", "blue") and len(build(entry).visuals) == 2
