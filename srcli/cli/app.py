@@ -7,7 +7,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from srcli.cli import collect, doctor, evaluate, export, featurize, info, objects, params, pretrain, train
+from srcli.cli import (
+    ablate,
+    collect,
+    doctor,
+    evaluate,
+    export,
+    featurize,
+    info,
+    noise_sweep,
+    objects,
+    params,
+    pretrain,
+    report,
+    train,
+)
 
 
 class _Root(TyperGroup):
@@ -44,6 +58,9 @@ app.command("collect", rich_help_panel=PIPELINE)(collect.collect)
 app.command("featurize", rich_help_panel=PIPELINE)(featurize.featurize)
 app.command("train", rich_help_panel=PIPELINE)(train.train)
 app.command("evaluate", rich_help_panel=PIPELINE)(evaluate.evaluate)
+app.command("ablate", rich_help_panel=PIPELINE)(ablate.ablate)
+app.command("noise-sweep", cls=noise_sweep.SigmaCommand, rich_help_panel=PIPELINE)(noise_sweep.noise_sweep)
+app.command("report", rich_help_panel=PIPELINE)(report.report)
 app.command("info", rich_help_panel=FILES)(info.info)
 app.command("export", rich_help_panel=FILES)(export.export)
 app.add_typer(objects.app, name="objects", rich_help_panel=FILES)

@@ -81,11 +81,17 @@ def _line(text: str) -> str:
 
 @dataclass(frozen=True)
 class Flag:
-    """A command line flag that stands for a key of params.yaml; ``value`` None means that it was not given."""
+    """A command line flag that stands for a key of params.yaml.
+
+    Attributes:
+        value: None means that it was not given.
+        matrix: a matrix of stages may vary it: the stage's command, which dvc.lock records, then tells its value.
+    """
 
     name: str
     key: str
     value: object
+    matrix: bool = False
 
 
 def parameters(path: Path | None, flags: Sequence[Flag] = (), assignments: Sequence[str] = ()) -> Params:
@@ -109,13 +115,19 @@ def parameters(path: Path | None, flags: Sequence[Flag] = (), assignments: Seque
         values[key.strip()] = parse_yaml(text, f"--set {key}")
     given = [flag for flag in flags if flag.value is not None]
     values.update({flag.key: flag.value for flag in given})
-    if values and (os.environ.get("DVC_STAGE") or os.environ.get("DVC_ROOT")):
+    free = {flag.key for flag in given if flag.matrix}
+    if set(values) - free and (os.environ.get("DVC_STAGE") or os.environ.get("DVC_ROOT")):
         flagged = {flag.key for flag in given}
-        names = ", ".join([*(f"{f.name} ({f.key})" for f in given), *(f"--set {key}" for key in values if key not in flagged)])
+        names = ", ".join(
+            [
+                *(f"{flag.name} ({flag.key})" for flag in given if not flag.matrix),
+                *(f"--set {key}" for key in values if key not in flagged),
+            ]
+        )
         stage = os.environ.get("DVC_STAGE", "")
         raise ConfigError(
             f"{names} would override a parameter that DVC tracks{f' in stage {stage!r}' if stage else ''}",
-            "change params.yaml, or run 'dvc exp run -S section.key=value'; the cmd in dvc.yaml has only paths",
+            "change params.yaml, or run 'dvc exp run -S section.key=value'; a cmd in dvc.yaml has only paths and matrix keys",
         )
     params = load_params(path)
     return override(params, values) if values else params

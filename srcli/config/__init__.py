@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from srcli.config.ablate import AblateConfig
 from srcli.config.base import Section
 from srcli.config.candidates import CandidateConfig
 from srcli.config.cloud import CloudConfig
@@ -13,7 +14,10 @@ from srcli.config.evaluate import EvaluateConfig
 from srcli.config.featurize import FeaturizeConfig
 from srcli.config.language import LanguageConfig
 from srcli.config.model import ModelConfig
+from srcli.config.noise import NoiseSweepConfig
+from srcli.config.placements import PlacementConfig
 from srcli.config.pretrain import PretrainConfig
+from srcli.config.report import ReportConfig
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
 from srcli.config.train import TrainConfig
@@ -29,6 +33,7 @@ class Params(Section):
     sim: SimConfig = Field(default_factory=SimConfig)
     language: LanguageConfig = Field(default_factory=LanguageConfig)
     candidates: CandidateConfig = Field(default_factory=CandidateConfig)
+    placements: PlacementConfig = Field(default_factory=PlacementConfig)
     collect: CollectConfig = Field(default_factory=CollectConfig)
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     cloud: CloudConfig = Field(default_factory=CloudConfig)
@@ -36,4 +41,7 @@ class Params(Section):
     model: ModelConfig = Field(default_factory=ModelConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    ablate: AblateConfig = Field(default_factory=AblateConfig)
+    noise: NoiseSweepConfig = Field(default_factory=NoiseSweepConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)

@@ -113,6 +113,29 @@ def test_evaluate_prints_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (out, options["workers"]) == (Path("results/evaluation"), 3)
 
 
+def test_evaluate_of_tasks_and_case_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = SimpleNamespace(markdown="| method |", results=Path("r.h5"), table=Path("t.md"), json=Path("r.json"))
+    calls = _replace(monkeypatch, "evaluate", summary)
+    arguments = ["--task", "place", "--task", "pick_place", "--perturb-translation", "0.02", "--perturb-rotation", "0.1"]
+    assert runner.invoke(app, ["evaluate", *arguments, "--cases", "c", "--assets", "a", "--repeats", "4"]).exit_code == 0
+    (params, _, out), options = calls[0]
+    section = params.evaluate
+    assert section.tasks == ("place", "pick_place") and section.episodes == 4
+    assert (section.perturb.translation, section.perturb.rotation) == (0.02, 0.1)
+    assert (out, options["cases"], options["assets"]) == (Path("results/cases"), Path("c"), Path("a"))
+    wrong = runner.invoke(app, ["evaluate", "--task", "push"])
+    assert wrong.exit_code == 2 and "evaluate.tasks" in wrong.stderr and len(wrong.stderr.splitlines()) <= 2
+    assert runner.invoke(app, ["evaluate", "--perturb-translation", "-1"]).exit_code == 2
+
+
+def test_evaluate_of_one_case_replays_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "replay", SimpleNamespace(text="1. pick: success", json=Path("r.json"), figures=()))
+    result = runner.invoke(app, ["evaluate", "--case", "pear", "--case", "cup-1", "--repeat", "3", "--task", "pick"])
+    assert result.exit_code == 0 and result.stdout.startswith("1. pick: success\n")
+    (_, policies, out, names, repeat), options = calls[0]
+    assert (policies, out, names, repeat, options["task"]) == ([], Path("results/replay"), ["pear", "cup-1"], 3, "pick")
+
+
 def test_error_of_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     _replace(monkeypatch, "collect", MismatchError("data/pick.h5: other seed", "use --force"))
     result = runner.invoke(app, ["collect", "--task", "pick"])
@@ -148,6 +171,7 @@ def test_overrides_are_refused_inside_dvc(variable: str, monkeypatch: pytest.Mon
     assert "--updates (train.updates), --set model.heads would override a parameter that DVC tracks" in result.stderr
     assert calls == []
     assert runner.invoke(app, ["train", "--device", "cpu"]).exit_code == 0
+    assert runner.invoke(app, ["train", "--variant", "sr_a", "--seed", "3"]).exit_code == 0
 
 
 def test_params_command_prints_a_file_that_reads_back(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Section ``noise``: point noise at test time."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from srcli.config.ablate import ScaleConfig
+from srcli.config.base import Section
+from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
+from srcli.config.evaluate import SuiteName, TaskName
+from srcli.config.model import Sparse
+
+NoiseUnit = Literal["normalized", "metre", "feature"]
+Sigma = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
+
+HALF_EXTENT = (WORKSPACE_UPPER[0] - WORKSPACE_LOWER[0]) / 2
+"""Metres: half the workspace's edge, the length that ``normalized`` counts in."""
+
+_UNIT = (
+    "what sigma counts: normalized (half the workspace's edge, 0.224 m), metre, or feature (the spread of the fused features, "
+    "which are disturbed instead of the positions); the paper does not state it"
+)
+
+
+class NoiseConfig(Section):
+    """Gaussian noise of one strength on what the scoring network sees."""
+
+    sigma: Sigma = Field(0.0, description="standard deviation in units of `unit`; 0 = no noise")
+    unit: NoiseUnit = Field("normalized", description=_UNIT)
+
+    @property
+    def metres(self) -> float:
+        """Standard deviation of each coordinate in metres; 0 for unit ``feature``."""
+        return {"normalized": self.sigma * HALF_EXTENT, "metre": self.sigma, "feature": 0.0}[self.unit]
+
+
+class NoiseSweepConfig(ScaleConfig):
+    """The paper's Table 4: sparse branches under point noise, picking unseen objects."""
+
+    sigma: Annotated[tuple[Sigma, ...], Field(strict=False)] = Field(
+        (0.1, 0.2, 0.3), min_length=1, description="strengths of the noise; 0 is always added as reference"
+    )
+    unit: NoiseUnit = Field("normalized", description=_UNIT)
+    sparse: Annotated[tuple[Sparse, ...], Field(strict=False)] = Field(
+        ("softmax", "relu", "relu2"), min_length=1, description="sparse branches compared, each trained on its own"
+    )
+    suite: SuiteName = Field("wide", description="episodes that every branch and strength is evaluated on")
+    tasks: Annotated[tuple[TaskName, ...], Field(strict=False)] = Field(("pick",), min_length=1, description="tasks evaluated")
+    splits: Annotated[tuple[Literal["seen", "unseen"], ...], Field(strict=False)] = Field(
+        ("unseen",), min_length=1, description="splits evaluated (the paper: unseen)"
+    )

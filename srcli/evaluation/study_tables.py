@@ -1,0 +1,259 @@
+"""Rows of ablations and noise sweeps: each arm per training seed and pooled, and paired against a reference arm.
+
+An arm is one value of what is compared. All arms play the same episodes, so differences are taken episode by episode within a
+training seed; pooled rows resample whole cases with all their repeats and training seeds together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from math import isfinite, nan
+from typing import Any
+
+import numpy as np
+
+from srcli.evaluation.statistics import Interval, Result, clustered_bootstrap, compare, summarise
+
+POOLED = -1
+"""Stands for all training seeds together."""
+
+PHASES = {"pick_place": ("pick", "place")}
+"""Phases of tasks that have more than one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One episode of one arm with one training seed."""
+
+    arm: str
+    seed: int
+    task: str
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """One line of a study's table. Rates are 0..1, steps are attempts, NaN is what does not exist.
+
+    Attributes:
+        seed: training seed, or ``POOLED``.
+        low, high: clustered interval of the rate; ``wilson_*`` the plain one.
+        first: share that succeeded at the first attempt (of each phase).
+        steps: mean attempts over all episodes, with its clustered interval; ``steps_success`` over the successful ones.
+        diff: rate minus that of the reference arm on the shared episodes (and seeds), with its clustered interval.
+        only_arm, only_reference: episodes that one of the two alone solved; ``p_value``: exact McNemar, ignores clustering.
+        steps_diff: steps minus those of the reference arm.
+        drop: rate minus that of the same arm without noise (noise sweep).
+    """
+
+    task: str
+    split: str
+    arm: str
+    seed: int
+    episodes: int
+    cases: int
+    successes: int
+    rate: float
+    low: float
+    high: float
+    wilson_low: float
+    wilson_high: float
+    first: float
+    steps: float
+    steps_low: float
+    steps_high: float
+    steps_success: float
+    diff: float = nan
+    diff_low: float = nan
+    diff_high: float = nan
+    only_arm: int = 0
+    only_reference: int = 0
+    p_value: float = nan
+    steps_diff: float = nan
+    steps_diff_low: float = nan
+    steps_diff_high: float = nan
+    drop: float = nan
+    drop_low: float = nan
+    drop_high: float = nan
+
+
+def study_rows(
+    episodes: Sequence[Episode],
+    references: Mapping[str, str],
+    calm: Mapping[str, str] | None = None,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> tuple[StudyRow, ...]:
+    """Rows for every task, split, arm and training seed, and pooled where there are several seeds.
+
+    Args:
+        references: arm -> the arm that its differences are taken against; an arm that is its own reference has none.
+        calm: arm -> the same arm without noise.
+    """
+    rows: list[StudyRow] = []
+    groups = dict.fromkeys((e.task, e.result.split, e.arm) for e in episodes)
+    for task, split, arm in groups:
+        here = [e for e in episodes if (e.task, e.result.split) == (task, split)]
+        seeds = sorted({e.seed for e in here if e.arm == arm})
+        for seed in [*seeds, POOLED] if len(seeds) > 1 else seeds:
+            own = _results(here, arm, seed)
+            against = references.get(arm, arm)
+            other = _results(here, against, seed) if against != arm else []
+            quiet = (calm or {}).get(arm, arm)
+            still = _results(here, quiet, seed) if quiet != arm else []
+            rows.append(_row(task, arm, seed, own, other, still, resamples, confidence))
+    return tuple(rows)
+
+
+def _results(episodes: Iterable[Episode], arm: str, seed: int) -> list[Result]:
+    """Results of an arm; keys name the training seed, so that pairs are of one seed."""
+    return [
+        Result(**{**_shallow(e.result), "method": arm, "key": f"{e.seed}/{e.result.key}"})
+        for e in episodes
+        if e.arm == arm and seed in (e.seed, POOLED)
+    ]
+
+
+def _shallow(result: Result) -> dict[str, Any]:
+    return {field.name: getattr(result, field.name) for field in fields(result)}
+
+
+def _row(
+    task: str,
+    arm: str,
+    seed: int,
+    own: Sequence[Result],
+    other: Sequence[Result],
+    still: Sequence[Result],
+    resamples: int,
+    confidence: float,
+) -> StudyRow:
+    plain = summarise(own, resamples=resamples, confidence=confidence)
+    steps = clustered_bootstrap(np.array([float(r.attempts) for r in own]), [r.cluster for r in own], resamples, confidence)
+    values: dict[str, Any] = {}
+    paired = compare(own, other, resamples, confidence) if other else None
+    if paired is not None:
+        values |= _named("diff", paired.difference)
+        values |= {"only_arm": paired.only_method, "only_reference": paired.only_reference, "p_value": paired.p_value}
+        values |= _named("steps_diff", steps_difference(own, other, resamples, confidence))
+    without = compare(own, still, resamples, confidence) if still else None
+    if without is not None:
+        values |= _named("drop", without.difference)
+    return StudyRow(
+        task=task,
+        split=plain.split,
+        arm=arm,
+        seed=seed,
+        episodes=plain.episodes,
+        cases=plain.clusters,
+        successes=plain.successes,
+        rate=plain.wilson.value,
+        low=plain.clustered.low,
+        high=plain.clustered.high,
+        wilson_low=plain.wilson.low,
+        wilson_high=plain.wilson.high,
+        first=float(np.mean([r.success and r.attempts <= len(PHASES.get(task, (task,))) for r in own])),
+        steps=steps.value,
+        steps_low=steps.low,
+        steps_high=steps.high,
+        steps_success=plain.steps_success,
+        **values,
+    )
+
+
+def steps_difference(own: Sequence[Result], other: Sequence[Result], resamples: int, confidence: float) -> Interval:
+    """Attempts of one arm minus those of another over the shared episodes, clustered interval."""
+    theirs = {r.key: r for r in other}
+    pairs = [(r, theirs[r.key]) for r in own if r.key in theirs]
+    change = np.array([float(a.attempts - b.attempts) for a, b in pairs])
+    return clustered_bootstrap(change, [a.cluster for a, _ in pairs], resamples, confidence)
+
+
+def _named(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+# ------------------------------------------------------------------------------------------------------------------ output
+
+
+def interval(row: StudyRow) -> tuple[float, float]:
+    """Ends of the rate's interval: Wilson where every episode is a case of its own, else whole cases resampled."""
+    return (row.wilson_low, row.wilson_high) if row.cases == row.episodes else (row.low, row.high)
+
+
+def row_columns(rows: Sequence[StudyRow]) -> dict[str, list[Any]]:
+    """Columns of the table of rows."""
+    return {field.name: [getattr(row, field.name) for row in rows] for field in fields(StudyRow)}
+
+
+def episode_columns(episodes: Sequence[Episode]) -> dict[str, list[Any]]:
+    """Columns of the table of episodes."""
+    taken = ("split", "key", "cluster", "case", "instruction", "success", "attempts")
+    columns: dict[str, list[Any]] = {name: [getattr(e, name) for e in episodes] for name in ("arm", "seed", "task")}
+    return columns | {name: [getattr(e.result, name) for e in episodes] for name in taken}
+
+
+def rows_json(rows: Sequence[StudyRow]) -> list[dict[str, Any]]:
+    """One JSON object per row; numbers that do not exist are null, the pooled seed is null, too."""
+    return [
+        {
+            key: (round(value, 6) if isfinite(value) else None) if isinstance(value, float) else value
+            for key, value in {**asdict(row), "seed": None if row.seed == POOLED else row.seed}.items()
+        }
+        for row in rows
+    ]
+
+
+NOTE = (
+    "`success`: k/n, rate in % with its interval (Wilson; whole cases resampled where cases repeat). "
+    "`steps`: mean attempts over all episodes / over successful ones. "
+    "`diff`: paired difference in points to the reference arm on the same episodes and training seeds, with the interval "
+    "clustered by case, episodes that only this arm / only the reference solved, exact McNemar p. "
+    "`Δsteps`: paired difference in attempts."
+)
+
+
+def markdown(rows: Sequence[StudyRow], names: Mapping[str, str], noisy: bool = False) -> str:
+    """The Markdown table of a study.
+
+    Args:
+        names: what an arm is called in the table; unnamed ones by their own name.
+        noisy: with a column for the change against no noise.
+    """
+    heads = ("task", "split", "", "training seed", "success", "first", "steps", "diff", "Δsteps", *(("drop",) if noisy else ()))
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for row in rows:
+        low, high = interval(row)
+        cells = (
+            row.task,
+            row.split,
+            names.get(row.arm, row.arm),
+            "pooled" if row.seed == POOLED else str(row.seed),
+            f"{row.successes}/{row.episodes}  {100 * row.rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
+            f"{100 * row.first:.1f}",
+            f"{row.steps:.2f} / {_number(row.steps_success)}",
+            _difference(row),
+            _signed(row.steps_diff, row.steps_diff_low, row.steps_diff_high, 1, 2),
+            *((_signed(row.drop, row.drop_low, row.drop_high, 100, 1),) if noisy else ()),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    note = NOTE + (" `drop`: paired difference in points to the same branch without noise." if noisy else "")
+    return "\n".join(lines) + f"\n\n{note}\n"
+
+
+def _difference(row: StudyRow) -> str:
+    if not isfinite(row.diff):
+        return ""
+    interval = _signed(row.diff, row.diff_low, row.diff_high, 100, 1)
+    return f"{interval} {row.only_arm}/{row.only_reference} p={row.p_value:.3f}"
+
+
+def _signed(value: float, low: float, high: float, scale: float, digits: int) -> str:
+    if not isfinite(value):
+        return ""
+    return f"{scale * value:+.{digits}f} [{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if isfinite(value) else "-"

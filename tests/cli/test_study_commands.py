@@ -1,0 +1,112 @@
+"""``srcli ablate`` and ``srcli noise-sweep`` at the door: several values after one option, lists, plans, errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from srcli.cli.app import app
+from srcli.cli.noise_sweep import spread
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_STAGE", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "values", "rest"),
+    [
+        ("--sigma 0.1 0.2 0.3", ["0.1", "0.2", "0.3"], []),
+        ("--sigma 0.1 --sigma 0.2", ["0.1", "0.2"], []),
+        ("--sigma=0.1", ["0.1"], []),
+        ("--sigma=0.1 0.2", ["0.1", "0.2"], []),
+        ("--sigma=0.1 f.h5", ["0.1"], ["f.h5"]),
+        ("f.h5 --sigma 0.1 0.2 --json -j 2", ["0.1", "0.2"], ["f.h5", "--json", "-j", "2"]),
+        ("--sigma 0.1 0.2 --out here f.h5", ["0.1", "0.2"], ["--out", "here", "f.h5"]),
+        ("--sigma 0.1 -0.2 -1e-3", ["0.1", "-0.2", "-1e-3"], []),
+        ("--sigma 0.1 f.h5", ["0.1", "f.h5"], []),
+        ("--sigma 0.1 -- 0.2", ["0.1"], ["--", "0.2"]),
+        ("--out 0.1 0.2", [], ["--out", "0.1", "0.2"]),
+    ],
+)
+def test_values_are_spread_over_the_option(line: str, values: list[str], rest: list[str]) -> None:
+    words = spread(line.split())
+    assert [w.partition("=")[2] for w in words if w.startswith("--sigma=")] == values
+    assert [w for w in words if not w.startswith("--sigma")] == rest
+
+
+@pytest.mark.parametrize("line", ["--sigma 0.1 0.2 0.3", "--sigma 0.1 --sigma 0.2 --sigma=0.3", "--sigma 0.3 0.2 --sigma 0.1"])
+def test_the_line_of_the_issue_reaches_the_parameters(line: str) -> None:
+    result = runner.invoke(app, ["noise-sweep", *line.split(), "--dry-run", "--json", "--episodes", "7"])
+    assert result.exit_code == 0, result.output
+    noise = json.loads(result.stdout)["settings"]["noise"]
+    assert sorted(noise["sigma"]) == [0.1, 0.2, 0.3] and noise["episodes"] == 7
+
+
+def test_without_the_option_the_parameters_count() -> None:
+    Path("params.yaml").write_text("noise:\n  sigma: [0.5]\n")
+    result = runner.invoke(app, ["noise-sweep", "--dry-run", "--json", "--unit", "metre"])
+    assert (
+        json.loads(result.stdout)["settings"]["noise"] | {"sigma": [0.5], "unit": "metre"}
+        == json.loads(result.stdout)["settings"]["noise"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sigma", "0.1", "-0.2"], "--sigma -0.2: must not be negative"),
+        (["--sigma=-1"], "--sigma -1: must not be negative"),
+        (["--sigma", "O.1"], "--sigma O.1: not a number"),
+        (["--sigma", "0.1", "f.h5"], "--sigma f.h5: not a number"),
+        (["--sigma", "nan"], "--sigma nan: not a finite number"),
+        (["--sigma", "inf"], "--sigma inf: not a finite number"),
+        (["--sigma", "1e9"], "noise.sigma"),
+    ],
+)
+def test_a_bad_sigma_is_one_line(words: list[str], said: str) -> None:
+    result = runner.invoke(app, ["noise-sweep", *words])
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("error: ") and said in lines[0] and lines[1].startswith("hint: ") and len(lines) == 2
+
+
+def test_sigma_without_a_value_is_a_usage_error() -> None:
+    result = runner.invoke(app, ["noise-sweep", "--sigma", "--json"])
+    assert result.exit_code == 2
+
+
+def test_studies_are_listed() -> None:
+    data = json.loads(runner.invoke(app, ["ablate", "--list", "--json"]).stdout)
+    assert set(data) == {
+        *("layers", "encoder_place", "points", "fusion_norm", "stage1_direction"),
+        *("write_back", "branches", "mask", "combine"),
+    }
+    assert data["branches"]["values"] == ["both", "dense", "sparse"]
+    assert "1align" in runner.invoke(app, ["ablate", "--list"]).stdout
+
+
+def test_a_dry_run_names_variants_and_scale(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["ablate", "--dry-run", "-S", "ablate.seeds=[3, 4]"])
+    assert result.exit_code == 0, result.output
+    assert "BASE, SR-A, SR with seeds 3, 4" in result.stdout and "pick, place, pick_place" in result.stdout
+    result = runner.invoke(app, ["ablate", "--study", "mask", "--dry-run", "--json", "--episodes", "9"])
+    assert json.loads(result.stdout)["settings"]["ablate.study"]["episodes"] == 9
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_at_the_door() -> None:
+    result = runner.invoke(app, ["ablate", "--study", "msk", "--dry-run"])
+    assert result.exit_code == 8 and "did you mean 'mask'" in result.stderr
+    result = runner.invoke(app, ["ablate", "none.h5"])
+    assert result.exit_code == 3 and "srcli featurize" in result.stderr
+    result = runner.invoke(app, ["ablate", "--policy", "sr"])
+    assert result.exit_code == 2 and "NAME=FILE" in result.stderr
