@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "srcli"
 ORDER = (
     "cli",
     "stages",
+    "reporting",
     "evaluation",
     "policies",
     "learning",

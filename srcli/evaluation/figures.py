@@ -25,6 +25,7 @@ _REASON_COLOURS = {
     Reason.WRONG_REGION: "#a6761d",
     Reason.DROPPED: "#1f78b4",
 }
+CHOSEN = "#00ff66"
 _METHOD_COLOURS = ("#1b6ca8", "#d95f02", "#4d9221", "#7570b3", "#c51b7d", "#666666", "#b8860b", "#01665e")
 
 
@@ -66,35 +67,57 @@ def draw_case(episode: EpisodeRecord, path: Path, attempt: int = -1) -> Path:
         ax = axes[0, i]
         ax.imshow(observation.rgb[i])
         ax.set_title(names[i], fontsize=10)
-        _draw_grasp(ax, record, observation, i)
-        _frame(ax, observation, i)
+        draw_action(ax, record, observation, i)
+        frame_view(ax, observation, i)
     _draw_cloud(axes[1, 0], record, "similarity")
     _draw_cloud(axes[1, 1], record, "mask")
     _draw_candidates(axes[1, 2], record)
-    asked = episode.spec.objects
-    held = asked[record.outcome.slot] if record.outcome.slot is not None else "nothing"
-    targets = ", ".join(sorted({asked[slot] for slot in episode.spec.goal.targets}))
     number = (attempt % len(episode.attempts)) + 1
     figure.suptitle(
         f"“{episode.spec.instruction}”  ({episode.spec.split})   {episode.policy}, attempt {number} of {len(episode.attempts)}: "
-        f"{record.outcome.reason.value.replace('_', ' ')}, held {held}; target {targets}",
+        f"{describe(episode, record)}",
         fontsize=12,
     )
     return _save(figure, path)
 
 
-def _draw_grasp(ax: Any, record: AttemptRecord, observation: Observation, view: int) -> None:
+def describe(episode: EpisodeRecord, record: AttemptRecord) -> str:
+    """One attempt in words: how it ended, what was taken or put, and what was asked for."""
+    names, goal = episode.spec.objects, episode.spec.goal
+    thing = names[record.outcome.slot] if record.outcome.slot is not None else "nothing"
+    ended = record.outcome.reason.value.replace("_", " ")
+    if record.phase == "place":
+        wanted = ", ".join(sorted({names[slot] for slot in goal.references}))
+        return f"{ended}, released {thing}; asked: {goal.relation} {wanted}"
+    return f"{ended}, held {thing}; target {', '.join(sorted({names[slot] for slot in goal.targets}))}"
+
+
+def draw_action(ax: Any, record: AttemptRecord, observation: Observation, view: int) -> None:
+    """The chosen action over one view: the gripper of a grasp, or the measured outline of what is to be put down."""
     if record.choice is None:
         return
-    corners = gripper_lines(record.choice.action.pose, record.choice.action.width)
-    pixels, front = project(corners, observation.K[view], observation.T_world_cam[view])
-    if front.all():
-        for colour, thick in (("black", 4.0), ("#00ff66", 2.0)):
-            ax.plot(pixels[:4, 0], pixels[:4, 1], color=colour, linewidth=thick)
-            ax.plot(pixels[4:, 0], pixels[4:, 1], color=colour, linewidth=thick)
+    action = record.choice.action
+    if action.kind == "place":
+        radius = record.held.radius if record.held is not None else 0.02
+        strokes = [ring(action.pose, radius), np.stack([action.pose[:3], action.pose[:3] + np.array([0.0, 0.0, 0.08])])]
+    else:
+        fork = gripper_lines(action.pose, action.width)
+        strokes = [fork[:4], fork[4:]]
+    for colour, thick in (("black", 4.0), (CHOSEN, 2.0)):
+        for stroke in strokes:
+            pixels, front = project(stroke, observation.K[view], observation.T_world_cam[view])
+            if front.all():
+                ax.plot(pixels[:, 0], pixels[:, 1], color=colour, linewidth=thick)
 
 
-def _frame(ax: Any, observation: Observation, view: int) -> None:
+def ring(pose: F32, radius: float, corners: int = 40) -> F64:
+    """(corners + 1, 3) closed horizontal circle of ``radius`` metres around the position of a pose, world frame."""
+    angle = np.linspace(0.0, 2.0 * np.pi, corners + 1)
+    circle: F64 = pose[:3] + radius * np.stack([np.cos(angle), np.sin(angle), np.zeros(corners + 1)], axis=1)
+    return circle
+
+
+def frame_view(ax: Any, observation: Observation, view: int) -> None:
     """Show the part of a view in which the workspace lies."""
     height, width = observation.rgb.shape[1:3]
     (x0, y0, _), (x1, y1, _) = WORKSPACE_LOWER, WORKSPACE_UPPER
@@ -148,24 +171,42 @@ def _draw_candidates(ax: Any, record: AttemptRecord) -> None:
     if len(candidates) == 0:
         ax.set_title("no candidates", fontsize=10)
         return
-    choice = record.choice
-    scores = choice.scores if choice is not None and choice.scores is not None else candidates.quality
-    name = "score" if choice is not None and choice.scores is not None else "quality"
-    finite = np.where(np.isfinite(scores), scores, np.nan)
-    low, high = np.nanpercentile(finite, [10, 100])
     if record.percept is not None:
         points = record.percept.cloud.points
         ax.scatter(points[:, 1], points[:, 0], c="#dddddd", s=10, linewidths=0)
-    segments = np.stack([gripper_lines(p, float(w))[[0, 3]] for p, w in zip(candidates.poses, candidates.widths, strict=True)])
+    name = draw_scores(ax, record)
+    _from_above(ax, f"{len(candidates)} candidates by {name} (bright: high)")
+
+
+def draw_scores(ax: Any, record: AttemptRecord) -> str:
+    """Candidates seen from above, coloured by score, the excluded ones crossed, the chosen one ringed.
+
+    Grasps are strokes between the finger tips, placements are dots.
+
+    Returns:
+        What the colours mean: "score", or "quality" of the prior for a method without scores.
+    """
+    candidates, choice = record.candidates, record.choice
+    scored = choice is not None and choice.scores is not None
+    scores = choice.scores if choice is not None and choice.scores is not None else candidates.quality
+    finite = np.where(np.isfinite(scores), scores, np.nan)
+    low, high = np.nanpercentile(finite, [10, 100])
     colour = _colour_map()((np.clip(finite, low, high) - low) / max(high - low, 1e-9))
-    for k in np.argsort(finite):
-        ax.plot(segments[k, :, 1], segments[k, :, 0], color=colour[k], linewidth=2.2)
-        if record.excluded[k]:
-            ax.plot(*segments[k].mean(axis=0)[[1, 0]], marker="x", color="red", markersize=7)
+    order = np.argsort(finite)
+    if candidates.kind == "place":
+        tips = candidates.poses
+        ax.scatter(tips[order, 1], tips[order, 0], c=colour[order], s=26, linewidths=0.4, edgecolors="#333333")
+    else:
+        pairs = zip(candidates.poses, candidates.widths, strict=True)
+        segments = np.stack([gripper_lines(pose, float(width))[[0, 3]] for pose, width in pairs])
+        for k in order:
+            ax.plot(segments[k, :, 1], segments[k, :, 0], color=colour[k], linewidth=2.2)
+    for k in np.flatnonzero(record.excluded):
+        ax.plot(candidates.poses[k, 1], candidates.poses[k, 0], marker="x", color="red", markersize=7)
     if choice is not None:
         tip = choice.action.pose
         ax.plot(tip[1], tip[0], marker="o", markersize=15, markerfacecolor="none", markeredgecolor="#00aa44", markeredgewidth=2.5)
-    _from_above(ax, f"{len(candidates)} candidates by {name} (bright: high)")
+    return "score" if scored else "quality"
 
 
 def _colour_map() -> Any:

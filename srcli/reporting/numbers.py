@@ -1,0 +1,103 @@
+"""How numbers are printed: rates with intervals, steps, differences; always with n beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from srcli.reporting.blocks import Cell, Measure
+
+METHOD_NAMES = {
+    "sr": "SR",
+    "sr_a": "SR-A",
+    "base": "BASE",
+    "a2": "A2 (our re-implementation)",
+    "similarity": "similarity rule",
+    "random": "random candidate",
+    "quality": "best candidate, deaf",
+    "nearest_object": "always beside the nearest",
+    "expert": "expert",
+}
+TASK_NAMES = {"pick": "Pick", "place": "Place", "pick_place": "Pick-and-place"}
+_COLOURS = {
+    "sr": 0,
+    "sr_a": 1,
+    "base": 2,
+    "a2": 6,
+    "similarity": 4,
+    "random": 5,
+    "quality": 6,
+    "nearest_object": 2,
+    "expert": 3,
+}
+_ORDER = ("sr", "sr_a", "base", "a2")
+
+
+def method_name(name: str) -> str:
+    """A method as it is called in tables."""
+    return METHOD_NAMES.get(name, name)
+
+
+def method_colour(name: str) -> int:
+    """Index of a method's colour, the same throughout the page."""
+    return _COLOURS[name] if name in _COLOURS else sum(name.encode()) % 8
+
+
+def method_rank(name: str) -> tuple[int, str]:
+    """The networks first, then the others by name."""
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+
+
+def count(row: Mapping[str, Any]) -> str:
+    """``k/n``."""
+    return f"{row['successes']}/{row['episodes']}"
+
+
+def rate(row: Mapping[str, Any], interval: str = "wilson") -> Cell:
+    """Success in per cent with an interval."""
+    ends = row.get(interval)
+    if not ends or ends.get("value") is None:
+        return ""
+    value, low, high = (float(ends[key]) for key in ("value", "low", "high"))
+    return Measure(f"{100 * value:.1f} [{100 * low:.0f}, {100 * high:.0f}]", value, low, high)
+
+
+def span(row: Mapping[str, Any], interval: str) -> str:
+    """The ends of an interval in per cent."""
+    ends = row.get(interval)
+    return f"[{100 * ends['low']:.0f}, {100 * ends['high']:.0f}]" if ends and ends.get("low") is not None else ""
+
+
+def share(part: float | None, whole: float) -> str:
+    """``part`` of ``whole`` in per cent."""
+    return "" if part is None or not whole else f"{100 * part / whole:.1f}"
+
+
+def first_attempt(row: Mapping[str, Any]) -> str:
+    """Success by the first attempt, per cent."""
+    within = row.get("within") or {}
+    return share(within.get("1", within.get(1)), row["episodes"])
+
+
+def steps(row: Mapping[str, Any]) -> str:
+    """Mean attempts over all episodes, and over the successful ones; a task of one attempt has none."""
+    everything, good = row.get("steps_all"), row.get("steps_success")
+    if everything is None:
+        return ""
+    return f"{everything:.2f} / " + (f"{good:.2f}" if good is not None else "none")
+
+
+def difference(row: Mapping[str, Any]) -> Cell:
+    """Paired difference to the reference in points, with its interval and the discordant episodes."""
+    paired = row.get("paired")
+    if not paired or not paired.get("difference") or paired["difference"].get("value") is None:
+        return ""
+    ends = paired["difference"]
+    value, low, high = (float(ends[key]) for key in ("value", "low", "high"))
+    text = f"{100 * value:+.1f} [{100 * low:+.0f}, {100 * high:+.0f}]"
+    return Measure(text, value, low, high, bounds=(-0.6, 0.6), zero=True)
+
+
+def mean(values: list[float]) -> float:
+    """Mean of at least one value."""
+    return sum(values) / len(values)

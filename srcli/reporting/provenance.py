@@ -1,0 +1,125 @@
+"""Under which conditions the numbers arose: encoder, candidates, privilege, seeds, n, runs of the test suites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from srcli.reporting.blocks import Block, Folded, Missing, Prose, Row, Section, Table
+from srcli.reporting.numbers import TASK_NAMES, method_name
+from srcli.reporting.sources import Evaluated, Sources, Study
+
+PRIVILEGED = (
+    "Simulator identities, true poses and true masks are used by the **expert** and by the **success checks** only. Every other "
+    "row gets three noisy RGB-D images, the sentence and candidates that were sampled from the same noisy images."
+)
+
+
+def provenance(sources: Sources) -> Section:
+    """How it was measured."""
+    blocks: list[Block] = [Prose(PRIVILEGED)]
+    if sources.evaluations:
+        blocks.append(Table("**Evaluations**", _HEADERS, tuple(_row(e) for e in sources.evaluations), _NOTE, left=3))
+        blocks += [_methods(sources), _conditions(sources.evaluations[0])]
+    else:
+        blocks.append(Missing("No evaluation.", "srcli evaluate"))
+    identities = {str(p.encoder.get("sha256", "")): p.encoder for p in sources.policies if p.encoder}
+    if identities:
+        rows = tuple(
+            Row((str(i.get("name", "")), str(i.get("route", "")), str(i.get("dim", "")), str(i.get("image", "")), f"`{sha}`"))
+            for sha, i in identities.items()
+        )
+        note = "The embedded encoder knows the categories of the unseen objects, as web CLIP would, but none of their instances."
+        blocks.append(Table("**Encoder**", ("name", "route", "width", "images", "sha256 of the weights"), rows, note, left=2))
+    studies = [*sources.ablations, *sources.sweeps]
+    if studies:
+        keys = ("suite", "tasks", "splits", "episodes", "seeds")
+        study_rows = tuple(Row((f"`{s.name}`", *(_scale(s, key) for key in keys))) for s in studies)
+        blocks.append(
+            Table(
+                "**Ablation and noise files**",
+                ("file", "suite", "tasks", "splits", "episodes per task and split", "training seeds"),
+                study_rows,
+            )
+        )
+    if sources.unreadable:
+        bad = tuple(Row((f"`{name}`", why)) for name, why in sources.unreadable)
+        blocks.append(Table("**Files that could not be read and are not in this report**", ("file", "reason"), bad, left=2))
+    return Section("conditions", "How it was measured", tuple(blocks))
+
+
+_HEADERS = (
+    "task",
+    "suite",
+    "file",
+    "root seed",
+    "runs",
+    "attempts",
+    "episodes per method, seen / unseen",
+    "wording",
+    "perturbation",
+)
+_NOTE = (
+    "`runs`: how many runs have added episodes to that file. `paper` and `wide` are test suites: run to report, never to "
+    "choose anything; `development` is for that."
+)
+
+
+def _row(evaluated: Evaluated) -> Row:
+    summary, section = evaluated.summary, evaluated.config.get("evaluate", {})
+    counts = {
+        split: max((r["episodes"] for r in evaluated.rows if r["split"] == split), default=0) for split in ("seen", "unseen")
+    }
+    moved = section.get("perturb") or {}
+    disturbed = ", ".join(f"{key} {value:g}" for key, value in moved.items() if isinstance(value, int | float) and value)
+    return Row(
+        (
+            TASK_NAMES.get(evaluated.task, evaluated.task),
+            evaluated.suite,
+            f"`{evaluated.name}`",
+            str(summary.get("seed", "")),
+            str(summary.get("runs", "")),
+            str(summary.get("attempts", "")),
+            f"{counts['seen']} / {counts['unseen']}",
+            str(section.get("wording", "")),
+            disturbed or "none",
+        )
+    )
+
+
+def _methods(sources: Sources) -> Table:
+    rows: dict[tuple[str, str], Row] = {}
+    by_sha: dict[str, str] = {}
+    for evaluated in sources.evaluations:
+        for name, facts in (evaluated.summary.get("methods") or {}).items():
+            sha = str(facts.get("policy") or "")
+            by_sha.setdefault(sha, sha[:16])
+            sees = "the simulator's truth" if facts.get("privileged") else "images, sentence, candidates"
+            rows[name, sha] = Row((method_name(name), sees, f"`{by_sha[sha]}`" if sha else "no trained network"))
+    return Table("**Methods**", ("method", "sees", "policy file, sha256"), tuple(rows.values()), left=3)
+
+
+def _conditions(evaluated: Evaluated) -> Folded:
+    config = evaluated.config
+    shown = []
+    for key in ("candidates", "placements", "cloud", "encoder", "sim", "scene", "language"):
+        section = config.get(key)
+        if isinstance(section, Mapping):
+            text = ", ".join(f"{name} = {_short(value)}" for name, value in section.items())
+            shown.append(Row((key, text)))
+    intro = Prose(
+        "Grasp candidates: the package's own sampler on the noisy height maps with a learned quality score; placements: "
+        "positions on the noisy height map. No true object pose, no true mask. All methods choose among the same candidates."
+    )
+    table = Table("**Parameters in force** (of the first evaluation)", ("section", "values"), tuple(shown), left=2)
+    return Folded("Candidates, cloud, simulation: all parameters", (intro, table))
+
+
+def _scale(study: Study, key: str) -> str:
+    value = (study.summary.get("scale") or {}).get(key, "")
+    return ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

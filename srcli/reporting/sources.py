@@ -1,0 +1,253 @@
+"""What there is to report: result files found under the given paths, read into one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srcli.errors import ArtifactError
+from srcli.policies.learned import shipped_policy
+
+if TYPE_CHECKING:
+    from srcli.artifacts.core import Schema
+
+TASKS = ("pick", "place", "pick_place")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What an evaluation file says of one task.
+
+    Attributes:
+        name: the file, as the user gave it.
+        task, suite: what was run.
+        not_set_up: episodes whose scene could not be built, each once.
+        rows: result rows as in its JSON, each with ``method``, ``split`` and the numbers.
+        episodes, attempts: tables by column.
+    """
+
+    name: str
+    task: str
+    suite: str
+    summary: Mapping[str, Any]
+    rows: tuple[Mapping[str, Any], ...]
+    episodes: Mapping[str, Sequence[Any]]
+    attempts: Mapping[str, Sequence[Any]]
+    config: Mapping[str, Any]
+    not_set_up: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """An ablation or a noise sweep: its summary and its rows."""
+
+    name: str
+    summary: Mapping[str, Any]
+    rows: tuple[Mapping[str, Any], ...]
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A policy file without its weights."""
+
+    name: str
+    path: Path
+    variant: str
+    sparse: str
+    config: Mapping[str, Any]
+    encoder: Mapping[str, Any]
+    curves: Mapping[str, Sequence[float]]
+    training: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Training seed."""
+        return int(self.training.get("seed", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything found. ``unreadable``: files that could not be used, with the reason."""
+
+    evaluations: tuple[Evaluated, ...] = ()
+    ablations: tuple[Study, ...] = ()
+    sweeps: tuple[Study, ...] = ()
+    policies: tuple[Trained, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = field(default=())
+
+    def policy(self, variant: str) -> Trained | None:
+        """The policy of a variant with the paper's sparse branch and the lowest training seed."""
+        own = [p for p in self.policies if p.variant == variant and (variant != "sr" or p.sparse == "relu2")]
+        return min(own, key=lambda p: (p.seed, p.name)) if own else None
+
+
+def gather(paths: Sequence[Path]) -> Sources:
+    """Read every result and policy file among the paths; folders are searched. Without any policy the shipped one counts.
+
+    A file that cannot be read inside a folder is listed; one that was named is an error.
+
+    Raises:
+        ArtifactError: a named path does not exist or cannot be used.
+    """
+    evaluations: list[Evaluated] = []
+    ablations: list[Study] = []
+    sweeps: list[Study] = []
+    policies: list[Trained] = []
+    unreadable: list[tuple[str, str]] = []
+    for file, named in files(paths):
+        try:
+            kind, found = _read(file)
+        except ArtifactError as error:
+            if named:
+                raise
+            unreadable.append((str(file), error.message))
+            continue
+        if isinstance(found, tuple):
+            evaluations.extend(found)
+        elif isinstance(found, Trained):
+            policies.append(found)
+        elif found is not None:
+            (ablations if kind == "ablation" else sweeps).append(found)
+    if not policies:
+        policies.append(replace(_policy(shipped_policy("sr")), name="shipped with the package"))
+    return Sources(
+        tuple(sorted(evaluations, key=lambda e: (_rank(e.task, TASKS), _rank(e.suite, SUITE_ORDER), e.name))),
+        tuple(ablations),
+        tuple(sweeps),
+        tuple(sorted(policies, key=lambda p: (p.variant, p.seed, p.name))),
+        tuple(unreadable),
+    )
+
+
+SUITE_ORDER = ("paper", "wide", "cases", "development")
+"""Suites in the order in which they are shown."""
+
+
+def _rank(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
+    """The HDF5 files under the paths, each once, and whether it was named itself.
+
+    Raises:
+        ArtifactError: a path does not exist.
+    """
+    found: dict[Path, bool] = {}
+    for path in paths:
+        if path.is_dir():
+            for file in sorted(path.rglob("*.h5")):
+                if not any(part.startswith(".") for part in file.relative_to(path).parts):
+                    found.setdefault(file, False)
+        elif path.is_file():
+            found[path] = True
+        else:
+            raise ArtifactError(f"{path}: no such file or folder", "give files or folders that srcli has written")
+    return list(found.items())
+
+
+def _read(path: Path) -> tuple[str, tuple[Evaluated, ...] | Study | Trained | None]:
+    from srcli.artifacts.core import SCHEMA, SCHEMAS, open_artifact
+    from srcli.artifacts.study import ABLATION, NOISE_SWEEP
+
+    with open_artifact(path) as handle:
+        schema = SCHEMAS[str(handle.attrs[SCHEMA])]
+    kind = schema.name.split("/")[-1]
+    if kind == "evaluation":
+        return kind, _evaluation(path)
+    if kind == "policy":
+        return kind, _policy(path)
+    if schema in (ABLATION, NOISE_SWEEP):
+        return kind, _study(path, schema)
+    return kind, None
+
+
+def _evaluation(path: Path) -> tuple[Evaluated, ...]:
+    from srcli.artifacts.evaluation import load_evaluation
+
+    file = load_evaluation(path)
+    summary = file.summary
+    episodes = {key: column.tolist() for key, column in file.episodes.items()}
+    attempts = {key: column.tolist() for key, column in file.attempts.items()}
+    # Files of one task need not repeat it.
+    only = str(summary.get("task") or file.config.get("task") or "pick")
+    owner = [str(task) for task in episodes.get("task", ())] or [only] * len(episodes.get("method", ()))
+    parts = []
+    for task in dict.fromkeys([*(str(row.get("task", only)) for row in summary.get("rows", ())), *owner]):
+        kept = [i for i, name in enumerate(owner) if name == task]
+        position = {old: new for new, old in enumerate(kept)}
+        tried = [i for i, row in enumerate(attempts.get("episode", ())) if row in position]
+        own_attempts = {key: [column[i] for i in tried] for key, column in attempts.items()}
+        if "episode" in own_attempts:
+            own_attempts["episode"] = [position[row] for row in own_attempts["episode"]]
+        parts.append(
+            Evaluated(
+                name=str(path),
+                task=task,
+                suite=str(summary.get("suite", "")),
+                summary={**summary, "curve": [p for p in summary.get("curve", ()) if p.get("task", only) == task]},
+                rows=tuple(row for row in summary.get("rows", ()) if str(row.get("task", only)) == task),
+                episodes={key: [column[i] for i in kept] for key, column in episodes.items()},
+                attempts=own_attempts,
+                config=file.config,
+                not_set_up=tuple(e for e in summary.get("not_set_up", ()) if e.get("task", only) == task),
+            )
+        )
+    return tuple(parts)
+
+
+def _policy(path: Path) -> Trained:
+    from srcli.artifacts.policy import load_policy
+
+    file = load_policy(path)
+    return Trained(
+        name=str(path),
+        path=path,
+        variant=str(file.config.get("variant", path.stem)),
+        sparse=str(file.config.get("dssa", {}).get("sparse", "relu2")),
+        config=file.config,
+        encoder=file.encoder,
+        curves={name: values.tolist() for name, values in file.curves.items()},
+        training=file.training,
+    )
+
+
+def _study(path: Path, schema: Schema) -> Study:
+    from srcli.artifacts.study import load_study
+
+    file = load_study(path, schema)
+    arms = {str(arm["arm"]): arm for arm in file.summary.get("arms", ())}
+    columns = {key: column.tolist() for key, column in file.rows.items()}
+    lines = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return Study(str(path), file.summary, tuple(_as_row(line, arms.get(str(line["arm"]), {})) for line in lines), file.config)
+
+
+def _as_row(line: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's row in the shape of an evaluation's; ``seed`` is None where the training seeds are pooled."""
+
+    def ends(value: str, low: str, high: str) -> dict[str, float] | None:
+        return {"value": line[value], "low": line[low], "high": line[high]} if isfinite(line[value]) else None
+
+    difference = ends("diff", "diff_low", "diff_high")
+    paired = {"difference": difference, "only_method": line["only_arm"], "only_reference": line["only_reference"]}
+    return {
+        **{key: value for key, value in arm.items() if key != "seed"},
+        "arm": line["arm"],
+        "task": line["task"],
+        "split": line["split"],
+        "seed": None if line["seed"] < 0 else int(line["seed"]),
+        "successes": int(line["successes"]),
+        "episodes": int(line["episodes"]),
+        "wilson": ends("rate", "wilson_low", "wilson_high"),
+        "clustered": ends("rate", "low", "high"),
+        "within": {"1": line["first"] * line["episodes"]},
+        "steps_all": line["steps"],
+        "steps_interval": ends("steps", "steps_low", "steps_high"),
+        "steps_success": line["steps_success"] if isfinite(line["steps_success"]) else None,
+        "steps_difference": ends("steps_diff", "steps_diff_low", "steps_diff_high"),
+        "paired": paired if difference else None,
+    }

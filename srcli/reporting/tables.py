@@ -1,0 +1,177 @@
+"""Table 1 and Table 2 of the paper from our evaluation files, beside what others have published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from math import sqrt
+from typing import Any
+
+from srcli.reporting.blocks import Block, Cell, Missing, Row, Section, Table
+from srcli.reporting.numbers import (
+    TASK_NAMES,
+    count,
+    difference,
+    first_attempt,
+    mean,
+    method_name,
+    method_rank,
+    rate,
+    span,
+    steps,
+)
+from srcli.reporting.published import OTHERS, TABLE1, TABLE1_NOTE, TABLE2_NOTE
+from srcli.reporting.sources import TASKS, Evaluated, Sources
+from srcli.reporting.svg import strip
+
+BATCH = 10
+SUITE_TEXT = {
+    "paper": "suite `paper`: the paper's number of cases, each repeated",
+    "wide": "suite `wide`: every scene another one, once each",
+    "development": "suite `development`: scenes that may be looked at while building",
+    "cases": "benchmark files as they are",
+}
+
+
+def table1(sources: Sources) -> Section:
+    """Success and planning steps of every method on every task, split and suite, with published numbers beside them."""
+    blocks: list[Block] = []
+    for task in TASKS:
+        found = [e for e in sources.evaluations if e.task == task and e.rows]
+        if found:
+            blocks.append(_task_table(task, found))
+        else:
+            blocks.append(
+                Missing(f"No evaluation of the task `{task}`.", f"srcli evaluate --task {task} --out results/evaluation/{task}")
+            )
+            blocks.append(_theirs_alone(task))
+    blocks.append(
+        Table(
+            "Other systems in pick tests of the same kind, as published",
+            ("system", "success %", "steps", "where it stands"),
+            tuple(Row(row, "theirs") for row in OTHERS),
+            left=1,
+        )
+    )
+    return Section("table-1", "Table 1: all tasks", tuple(blocks))
+
+
+_HEADERS = (
+    "method",
+    "k/n",
+    "success % [Wilson]",
+    "by case",
+    "@1 %",
+    "steps all / won",
+    "similarity rule",
+    "index rule",
+    "diff to reference",
+)
+
+
+def _task_table(task: str, found: Sequence[Evaluated]) -> Table:
+    lines: list[Row] = []
+    for split in ("seen", "unseen"):
+        for evaluated in found:
+            own = sorted((r for r in evaluated.rows if r["split"] == split), key=lambda r: method_rank(str(r["method"])))
+            if own:
+                text = SUITE_TEXT.get(evaluated.suite, f"suite `{evaluated.suite}`")
+                reference = method_name(str(evaluated.summary.get("reference", "sr")))
+                lines.append(Row((f"{split}: {text}; differences to {reference}",), "group"))
+                lines += [Row(_cells(row), "privileged" if row.get("privileged") else "ours") for row in own]
+        lines += [Row(cells, "theirs") for cells in _theirs(task, split)]
+    full = [row for row in lines if row.kind != "group"]
+    used = [i for i in range(len(_HEADERS)) if i < 3 or any(row.cells[i] for row in full)]
+    shown = tuple(row if row.kind == "group" else Row(tuple(row.cells[i] for i in used), row.kind) for row in lines)
+    return Table(f"**{TASK_NAMES[task]}**", tuple(_HEADERS[i] for i in used), shown, _NOTE + TABLE1_NOTE)
+
+
+_NOTE = (
+    "`k/n`: successes of episodes, by what the simulator says was really taken or put; Wilson interval; _by case_: bootstrap "
+    "that resamples whole cases; `@1`: solved by the first attempt; steps: mean attempts over all and over won episodes; "
+    "difference in points on the same seeds. Grey rows see the simulator's true state. "
+)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[Cell, ...]:
+    similar, index = row.get("similar"), row.get("index_rule")
+    n = row["episodes"]
+    mark = " *" if row.get("privileged") else ""
+    return (
+        method_name(str(row["method"])) + mark,
+        count(row),
+        rate(row),
+        span(row, "clustered"),
+        first_attempt(row),
+        steps(row),
+        "" if similar is None else f"{similar}/{n}",
+        "" if index is None else f"{index}/{n}",
+        difference(row),
+    )
+
+
+def _theirs(task: str, split: str) -> list[tuple[Cell, ...]]:
+    quotes = [q for q in TABLE1 if (q.task, q.split) == (task, split)]
+    return [(q.who, "", q.success, "", "", q.steps, "", "", q.how) for q in quotes]
+
+
+def _theirs_alone(task: str) -> Table:
+    rows = [Row((q.split, q.who, q.success, q.steps, q.how), "theirs") for q in TABLE1 if q.task == task]
+    return Table(
+        f"{TASK_NAMES[task]}, as published by others", ("split", "system", "success %", "steps", "note"), tuple(rows), left=2
+    )
+
+
+def table2(sources: Sources) -> Section:
+    """Per-batch statistics of the pick task: episodes in their order, ten at a time."""
+    blocks: list[Block] = []
+    for evaluated in sources.evaluations:
+        if evaluated.task == "pick" and len(evaluated.episodes.get("method", ())):
+            blocks.append(_batches(evaluated))
+    if not blocks:
+        blocks.append(Missing("No evaluation of the task `pick`.", "srcli evaluate --task pick"))
+    return Section("table-2", "Table 2: grasping in batches of ten", tuple(blocks))
+
+
+def batches(evaluated: Evaluated, method: str, split: str, size: int = BATCH) -> list[tuple[int, int, float]]:
+    """(successes, episodes, mean attempts) of each batch, in the order of the suite; the last one may be smaller."""
+    columns = evaluated.episodes
+    won = [
+        (bool(s), float(a))
+        for m, p, s, a in zip(columns["method"], columns["split"], columns["success"], columns["attempts"], strict=True)
+        if (m, p) == (method, split)
+    ]
+    parts = [won[i : i + size] for i in range(0, len(won), size)]
+    return [(sum(s for s, _ in part), len(part), mean([a for _, a in part])) for part in parts]
+
+
+def _batches(evaluated: Evaluated) -> Table:
+    rows: list[Row] = []
+    pairs = sorted({(str(r["split"]), str(r["method"])) for r in evaluated.rows}, key=lambda p: (p[0], method_rank(p[1])))
+    for split, group in groupby(pairs, key=lambda pair: pair[0]):
+        rows.append(Row((split,), "group"))
+        for _, method in group:
+            parts = batches(evaluated, method, split)
+            whole = [(k, n, a) for k, n, a in parts if n == BATCH] or parts
+            rates = [100 * k / n for k, n, _ in whole]
+            spread = sqrt(sum((r - mean(rates)) ** 2 for r in rates) / (len(rates) - 1)) if len(rates) > 1 else None
+            attempts = [a for _, _, a in whole]
+            rows.append(
+                Row(
+                    (
+                        method_name(method),
+                        strip([(k, n) for k, n, _ in parts]),
+                        str(sum(n for _, n, _ in parts)),
+                        f"{mean(rates):.1f}" + (f" ± {spread:.1f}" if spread is not None else ""),
+                        f"{min(rates):.0f} to {max(rates):.0f}",
+                        f"{mean(attempts):.2f} ({min(attempts):.1f} to {max(attempts):.1f})",
+                    )
+                )
+            )
+    return Table(
+        f"**Batches of {BATCH}**, suite `{evaluated.suite}`, seed {evaluated.summary.get('seed', '?')}",
+        ("method", "successes per batch, in the order of the suite", "n", "mean ± sd %", "range %", "steps per batch (range)"),
+        tuple(rows),
+        "Every method plays the same episodes in the same order, so batches can be compared down a column. " + TABLE2_NOTE,
+        left=2,
+    )

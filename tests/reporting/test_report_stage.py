@@ -1,0 +1,182 @@
+"""From result files to the page: the numbers are those of the files, gaps are named, nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_inputs import ablation, evaluation, policy, sweep
+from typer.testing import CliRunner
+
+from srcli.cli.app import app
+from srcli.config import Params
+from srcli.config.report import ReportConfig
+from srcli.errors import ArtifactError
+from srcli.reporting.failures import taxonomy
+from srcli.reporting.sources import gather
+from srcli.reporting.studies import verdict
+from srcli.reporting.tables import batches
+from srcli.stages import report
+
+QUIET = ReportConfig(replay=False)
+WINS = {
+    ("sr", "pick", "seen"): 17,
+    ("sr", "pick", "unseen"): 15,
+    ("random", "pick", "unseen"): 4,
+    ("expert", "pick", "unseen"): 19,
+    ("sr", "place", "unseen"): 13,
+}
+VOID = {"meta", "img", "br", "line", "circle", "rect", "polygon", "polyline", "link", "input", "hr"}
+
+
+class _Checker(HTMLParser):
+    """Collects unbalanced tags and every address that a browser would follow by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.fetched: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.fetched += [str(values[key]) for key in ("src", "srcset", "data", "poster") if values.get(key)]
+        self.fetched += [str(values["href"])] if tag == "link" else []
+        self.ids += [str(values["id"])] if "id" in values else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[report.Summary, str, str]:
+    """A report of everything."""
+    folder = tmp_path_factory.mktemp("results")
+    evaluation(folder / "results.h5", WINS)
+    ablation(folder / "ablation.h5", {"base": 8, "sr_a": 30, "sr": 32})
+    points = [(s, x) for s in ("softmax", "relu", "relu2") for x in (0.0, 0.1)]
+    sweep(folder / "noise.h5", {(s, x): 20 + i for i, (s, x) in enumerate(points)})
+    policy(folder / "sr.h5", "sr", 2.0)
+    policy(folder / "sr_a.h5", "sr_a", 2.2)
+    (folder / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n nothing more")
+    summary = report.run(Params(), [folder], folder / "out", QUIET)
+    return summary, summary.page.read_text("utf-8"), summary.markdown.read_text("utf-8")
+
+
+def test_page_is_well_formed_and_needs_no_other_file(full: tuple[report.Summary, str, str]) -> None:
+    page = full[1]
+    checker = _Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.wrong == [] and checker.open == []
+    assert all(address.startswith("data:") for address in checker.fetched)
+    assert "http" not in page.replace("http-equiv", "") and "@import" not in page and "url(" not in page
+    anchors = re.findall(r'href="#([^"]+)"', page)
+    assert len(anchors) == 10 and set(anchors) <= set(checker.ids)
+    assert "prefers-color-scheme" in page and "viewport" in page
+
+
+def test_numbers_are_those_of_the_files_and_others_are_marked(full: tuple[report.Summary, str, str]) -> None:
+    summary, page, markdown = full
+    assert "15/20" in summary.headline and "75%" in summary.headline and "4/20" in summary.headline
+    for text in (page, markdown):
+        for number in ("17/20", "15/20", "13/20", "4/20", "75.0 [53, 89]", "8/40", "32/40", "A2, published", "second-hand"):
+            assert number in text, number
+    row = next(line for line in markdown.splitlines() if line.startswith("| _A2, published_") and "97.3" in line)
+    assert row.count("_") >= 6
+    sr_a = next(line for line in markdown.splitlines() if line.startswith("| SR-A") and "30/40" in line)
+    assert "not published in text" in sr_a
+    assert "expert *" in page
+    assert (summary.evaluations, summary.ablations, summary.sweeps, summary.policies) == (2, 1, 1, 2)
+
+
+def test_claims_follow_from_the_paired_intervals(full: tuple[report.Summary, str, str]) -> None:
+    rows = {cells[1].strip(): cells[3].strip() for line in full[2].splitlines() if len(cells := line.split("|")) == 5}
+    assert rows["SR succeeds more often than BASE: pick, unseen"] == "holds"
+    assert rows["SR succeeds more often than SR-A: pick, unseen"] in ("holds", "as stated, not certain")
+    assert rows["SR succeeds more often than BASE: place, unseen"] == "not measured"
+    noisy = "ReLU² is best under noise: sigma 0.1, against the better of softmax and ReLU"
+    assert rows[noisy] in ("holds", "as stated, not certain")
+    assert rows["The final training loss of SR is below that of SR-A"] == "as stated, not certain"
+    assert [verdict(0.0, True), verdict(-0.1, True), verdict(-0.1, False)] == [
+        "no difference",
+        "contrary",
+        "other way, not certain",
+    ]
+
+
+def test_unreadable_and_unset_episodes_are_listed(full: tuple[report.Summary, str, str]) -> None:
+    summary, page, _ = full
+    assert len(summary.unreadable) == 1 and "broken.h5" in summary.unreadable[0]
+    assert "broken.h5" in page and "case-7" in page
+
+
+def test_every_gap_names_its_command_and_the_page_is_made(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    summary = report.run(Params(), [tmp_path / "empty"], tmp_path / "out", QUIET)
+    text = "\n".join(summary.missing)
+    for command in (
+        "srcli evaluate --task pick",
+        "srcli evaluate --task place",
+        "srcli ablate",
+        "srcli noise-sweep",
+        "srcli train",
+    ):
+        assert command in text
+    page = summary.page.read_text("utf-8")
+    assert page.count("Not there yet.") == len(summary.missing)
+    assert "A2, published" in page
+
+
+def test_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    evaluation(tmp_path / "results.h5", WINS)
+    pages = [report.run(Params(), [tmp_path / "results.h5"], tmp_path / name, QUIET).page.read_bytes() for name in ("a", "b")]
+    assert pages[0] == pages[1]
+
+
+def test_named_files_must_exist_and_be_whole(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no such file or folder"):
+        gather([tmp_path / "nothing"])
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes(b"")
+    with pytest.raises(ArtifactError, match="is empty"):
+        gather([bad])
+
+
+def test_a_file_of_two_tasks_is_told_apart(tmp_path: Path) -> None:
+    sources = gather([evaluation(tmp_path / "r.h5", WINS, n=10)])
+    pick, place = sources.evaluations
+    assert (pick.task, place.task) == ("pick", "place")
+    assert {row["method"] for row in place.rows} == {"sr"}
+    assert max(place.attempts["episode"]) == len(place.episodes["method"]) - 1 == 9
+    counts, total = taxonomy(place)["unseen", "sr"]
+    assert (dict(counts), total) == ({}, 10)
+
+
+def test_taxonomy_counts_every_failed_attempt(tmp_path: Path) -> None:
+    pick = gather([evaluation(tmp_path / "r.h5", WINS)]).evaluations[0]
+    counts, total = taxonomy(pick)["unseen", "random"]
+    assert (dict(counts), total) == ({"wrong_object": 16, "nothing_held": 16}, 4 + 2 * 16)
+
+
+def test_batches_keep_the_order_and_the_rest(tmp_path: Path) -> None:
+    pick = gather([evaluation(tmp_path / "r.h5", {("sr", "pick", "seen"): 12}, n=25)]).evaluations[0]
+    assert batches(pick, "sr", "seen") == [(10, 10, 1.0), (2, 10, 1.8), (0, 5, 2.0)]
+
+
+def test_command_line_plans_without_doing(tmp_path: Path) -> None:
+    evaluation(tmp_path / "r.h5", WINS)
+    done = CliRunner().invoke(app, ["report", str(tmp_path), "--out", str(tmp_path / "out"), "--dry-run", "--json"])
+    plan = json.loads(done.stdout)
+    assert plan["reads"] == [str(tmp_path / "r.h5")] and not (tmp_path / "out").exists()
+    failed = CliRunner().invoke(app, ["report", str(tmp_path / "nothing"), "--dry-run"])
+    assert failed.exit_code == 3 and "no such file or folder" in failed.stderr
