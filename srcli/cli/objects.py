@@ -1,18 +1,23 @@
-"""``srcli objects``: the catalogue as a list, and as a picture."""
+"""``srcli objects``: the catalogue as a list and as a picture, and the user's own objects."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from srcli.cli.options import PATHS, RUNNING, Debug, DryRun, Json
 from srcli.cli.running import Plan, command
 
-app = typer.Typer(no_args_is_help=True, help="List the object catalogue, or draw it.")
+app = typer.Typer(no_args_is_help=True, help="List or draw the object catalogue, add objects of your own.")
 
-Split = Annotated[Literal["seen", "unseen", "all"], typer.Option("--split", help="Which objects.", rich_help_panel=RUNNING)]
+WORDS = "Words"
+BODY = "Body"
+
+Split = Annotated[
+    Literal["seen", "unseen", "user", "all"], typer.Option("--split", help="Which objects.", rich_help_panel=RUNNING)
+]
 
 
 @app.command("list")
@@ -30,7 +35,7 @@ def list_objects(
     from srcli.objects import catalogue
 
     known = catalogue()
-    entries = [known[name] for name in (names or known.names)]
+    entries = [known[name] for name in names] if names else list(known)
     rows = [
         {
             "name": entry.name,
@@ -72,7 +77,7 @@ def sheet(
     from srcli.objects import catalogue
 
     known = catalogue()
-    entries = [known[name] for name in known.names if split in ("all", known[name].split)]
+    entries = [entry for entry in known if split in ("all", entry.split)]
     if dry_run:
         plan = Plan("objects sheet", (), (f"render {len(entries)} objects",), (str(out),), {"split": split})
         emit_plan(plan, as_json)
@@ -83,3 +88,146 @@ def sheet(
     with reserved_stdout():
         summary = contact_sheet.run(entries, out)
     emit(summary, as_json)
+
+
+Library = Annotated[
+    Path | None,
+    typer.Option(
+        "--library",
+        help="Library folder; by default $SRCLI_OBJECTS, else the user's data folder.",
+        rich_help_panel=PATHS,
+        show_default=False,
+    ),
+]
+Replace = Annotated[bool, typer.Option("--force", help="Replace objects of the library.", rich_help_panel=RUNNING)]
+ToSplit = Annotated[
+    Literal["seen", "unseen", "user"],
+    typer.Option("--split", help="user: used by name only; seen, unseen: drawn by generated scenes.", rich_help_panel=WORDS),
+]
+
+
+def _word(flag: str, text: str) -> Any:
+    return typer.Option(flag, help=text, rich_help_panel=WORDS, show_default=False)
+
+
+def _words(flag: str, text: str) -> Any:
+    return _word(flag, f"{text} Repeatable.")
+
+
+def _body(flag: str, text: str) -> Any:
+    return typer.Option(flag, help=text, rich_help_panel=BODY, show_default=False)
+
+
+@app.command("add")
+@command
+def add(
+    file: Annotated[Path, typer.Argument(help="OBJ, STL, GLB, PLY or URDF file.")],
+    label: Annotated[str, _word("--label", "Name in sentences; by default from the file's name.")] = "",
+    name: Annotated[str, _word("--name", "Identifier; by default from the label.")] = "",
+    synonym: Annotated[list[str] | None, _words("--synonym", "Another name, for held-out sentences.")] = None,
+    general: Annotated[list[str] | None, _words("--general", "A kind it belongs to: container.")] = None,
+    attribute: Annotated[list[str] | None, _words("--attribute", "A true colour or shape word: blue, round.")] = None,
+    function: Annotated[list[str] | None, _words("--function", "What one does with it, after 'something to': eat.")] = None,
+    like: Annotated[
+        str, _word("--like", "Catalogue object (name or GraspNet number) whose words apply where none are given.")
+    ] = "",
+    split: ToSplit = "user",
+    scale: Annotated[float | None, _body("--scale", "Metres per unit of the file: 0.001 for millimetres.")] = None,
+    up: Annotated[Literal["auto", "y", "z"], _body("--up", "The file's axis that points up; auto: y for GLB, else z.")] = "auto",
+    density: Annotated[float | None, _body("--density", "kg per cubic metre; by default 400, or the URDF's mass.")] = None,
+    mass: Annotated[float | None, _body("--mass", "kg, up to 2.")] = None,
+    friction: Annotated[float | None, _body("--friction", "Lateral friction coefficient.")] = None,
+    pieces: Annotated[
+        Literal["auto", "coacd", "hull"], _body("--pieces", "Convex pieces: the URDF's own, coacd, or one hull.")
+    ] = "auto",
+    test: Annotated[
+        bool, typer.Option("--test/--no-test", help="Drop it, grasp it and draw it (10 tries).", rich_help_panel=RUNNING)
+    ] = True,
+    sheet_out: Annotated[
+        Path | None, typer.Option("--sheet", help="Also write the picture here.", rich_help_panel=PATHS, show_default=False)
+    ] = None,
+    library: Library = None,
+    force: Replace = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Add a mesh file to your library: check, weigh, cut into convex pieces, drop and grasp it."""
+    from srcli.cli.output import emit, emit_plan, reserved_stdout
+    from srcli.objects.library import library_folder
+    from srcli.stages import add_object
+
+    if dry_run:
+        does = (f"check and decompose {file.name}", *(("drop and grasp it 10 times",) if test else ()))
+        settings = {"split": split, "scale": scale or 1.0, "pieces": pieces}
+        emit_plan(Plan("objects add", (str(file),), does, (str(library_folder(library)),), settings), as_json)
+        return
+    request = add_object.Request(
+        file=str(file),
+        name=name,
+        label=label,
+        synonyms=tuple(synonym or ()),
+        general=tuple(general or ()),
+        attributes=tuple(attribute or ()),
+        functions=tuple(function or ()),
+        like=like,
+        split=split,
+        scale=scale,
+        up=up,
+        density=density,
+        mass=mass,
+        friction=friction,
+        pieces=pieces,
+    )
+    with reserved_stdout():
+        added = add_object.run(request, library, force=force, test=test, sheet=sheet_out)
+    emit(added, as_json)
+
+
+@app.command("import")
+@command
+def import_objects(
+    manifest: Annotated[Path, typer.Argument(help="YAML file that names mesh files and their words (docs/objects.md).")],
+    test: Annotated[
+        bool, typer.Option("--test/--no-test", help="Drop, grasp and draw each one (10 tries).", rich_help_panel=RUNNING)
+    ] = False,
+    library: Library = None,
+    force: Replace = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Add a folder of meshes, such as those of GraspNet-1Billion or YCB, from a small manifest."""
+    from srcli.cli.output import emit, emit_plan, reserved_stdout
+    from srcli.errors import ArtifactError
+    from srcli.objects.library import library_folder
+    from srcli.stages import add_object
+
+    requests = add_object.read_manifest(manifest)
+    if dry_run:
+        writes = tuple(str(library_folder(library) / request.name) for request in requests)
+        emit_plan(Plan("objects import", (str(manifest), *(r.file for r in requests)), ("add each",), writes, {}), as_json)
+        return
+    with reserved_stdout():
+        done = add_object.run_import(requests, library, force=force, test=test, progress=lambda line: typer.echo(line, err=True))
+    emit(done, as_json)
+    if done.failed:
+        raise ArtifactError(
+            f"{len(done.failed)} of {len(requests)} objects could not be used: {done.failed[0]}",
+            "correct them and run the same command again: what was added is kept",
+        )
+
+
+@app.command("remove")
+@command
+def remove(
+    name: Annotated[str, typer.Argument(help="An object of your library.")],
+    library: Library = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take an object out of your library."""
+    from srcli.cli.output import emit
+    from srcli.stages import add_object
+
+    emit(add_object.remove(name, library), as_json)

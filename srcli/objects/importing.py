@@ -1,0 +1,411 @@
+"""Mesh files as objects: read, brought to metres and z up, checked, simplified, cut into convex pieces, weighed.
+
+OBJ and URDF files need nothing beyond numpy; STL, GLB, PLY and textured OBJ files need trimesh, the decomposition of hollow
+shapes needs coacd (extra ``meshes``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from srcli.errors import ArtifactError, ConfigError, MissingAssetError
+from srcli.objects.assets import DENSITY, GREY, RGB, read_shapes
+from srcli.objects.mesh import Mesh, clean, face_normals, hull_mesh, mass_properties
+from srcli.objects.palette import palette
+from srcli.types import F64, I64
+
+FORMATS = (".obj", ".stl", ".glb", ".ply", ".urdf")
+SMALLEST, LARGEST = 0.005, 0.4
+"""Longest side that an object may have, metres; outside of it the unit is wrong."""
+OPENING = 0.085
+"""Widest opening of the gripper, metres."""
+MOST_FACES, MOST_BYTES = 200_000, 100_000_000
+SHOWN_FACES = 12_000
+"""What is rendered of finer meshes: their shading costs per vertex in every process."""
+CONVEX = 0.95
+"""A closed mesh that fills this share of its convex hull is one piece."""
+MOST_PIECES = 32
+_COLORS, _LEAST_SHARE = 6, 0.03
+
+Up = Literal["auto", "y", "z"]
+Pieces = Literal["auto", "coacd", "hull"]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A file as written: (colour, mesh) in the file's unit, convex pieces and mass where the file has them."""
+
+    surfaces: tuple[tuple[RGB, Mesh], ...]
+    hulls: tuple[F64, ...]
+    mass: float | None
+    friction: float | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A mesh as it goes to the library.
+
+    Attributes:
+        surfaces: (colour, mesh), metres, z up, the largest first.
+        hulls: convex vertex sets (P, 3), metres.
+        extent: (3,) metres.
+        volume: of the closed mesh, or of the pieces where it is not closed, cubic metres.
+        hull_share: volume over that of the convex hull.
+        closed: every edge has two triangles.
+        faces: triangles of the file.
+        mass: kg.
+        friction: as the file says, or None.
+        pieces: how the pieces were made.
+        sha256: of the file and the meshes that it names.
+        up: the file's axis that points up.
+        notes: what the user should know.
+    """
+
+    surfaces: tuple[tuple[RGB, Mesh], ...]
+    hulls: tuple[F64, ...]
+    extent: F64
+    volume: float
+    hull_share: float
+    closed: bool
+    faces: int
+    mass: float
+    friction: float | None
+    pieces: str
+    sha256: str
+    up: Literal["y", "z"]
+    notes: tuple[str, ...]
+
+
+def prepare(
+    path: Path,
+    scale: float | None = None,
+    up: Up = "auto",
+    density: float | None = None,
+    mass: float | None = None,
+    pieces: Pieces = "auto",
+) -> Prepared:
+    """Read a mesh file and make it an object's body.
+
+    Args:
+        path: OBJ, STL, GLB, PLY or URDF file.
+        scale: metres per unit of the file; None: 1.
+        up: the file's axis that points up; ``auto``: y for GLB, z for the others.
+        density: kg per cubic metre; None: 400, or the URDF's mass.
+        mass: kg, beats the density and the URDF.
+        pieces: ``hull``: one convex hull; ``coacd``: decompose; ``auto``: the URDF's own pieces, one hull for convex shapes, else
+            coacd where it is installed.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, huge, flat, or of a size that no object on the table has.
+        MissingAssetError: trimesh or coacd is needed and not installed.
+        ConfigError: a number is out of range.
+    """
+    for name, value in (("--scale", scale), ("--density", density), ("--mass", mass)):
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} {value:g}: must be a number above 0")
+    notes: list[str] = []
+    raw = read_mesh_file(path, notes)
+    faces = sum(len(mesh.faces) for _, mesh in raw.surfaces)
+    if faces > MOST_FACES:
+        raise ArtifactError(f"{path}: has {faces} triangles, more than {MOST_FACES}", "simplify the mesh")
+    axis: Literal["y", "z"] = up if up != "auto" else ("y" if path.suffix.lower() == ".glb" else "z")
+    turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]) if axis == "y" else np.eye(3)
+    linear = turn * (scale or 1.0)
+    surfaces = [(rgb, Mesh(mesh.vertices @ linear.T, mesh.faces)) for rgb, mesh in raw.surfaces]
+    hulls = [points @ linear.T for points in raw.hulls]
+    points = np.vstack([mesh.vertices for _, mesh in surfaces])
+    extent = np.ptp(points, axis=0)
+    check_size(path, extent, scale or 1.0)
+    whole = clean(points, _stacked([mesh for _, mesh in surfaces]))
+    closed, volume = _volume(whole)
+    if closed and volume < 0:
+        surfaces = [(rgb, Mesh(mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))) for rgb, mesh in surfaces]
+        whole, volume = Mesh(whole.vertices, np.ascontiguousarray(whole.faces[:, ::-1])), -volume
+        notes.append("the surface was inside out and has been turned")
+    try:
+        hull = hull_mesh(whole.vertices)
+        hull_volume = mass_properties((hull,), (1.0,)).volume
+    except ValueError:
+        hull, hull_volume = None, 0.0
+    # Less than a sheet of 0.1 mm over its widest square has no thickness that fingers could close on.
+    if hull is None or hull_volume < 1e-4 * float(extent.max()) ** 2 or (closed and volume <= 1e-3 * hull_volume):
+        raise ArtifactError(f"{path}: has no volume: it is flat or its surface is folded onto itself", "give a solid shape")
+    if not closed:
+        notes.append("the surface is not closed: the volume is that of the convex pieces")
+    shown = _simplified(surfaces, float(extent.max())) if faces > SHOWN_FACES else surfaces
+    if faces > SHOWN_FACES:
+        notes.append(f"simplified for display from {faces} to {sum(len(m.faces) for _, m in shown)} triangles")
+    made, how = _pieces(whole, hull, volume / hull_volume if closed else None, hulls, pieces, notes)
+    solid = mass_properties(tuple(hull_mesh(piece) for piece in made), (1.0,) * len(made)).volume
+    volume = volume if closed else solid
+    weight = mass if mass is not None else raw.mass if raw.mass is not None and density is None else (density or DENSITY) * volume
+    if extent.min() > OPENING:
+        notes.append(f"its narrowest side measures {1000 * extent.min():.0f} mm, the gripper opens {1000 * OPENING:.0f} mm")
+    return Prepared(
+        surfaces=tuple(sorted(shown, key=lambda pair: -float(np.linalg.norm(face_normals(*_arrays(pair[1])), axis=1).sum()))),
+        hulls=tuple(made),
+        extent=extent,
+        volume=volume,
+        hull_share=min(volume / hull_volume, 1.0),
+        closed=closed,
+        faces=faces,
+        mass=float(weight),
+        friction=raw.friction,
+        pieces=how,
+        sha256=raw.sha256,
+        up=axis,
+        notes=tuple(notes),
+    )
+
+
+def check_size(path: Path, extent: F64, scale: float) -> None:
+    """Refuse what is smaller than 5 mm or larger than 0.4 m, with the unit that the file seems to have.
+
+    Raises:
+        ArtifactError: see above.
+    """
+    size = float(extent.max())
+    if SMALLEST <= size <= LARGEST:
+        return
+    own = size / scale
+    units = (("millimetres", 0.001), ("centimetres", 0.01), ("metres", 1.0), ("inches", 0.0254))
+    fitting = [(name, unit) for name, unit in units if 0.02 <= own * unit <= LARGEST and unit != scale]
+    guess = f"if the file is in {fitting[0][0]}, add --scale {fitting[0][1]:g}" if fitting else "give --scale (metres per unit)"
+    others = "".join(f" (in {name}: --scale {unit:g})" for name, unit in fitting[1:])
+    raise ArtifactError(
+        f"{path}: measures {size:.4g} m at --scale {scale:g}; objects on the table measure {SMALLEST:g} to {LARGEST:g} m",
+        guess + others,
+    )
+
+
+def read_mesh_file(path: Path, notes: list[str]) -> Raw:
+    """The surfaces of a file by colour.
+
+    Args:
+        notes: gets what the user should know.
+
+    Raises:
+        ArtifactError: missing, huge, of an unknown format, or damaged.
+        MissingAssetError: trimesh is needed and not installed.
+    """
+    kind = path.suffix.lower()
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such file", "give the path of a mesh file")
+    if kind not in FORMATS:
+        raise ArtifactError(f"{path}: '{kind}' files are not read", f"known: {', '.join(FORMATS)}")
+    check_weight(path)
+    if kind == ".obj" and _textured(path):
+        trimesh = _optional("trimesh")
+        if trimesh is not None:
+            return _with_trimesh(path, trimesh)
+        notes.append("without trimesh a texture counts as its mean colour: pip install 'srcli[meshes]'")
+    if kind in (".obj", ".urdf"):
+        shapes = read_shapes(path)
+        digest = hashlib.sha256()
+        for file in shapes.files:
+            digest.update(file.read_bytes())
+        return Raw(shapes.surfaces, shapes.hulls, shapes.mass, shapes.friction, digest.hexdigest())
+    trimesh = _optional("trimesh")
+    if trimesh is None:
+        raise MissingAssetError(f"{path}: {kind} files need trimesh", "pip install 'srcli[meshes]', or export the mesh as OBJ")
+    return _with_trimesh(path, trimesh)
+
+
+def check_weight(path: Path) -> None:
+    """Refuse huge files before reading them; of a URDF, its meshes.
+
+    Raises:
+        ArtifactError: more than 100 MB, or an OBJ with more than 200,000 faces.
+    """
+    files = [path]
+    if path.suffix.lower() == ".urdf":
+        text = path.read_text("utf-8", errors="replace") if path.stat().st_size <= MOST_BYTES else ""
+        files += [path.parent / re.sub(r"^(package|file)://", "", name) for name in re.findall(r'filename="([^"]+)"', text)]
+    for file in files:
+        size = file.stat().st_size if file.is_file() else 0
+        if size > MOST_BYTES:
+            raise ArtifactError(f"{file}: has {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f} MB", "simplify the mesh")
+        if file.suffix.lower() == ".obj" and file.is_file():
+            count = file.read_bytes().count(b"\nf ")
+            if count > MOST_FACES:
+                raise ArtifactError(f"{file}: has {count} faces, more than {MOST_FACES}", "simplify the mesh")
+
+
+def _optional(name: str) -> Any:
+    """A library of the extra ``meshes``, or None."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def _textured(path: Path) -> bool:
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        if line.startswith("mtllib "):
+            library = path.parent / line[7:].strip()
+            return library.is_file() and "map_Kd" in library.read_text("utf-8", errors="replace")
+        if line.startswith("f "):
+            return False
+    return False
+
+
+def _with_trimesh(path: Path, trimesh: Any) -> Raw:
+    """A file by trimesh: all its meshes in the scene's frame, each cut by the colours of its faces."""
+    try:
+        scene = trimesh.load(str(path), force="scene", process=False)
+        parts = [part for part in scene.dump() if hasattr(part, "faces") and len(part.faces)]
+    except Exception as error:
+        # A reader of many formats fails in many ways; what the user can do is the same for all.
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise ArtifactError(f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason})", "export the mesh again") from error
+    if not parts:
+        raise ArtifactError(f"{path}: has no faces", "export the mesh again")
+    surfaces: dict[RGB, list[Mesh]] = {}
+    for part in parts:
+        vertices, faces = np.asarray(part.vertices, dtype=np.float64), np.asarray(part.faces, dtype=np.int32)
+        if not np.isfinite(vertices).all() or faces.max() >= len(vertices):
+            raise ArtifactError(f"{path}: has a vertex that is not three finite numbers", "export the mesh again")
+        for rgb, chosen in color_groups(_face_colors(part), np.linalg.norm(face_normals(vertices, faces), axis=1)):
+            surfaces.setdefault(rgb, []).append(_part(vertices, faces[chosen]))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    joined = tuple((rgb, Mesh(np.vstack([m.vertices for m in meshes]), _stacked(meshes))) for rgb, meshes in surfaces.items())
+    return Raw(joined, (), None, None, digest)
+
+
+def _face_colors(part: Any) -> F64:
+    """(F, 3) sRGB 0..1: face or vertex colours, or the texture where it lies on the face; grey where the file has none."""
+    plain = np.tile(np.asarray(GREY), (len(part.faces), 1))
+    try:
+        visual = part.visual
+        if visual.kind == "texture":
+            material = visual.material
+            if getattr(material, "image", None) is None and getattr(material, "baseColorTexture", None) is None:
+                return np.tile(np.asarray(material.main_color, dtype=np.float64)[:3] / 255, (len(part.faces), 1))
+            visual = visual.to_color()
+            at_corners = np.asarray(visual.vertex_colors, dtype=np.float64)[np.asarray(part.faces), :3]
+            return np.asarray(at_corners.mean(axis=1) / 255, dtype=np.float64)
+        if visual.kind in ("face", "vertex"):
+            return np.asarray(visual.face_colors, dtype=np.float64)[:, :3] / 255
+    except (AttributeError, ValueError, IndexError, OSError):
+        # A texture that is missing or odd costs the colour, not the object.
+        return plain
+    return plain
+
+
+def color_groups(colors: F64, areas: F64) -> list[tuple[RGB, I64]]:
+    """Few colours for many faces: by the nearest palette colour, at most 6 groups, none below 3% of the area.
+
+    Args:
+        colors: (F, 3) sRGB 0..1.
+        areas: (F,) any unit.
+
+    Returns:
+        (mean colour of the group, indices of its faces), the largest first.
+    """
+    if (colors == colors[0]).all():
+        red, green, blue = (round(float(c), 4) for c in colors[0])
+        return [((red, green, blue), np.arange(len(colors)))]
+    known = np.array([color.array() for name, color in palette().items() if not name.startswith("user ")])
+    weights = np.maximum(areas, 1e-12 * max(float(areas.max()), 1e-30))
+    nearest = ((colors[:, None] - known[None]) ** 2).sum(axis=2).argmin(axis=1)
+    shares = np.bincount(nearest, weights=weights, minlength=len(known)) / weights.sum()
+    order = [int(i) for i in np.argsort(-shares, kind="stable")]
+    kept = [i for i in order[:_COLORS] if shares[i] >= _LEAST_SHARE] or order[:1]
+    member = np.asarray(kept)[((colors[:, None] - known[kept][None]) ** 2).sum(axis=2).argmin(axis=1)]
+    groups: list[tuple[RGB, I64]] = []
+    for index in kept:
+        chosen = np.flatnonzero(member == index)
+        if len(chosen):
+            red, green, blue = (round(float(c), 4) for c in np.average(colors[chosen], axis=0, weights=weights[chosen]))
+            groups.append(((red, green, blue), chosen))
+    return groups
+
+
+def _part(vertices: F64, faces: Any) -> Mesh:
+    used, index = np.unique(faces, return_inverse=True)
+    return Mesh(vertices[used], index.reshape(faces.shape).astype(np.int32))
+
+
+def _arrays(mesh: Mesh) -> tuple[F64, Any]:
+    return mesh.vertices, mesh.faces
+
+
+def _stacked(meshes: Sequence[Mesh]) -> Any:
+    """Faces of meshes whose vertices are stacked."""
+    offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    return np.vstack([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=False)]).astype(np.int32)
+
+
+def _volume(mesh: Mesh) -> tuple[bool, float]:
+    """Whether each edge is used once in each direction, and the signed volume."""
+    if not len(mesh.faces):
+        return False, 0.0
+    edges = np.vstack([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]).astype(np.int64)
+    count = len(mesh.vertices)
+    there, back = edges[:, 0] * count + edges[:, 1], edges[:, 1] * count + edges[:, 0]
+    closed = len(np.unique(there)) == len(there) and bool(np.array_equal(np.sort(there), np.sort(back)))
+    centred = mesh.vertices - mesh.vertices.mean(axis=0)
+    return closed, float(np.linalg.det(centred[mesh.faces]).sum()) / 6.0
+
+
+def _simplified(surfaces: Sequence[tuple[RGB, Mesh]], size: float) -> list[tuple[RGB, Mesh]]:
+    """Vertices of one cell of a grid become their mean, on the finest of some grids that leaves few enough faces."""
+    made: list[tuple[RGB, Mesh]] = []
+    for cells in (160, 120, 90, 64, 45, 32):
+        made = []
+        for rgb, mesh in surfaces:
+            keys = np.floor(mesh.vertices / (size / cells)).astype(np.int64)
+            _, inverse, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+            inverse = inverse.reshape(-1)
+            means = np.stack([np.bincount(inverse, weights=mesh.vertices[:, k]) / counts for k in range(3)], axis=1)
+            coarse = clean(means, inverse[mesh.faces].astype(np.int32))
+            if len(coarse.faces):
+                made.append((rgb, coarse))
+        if sum(len(mesh.faces) for _, mesh in made) <= SHOWN_FACES:
+            break
+    return made
+
+
+def _pieces(
+    whole: Mesh, hull: Mesh, share: float | None, given: Sequence[F64], wanted: Pieces, notes: list[str]
+) -> tuple[list[F64], str]:
+    """Convex pieces and how they were made."""
+    if wanted == "auto" and given:
+        return list(given), f"from the file ({len(given)})"
+    if wanted == "hull" or (wanted == "auto" and share is not None and share >= CONVEX):
+        return [hull.vertices], "one convex hull"
+    coacd = _optional("coacd")
+    if coacd is None:
+        if wanted == "coacd":
+            raise MissingAssetError("--pieces coacd: coacd is not installed", "pip install 'srcli[meshes]', or --pieces hull")
+        filled = "" if share is None else f", {100 * (1 - share):.0f}% more than the shape fills"
+        notes.append(f"coacd is not installed: one convex hull stands for the shape{filled}; pip install 'srcli[meshes]'")
+        return [hull.vertices], "one convex hull (coacd is not installed)"
+    coacd.set_log_level("error")
+    try:
+        found = coacd.run_coacd(
+            coacd.Mesh(whole.vertices, whole.faces), threshold=0.05, max_convex_hull=MOST_PIECES, max_ch_vertex=64, seed=0
+        )
+        made = [np.asarray(vertices, dtype=np.float64) for vertices, _ in found]
+        made = [points for points in made if _has_volume(points)]
+    except Exception as error:
+        made = []
+        notes.append(f"coacd failed ({' '.join(str(error).split())[:60]}): one convex hull stands for the shape")
+    return (made, f"coacd ({len(made)})") if made else ([hull.vertices], "one convex hull (coacd failed)")
+
+
+def _has_volume(points: F64) -> bool:
+    try:
+        hull_mesh(points)
+    except ValueError:
+        return False
+    return True
