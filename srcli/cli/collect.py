@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, DryRun, Force, Json, ParamsFile, Seed, Workers
+from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, DryRun, Force, Json, ParamsFile, Seed, Workers, parameter
 from srcli.cli.running import Flag, Plan, command, parameters, worker_count
 
 
@@ -28,6 +28,12 @@ def collect(
             "--out", "-o", help="Demonstrations to write; default data/TASK.h5.", rich_help_panel=PATHS, show_default=False
         ),
     ] = None,
+    grasps: Annotated[
+        str | None,
+        parameter(
+            "--grasps", key="candidates.source", text="Grasps of your own: a file or folder of GraspNet rows, or a detector."
+        ),
+    ] = None,
     params: ParamsFile = None,
     episodes: Annotated[
         int | None,
@@ -44,7 +50,11 @@ def collect(
     debug: Debug = False,
 ) -> None:
     """Let the expert demonstrate in simulation; every attempt is stored. Interrupted, it goes on where it was."""
-    flags = (Flag("--seed", "seed", seed), Flag("--episodes", "collect.episodes", episodes))
+    flags = (
+        Flag("--seed", "seed", seed),
+        Flag("--grasps", "candidates.source", grasps),
+        Flag("--episodes", "collect.episodes", episodes),
+    )
     values = parameters(params, flags, assignments or ())
     count = worker_count(workers)
     chosen = task or values.collect.task

@@ -56,6 +56,12 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    grasps: Annotated[
+        str | None,
+        parameter(
+            "--grasps", key="candidates.source", text="Grasps of your own: a file or folder of GraspNet rows, or a detector."
+        ),
+    ] = None,
     params: ParamsFile = None,
     tasks: Annotated[
         list[str] | None,
@@ -109,6 +115,7 @@ def evaluate(
     """Run the policy and its comparisons on the same seeds; write statistics, table and pictures. Resumable."""
     flags = (
         Flag("--seed", "seed", seed),
+        Flag("--grasps", "candidates.source", grasps),
         Flag("--task", "evaluate.tasks", list(tasks) if tasks else None, matrix=True),
         Flag("--suite", "evaluate.suite", suite),
         Flag("--method", "evaluate.methods", list(methods) if methods else None),

@@ -17,6 +17,12 @@ class CandidateConfig(Section):
     upper: tuple[float, float, float] = Field(
         default=WORKSPACE_UPPER, strict=False, description="upper corner of the workspace of fingertips, metres, world frame"
     )
+    source: str = Field(
+        default="sampler",
+        min_length=1,
+        description="where grasps come from: sampler (the package's own), a .npy file or folder of GraspNet rows, or "
+        "NAME[:ARGUMENT] of an installed detector; @world or @VIEW behind it names the frame of its rows",
+    )
     count: int = Field(default=80, ge=1, le=500, description="largest number of candidates of a scene")
     per_cell: int = Field(
         default=4, ge=1, le=50, description="largest number of candidates in one 3 cm cell, so that all objects get some"

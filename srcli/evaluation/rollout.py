@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -32,6 +33,7 @@ from srcli.types import (
 )
 
 if TYPE_CHECKING:
+    from srcli.actions.sources import GraspSource
     from srcli.config.candidates import CandidateConfig
     from srcli.config.cloud import CloudConfig
     from srcli.config.evaluate import PerturbConfig
@@ -149,7 +151,8 @@ def run_episode(
         encoder: needed by methods that look at ``decision.percept()``.
         max_attempts: attempts in the pick phase; None: the task's own number.
         record: keep observation, segmentation and percept of every attempt.
-        sampler: source of grasps; by default the package's grasp sampler with ``candidates_config``.
+        sampler: source of grasps; by default the one that ``candidates_config`` names. What is to be held at the start of a
+            placement is always grasped by the package's own sampler.
         placer: source of placements; by default the package's sampler with ``placements_config``.
         perturbation: disturbs what is executed, not what is recorded as chosen.
     """
@@ -157,7 +160,7 @@ def run_episode(
         world,
         task,
         policy,
-        sampler or _default_sampler(candidates_config),
+        sampler or _source(candidates_config, spec),
         placer or _default_placer(placements_config),
         cloud_config,
         encoder,
@@ -166,7 +169,7 @@ def run_episode(
         perturbation,
     )
     try:
-        spec = set_up(world, task, spec, play.sampler)
+        spec = set_up(world, task, spec, sampler or _own_sampler(candidates_config))
     except SetupError:
         return EpisodeRecord(spec, policy.name, (), False, NOT_SET_UP)
     attempts: list[AttemptRecord] = []
@@ -335,12 +338,26 @@ class _LazyPercept:
         return self.value
 
 
-def _default_sampler(config: CandidateConfig | None) -> GraspSampler:
+def _own_sampler(config: CandidateConfig | None) -> GraspSampler:
     if config is None:
         raise ConfigError("an episode needs the section `candidates` or a sampler of its own")
     from srcli.actions.grasps import sample_grasps
 
     return lambda observation: sample_grasps(observation, config)
+
+
+def _source(config: CandidateConfig | None, spec: EpisodeSpec) -> GraspSampler:
+    if config is None or config.source == "sampler":
+        return _own_sampler(config)
+    return _named_source(config).episode(spec)
+
+
+@lru_cache(maxsize=4)
+def _named_source(config: CandidateConfig) -> GraspSource:
+    """A source is made once per process: a detector has weights to load."""
+    from srcli.actions.sources import grasp_source
+
+    return grasp_source(config.source, config)
 
 
 def _default_placer(config: PlacementConfig | None) -> PlacementSampler:

@@ -107,8 +107,11 @@ def _conditions(evaluated: Evaluated) -> Folded:
         if isinstance(section, Mapping):
             text = ", ".join(f"{name} = {_short(value)}" for name, value in section.items())
             shown.append(Row((key, text)))
+    candidates = config.get("candidates")
+    source = str(candidates.get("source", "sampler")) if isinstance(candidates, Mapping) else "sampler"
+    own = "the package's own sampler on the noisy height maps with a learned quality score"
     intro = Prose(
-        "Grasp candidates: the package's own sampler on the noisy height maps with a learned quality score; placements: "
+        f"Grasp candidates: {own if source == 'sampler' else source}; placements: "
         "positions on the noisy height map. No true object pose, no true mask. All methods choose among the same candidates."
     )
     table = Table("**Parameters in force** (of the first evaluation)", ("section", "values"), tuple(shown), left=2)
