@@ -35,20 +35,22 @@ $(STAMP): pyproject.toml constraints.txt
 	"$(BIN)/python" -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch "$(STAMP)"
 
-demo: $(STAMP) ## Collect, featurize, train, evaluate with params.yaml; print the result table.
+demo: $(STAMP) ## The whole experiment with params.yaml: collect to report; prints the tables.
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --local core.no_scm true
 	dvc repro
 	echo
-	cat results/evaluation/table.md
+	cat results/evaluation/*/table.md results/ablation/ablation.md results/noise/noise.md
 	echo
-	echo "pictures: results/evaluation/figures, results/train/policy.curves.png (all numbers: results/evaluation/results.json)"
+	echo "the page to look at: results/report/report.html (pictures of cases: results/evaluation/*/figures)"
 
-paper: $(STAMP) ## The paper's full scale (days on two cores, a few hours with many cores and a GPU).
+paper: $(STAMP) ## The paper's full scale (days on two cores, some hours with many cores and a GPU).
 	@mkdir -p runs/paper
 	srcli collect --task pick --params params-paper.yaml --out runs/paper/pick.h5
-	srcli featurize runs/paper/pick.h5 --params params-paper.yaml --out runs/paper/features.h5
-	srcli train runs/paper/features.h5 --params params-paper.yaml --out runs/paper/policy.h5 --device auto
-	srcli evaluate runs/paper/policy.h5 --params params-paper.yaml --out runs/paper/evaluation
+	srcli collect --task place --params params-paper.yaml --out runs/paper/place.h5
+	srcli featurize runs/paper/pick.h5 runs/paper/place.h5 --params params-paper.yaml --out runs/paper/features.h5
+	srcli ablate runs/paper/features.h5 --params params-paper.yaml --policies-dir runs/paper/policies --out runs/paper/ablation --device auto
+	srcli noise-sweep runs/paper/features.h5 --params params-paper.yaml --policies-dir runs/paper/policies --out runs/paper/noise --device auto
+	srcli report runs/paper --params params-paper.yaml --out runs/paper/report
 
 test: $(STAMP) lint types tests ## Everything that has to pass: ruff, mypy, pytest.
 

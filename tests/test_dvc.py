@@ -65,11 +65,15 @@ def _reached(stage: str) -> set[str]:
     return seen - NOT_DEMANDED.get(stage, set())
 
 
-@pytest.mark.parametrize("stage", ["collect", "featurize", "train", "evaluate"])
+STAGES = ["collect", "featurize", "train", "train-sparse", "evaluate", "ablate", "noise-sweep", "report"]
+MODULE = {"train-sparse": "train", "noise-sweep": "noise_sweep"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_dependencies_cover_what_the_stage_imports(stage: str) -> None:
     covered = [ROOT / dep for dep in _stages()[stage]["deps"]]
     missing = set()
-    for name in _reached(stage) - FREE:
+    for name in _reached(MODULE.get(stage, stage)) - FREE:
         file = _module_file(name)
         assert file is not None
         if name.split(".")[1] in FREE_ROOMS or (file.name == "__init__.py" and not file.read_text().strip()):
@@ -82,13 +86,20 @@ def test_dependencies_cover_what_the_stage_imports(stage: str) -> None:
 
 def test_commands_have_paths_only_and_sections_exist() -> None:
     stages = _stages()
-    assert list(stages) == ["collect", "featurize", "train", "evaluate"]
+    assert list(stages) == STAGES
     for name, stage in stages.items():
         words = shlex.split(stage["cmd"])
-        assert words[:2] == ["srcli", name]
-        assert {word for word in words if word.startswith("-")} <= {"--task", "--out"}
+        assert words[:2] == ["srcli", MODULE.get(name, name).replace("_", "-")]
+        assert {word for word in words if word.startswith("-")} <= {
+            "--task",
+            "--variant",
+            "--sparse",
+            "--seed",
+            "--no-train",
+            "--out",
+        }
         assert set(stage["params"]) <= set(Params.model_fields)
-    assert stages["collect"]["outs"] == [{"data/pick.h5": {"persist": True}}]
+    assert stages["collect"]["outs"] == [{"data/${item.task}.h5": {"persist": True}}]
     assert all(
         options["cache"] is False for stage in stages.values() for out in stage.get("metrics", []) for options in out.values()
     )
@@ -99,21 +110,28 @@ def test_dvc_sends_no_analytics() -> None:
 
 
 TINY = {
-    "collect": {"episodes": 6, "valid_every": 3},
-    "scene": {"objects": 4},
+    "collect": {"episodes": 4, "valid_every": 2},
+    "scene": {"objects": 3, "place_objects": 2},
     "sim": {"camera_scale": 0.25},
-    "train": {"updates": 4, "batch_size": 4, "validate_every": 2, "checkpoint_every": 2, "warmup": 0},
+    "train": {"updates": 2, "batch_size": 4, "validate_every": 2, "checkpoint_every": 2, "warmup": 0},
     "evaluate": {
         "suite": "development",
         "methods": ["sr", "random"],
         "episodes": 1,
         "splits": ["unseen"],
-        "attempts": 2,
+        "attempts": 1,
         "figure_cases": 1,
         "bootstrap": 100,
         "similarity_rule": False,
     },
+    "ablate": {"suite": "development", "tasks": ["place"], "splits": ["unseen"], "episodes": 1},
+    "noise": {"suite": "development", "sigma": [0.1], "episodes": 1},
+    "report": {"replay": False},
 }
+REST = {
+    "train@base-0", "train@sr_a-0", "train@sr-0", "train-sparse@softmax-0", "train-sparse@relu-0", "evaluate@pick",
+    "evaluate@place", "evaluate@pick_place", "ablate", "noise-sweep", "report",
+}  # fmt: skip
 
 
 class Project:
@@ -155,9 +173,9 @@ class Project:
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout + result.stderr
 
-    def repro(self) -> list[str]:
+    def repro(self, *arguments: str) -> list[str]:
         """Runs the pipeline; which stages ran."""
-        return [line.split("'")[1] for line in self.dvc("repro").splitlines() if line.startswith("Running stage")]
+        return [line.split("'")[1] for line in self.dvc("repro", *arguments).splitlines() if line.startswith("Running stage")]
 
 
 @pytest.mark.slow
@@ -174,13 +192,19 @@ def test_pipeline_runs_what_has_changed_and_keeps_collections(tmp_path: Path) ->
         capture_output=True,
     )
     by_hand = (folder / "data" / "pick.h5").read_bytes()
-    assert project.repro() == ["collect", "featurize", "train", "evaluate"]
+    assert set(project.repro()) == {"collect@pick", "collect@place", "featurize", *REST}
     assert (folder / "data" / "pick.h5").read_bytes() == by_hand
-    for path in ("results/train/policy.h5", "results/evaluation/table.md", "results/evaluation/results.json"):
+    for path in (
+        "results/policies/sr-0.h5",
+        "results/evaluation/place/table.md",
+        "results/ablation/ablation.json",
+        "results/noise/noise.h5",
+        "results/report/report.html",
+    ):
         assert (folder / path).stat().st_size > 0
 
     assert project.repro() == []
     assert "unseen" in project.dvc("metrics", "show")
 
-    project.write({**TINY, "train": {**TINY["train"], "updates": 6}})
-    assert project.repro() == ["train", "evaluate"]
+    project.write({**TINY, "train": {**TINY["train"], "updates": 3}})
+    assert set(project.repro("--dry")) == REST

@@ -10,7 +10,17 @@ import pytest
 from srcli.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/errors.md", "docs/dvc.md", "docs/extending.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/cases.md",
+    "docs/dvc.md",
+    "docs/errors.md",
+    "docs/extending.md",
+    "docs/report.md",
+    "docs/scale.md",
+    "docs/studies.md",
+)
 
 
 def _anchors(file: Path) -> set[str]:
