@@ -207,4 +207,5 @@ def test_pipeline_runs_what_has_changed_and_keeps_collections(tmp_path: Path) ->
     assert "unseen" in project.dvc("metrics", "show")
 
     project.write({**TINY, "train": {**TINY["train"], "updates": 3}})
-    assert set(project.repro("--dry")) == REST
+    # Nothing is run, so what depends on the new policies alone is not known to change yet.
+    assert set(project.repro("--dry")) == {name for name in REST if not name.startswith(("evaluate", "report"))}
