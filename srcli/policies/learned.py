@@ -86,8 +86,8 @@ class LearnedPolicy:
             combined += self._combine.align1 * gather_mask(
                 percept.cloud.points, mask, decision.candidates.poses, self._combine.radius
             )
-        if self._combine.prior:
-            combined += self._combine.prior * decision.candidates.quality
+        prior = self._combine.prior_place if decision.candidates.kind == "place" else self._combine.prior
+        combined += prior * decision.candidates.quality
         final: F32 = combined.astype(np.float32)
         return Choice(decision.take(decision.best(final)), scores=final, mask=mask)
 
