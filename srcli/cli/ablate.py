@@ -38,6 +38,17 @@ PoliciesDir = Annotated[
 ]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Use only policies that are trained already.", rich_help_panel=RUNNING)]
 
+Reuse = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--reuse",
+        metavar="DIR",
+        help="Folder of other results: its episodes are taken where policy, settings and seeds are the same. Repeatable.",
+        rich_help_panel=PATHS,
+        show_default=False,
+    ),
+]
+
 
 @command
 def ablate(
@@ -67,6 +78,7 @@ def ablate(
         ),
     ] = None,
     no_train: NoTrain = False,
+    reuse: Reuse = None,
     params: ParamsFile = None,
     episodes: Annotated[
         int | None,
@@ -128,6 +140,7 @@ def ablate(
             policies_dir=policies_dir,
             demos=demos or shelf.DEMOS,
             train=not no_train,
+            reuse=reuse or (),
             workers=count,
             device=place,
             progress=report,

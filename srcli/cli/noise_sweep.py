@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from srcli.cli.ablate import NoTrain, Policies, PoliciesDir
+from srcli.cli.ablate import NoTrain, Policies, PoliciesDir, Reuse
 from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, Workers
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
 from srcli.errors import ConfigError
@@ -106,6 +106,7 @@ def noise_sweep(
     policies: Policies = None,
     policies_dir: PoliciesDir = Path("results/policies"),
     no_train: NoTrain = False,
+    reuse: Reuse = None,
     params: ParamsFile = None,
     episodes: Annotated[
         int | None,
@@ -155,6 +156,7 @@ def noise_sweep(
             policies=policies or (),
             policies_dir=policies_dir,
             train=not no_train,
+            reuse=reuse or (),
             workers=count,
             device=place,
             progress=report,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,27 @@ class Journal:
         folder: where journals are kept.
         name: of the method.
         config: everything that the episodes depend on, their number excluded.
+        known: journals of other runs (:func:`journals_in`), by digest of their configuration.
+        serves: configurations beside ``config`` whose episodes hold all that is wanted of these.
     """
 
-    def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
-        self.path = folder / f"{name}-{config_digest(config)}.jsonl"
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        config: Mapping[str, Any],
+        known: Mapping[str, Sequence[Path]] | None = None,
+        serves: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        digest = config_digest(config)
+        self.path = folder / f"{name}-{digest}.jsonl"
         self.records: dict[str, dict[str, Any]] = {}
+        for other in (digest, *map(config_digest, serves)):
+            for path in (known or {}).get(other, ()):
+                self.records |= _read(path)[0]
         if self.path.exists():
-            whole = 0
-            with self.path.open("rb") as stream:
-                for line in stream:
-                    if not line.endswith(b"\n"):
-                        break
-                    try:
-                        record = json.loads(line)
-                    except ValueError:
-                        break
-                    self.records[record["key"]] = record
-                    whole += len(line)
+            own, whole = _read(self.path)
+            self.records |= own
             # A line cut off by a kill is removed, so that the next one does not continue it.
             if whole < self.path.stat().st_size:
                 os.truncate(self.path, whole)
@@ -56,3 +60,29 @@ class Journal:
         except OSError as error:
             raise disk_error(error, self.path) or error from None
         self.records[record["key"]] = record
+
+
+def journals_in(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """All journals in or below the folders, by digest of their configuration."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        for path in sorted(Path(folder).rglob("episodes/*.jsonl")):
+            found.setdefault(path.stem.rpartition("-")[2], []).append(path)
+    return found
+
+
+def _read(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """The records of a journal by key, and how many bytes hold whole lines."""
+    records: dict[str, dict[str, Any]] = {}
+    whole = 0
+    with path.open("rb") as stream:
+        for line in stream:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = json.loads(line)
+            except ValueError:
+                break
+            records[record["key"]] = record
+            whole += len(line)
+    return records, whole

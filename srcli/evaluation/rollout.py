@@ -1,39 +1,39 @@
-"""One episode in closed loop: observe, decide, act, judge. Shared by `collect` and `evaluate`."""
+"""Episodes in closed loop: observe, decide, act, judge. Shared by `collect` and `evaluate`.
+
+Several methods can play an episode together. As long as they choose the same action they live in the same world: the scene is
+built once, each image is taken, encoded and searched for candidates once, each action simulated once. Where choices differ, the
+process is copied (:mod:`srcli.evaluation.branching`) and each copy goes its way, so every record is what playing alone gives.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-import numpy as np
-
-from srcli.errors import ConfigError
+from srcli.evaluation.attempt import (
+    OBSERVE,
+    AttemptRecord,
+    EpisodeRecord,
+    GraspSampler,
+    Offer,
+    PlacementSampler,
+    Play,
+    SegmentJudge,
+    default_placer,
+    own_sampler,
+    source_of,
+)
+from srcli.evaluation.branching import branch, can_branch, orphaned
 from srcli.evaluation.exclusion import approaches, exclude
-from srcli.evaluation.perturb import perturb
-from srcli.evaluation.setup import NO_IMAGE, SceneWorld, Segmentation, SetupError, instance, set_up
-from srcli.language.relations import split_instruction
-from srcli.policies.base import Choice, Decision, Policy
+from srcli.evaluation.setup import SceneWorld, Segmentation, SetupError, instance, set_up
+from srcli.policies.base import Choice, Policy
 from srcli.seeding import generator
 from srcli.tasks.base import Task
-from srcli.types import (
-    F32,
-    Bool,
-    Candidates,
-    EpisodeSpec,
-    Execution,
-    HeldExtent,
-    Observation,
-    Outcome,
-    Percept,
-    Phase,
-    Reason,
-    SceneTruth,
-)
+from srcli.types import F32, EpisodeSpec, HeldExtent, Reason
 
 if TYPE_CHECKING:
-    from srcli.actions.sources import GraspSource
     from srcli.config.candidates import CandidateConfig
     from srcli.config.cloud import CloudConfig
     from srcli.config.evaluate import PerturbConfig
@@ -54,74 +54,14 @@ __all__ = [
     "exclude",
     "instance",
     "run_episode",
+    "run_together",
     "set_up",
 ]
-
-OBSERVE, DECIDE, PERTURB, PRESENT, PROPOSE = 1, 2, 3, 4, 5
-"""Purposes of the generators of an attempt: ``seeding.generator(seed, attempt, purpose)``."""
 
 NO_TARGET, NOT_SET_UP = "no target left", "not set up"
 """Why an episode may end early."""
 
-GraspSampler = Callable[[Observation], Candidates]
-PlacementSampler = Callable[[Observation, HeldExtent, np.random.Generator], Candidates]
-
-
-class SegmentJudge(Protocol):
-    """Scores what was taken against the sentence (the paper's similarity rule)."""
-
-    def similarity(self, observation: Observation, segmentation: Segmentation, slot: int, instruction: str) -> float: ...
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptRecord:
-    """One attempt.
-
-    Attributes:
-        observation, percept: what was seen; None unless recording (the percept only if the method looked at it).
-        segmentation: (M, H, W) uint16 as in ``SceneTruth``; None unless recording.
-        truth: state at the decision.
-        excluded: (K,) candidates that were not allowed.
-        choice: None when there was nothing to choose from. A disturbance of what was executed is not in it.
-        outcome: judged against the goal; ``detail["similarity"]`` where the similarity rule was asked.
-        valid: (K,) placements that are right; None for grasps. Privileged.
-        held: measured size of what is to be placed; None for grasps.
-    """
-
-    phase: Phase
-    observation: Observation | None
-    segmentation: Segmentation | None
-    truth: SceneTruth
-    candidates: Candidates
-    excluded: Bool
-    choice: Choice | None
-    execution: Execution
-    outcome: Outcome
-    percept: Percept | None = None
-    valid: Bool | None = None
-    held: HeldExtent | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EpisodeRecord:
-    """All attempts of one episode.
-
-    Attributes:
-        policy: name of the method.
-        success: the last phase succeeded.
-        ended: empty, or why the episode ended early (``NO_TARGET``, ``NOT_SET_UP``).
-    """
-
-    spec: EpisodeSpec
-    policy: str
-    attempts: tuple[AttemptRecord, ...]
-    success: bool
-    ended: str = ""
-
-    @property
-    def demonstration(self) -> int:
-        """Index of the decision step that completed the goal, or -1."""
-        return len(self.attempts) - 1 if self.success else -1
+Result = TypeVar("Result")
 
 
 def run_episode(
@@ -156,216 +96,194 @@ def run_episode(
         placer: source of placements; by default the package's sampler with ``placements_config``.
         perturbation: disturbs what is executed, not what is recorded as chosen.
     """
-    play = _Play(
+    return run_together(
         world,
         task,
-        policy,
-        sampler or _source(candidates_config, spec),
-        placer or _default_placer(placements_config),
+        spec,
+        [policy],
+        lambda _, episode: episode,
+        candidates_config=candidates_config,
+        placements_config=placements_config,
+        cloud_config=cloud_config,
+        encoder=encoder,
+        max_attempts=max_attempts,
+        record=record,
+        sampler=sampler,
+        placer=placer,
+        judge=judge,
+        perturbation=perturbation,
+    )[0]
+
+
+def run_together(
+    world: SceneWorld,
+    task: Task,
+    spec: EpisodeSpec,
+    policies: Sequence[Policy],
+    finish: Callable[[int, EpisodeRecord], Result],
+    *,
+    candidates_config: CandidateConfig | None = None,
+    placements_config: PlacementConfig | None = None,
+    cloud_config: CloudConfig | None = None,
+    encoder: JointEncoder | None = None,
+    max_attempts: int | None = None,
+    record: bool = False,
+    sampler: GraspSampler | None = None,
+    placer: PlacementSampler | None = None,
+    judge: SegmentJudge | None = None,
+    perturbation: PerturbConfig | None = None,
+) -> list[Result]:
+    """Several methods on one episode, each as :func:`run_episode` plays it alone, sharing what is equal for them.
+
+    Where this process cannot be copied the methods play one after the other.
+
+    Args:
+        finish: what is wanted of the episode of a method, given by its index; called in the process that played it, so what it
+            returns should be small.
+
+    Returns:
+        What ``finish`` made of each method's episode.
+    """
+    play = Play(
+        world,
+        task,
+        sampler or source_of(candidates_config, spec),
+        placer or default_placer(placements_config),
         cloud_config,
         encoder,
         record,
         judge,
         perturbation,
     )
-    try:
-        spec = set_up(world, task, spec, sampler or _own_sampler(candidates_config))
-    except SetupError:
-        return EpisodeRecord(spec, policy.name, (), False, NOT_SET_UP)
-    attempts: list[AttemptRecord] = []
-    done = False
-    for phase in task.phases:
-        world.look(task.shift(phase))
-        limit = max_attempts if max_attempts is not None and phase == "pick" else task.attempts(phase)
-        failed: list[F32] = []
-        held: HeldExtent | None = None
-        if phase == "place":
-            held = _measure(world, spec, len(attempts))
-            if held is None:
-                attempts.append(play.dropped(spec, len(attempts)))
-                return EpisodeRecord(spec, policy.name, tuple(attempts), False)
-        done = False
-        for _ in range(limit):
-            observation, segmentation = world.observe(generator(spec.seed, len(attempts), OBSERVE))
-            truth = world.truth(segmentation)
-            if not task.possible(spec, truth, phase):
-                return EpisodeRecord(spec, policy.name, tuple(attempts), False, NO_TARGET)
-            attempt = play.attempt(spec, phase, len(attempts), observation, truth, failed, held)
-            attempts.append(attempt)
-            done = attempt.outcome.success
-            if done:
-                break
-            if phase == "pick" and attempt.execution.reason is Reason.SUCCESS:
-                world.discard()
-            elif attempt.choice is not None:
-                failed.append(attempt.choice.action.pose)
-        if not done:
-            break
-    return EpisodeRecord(spec, policy.name, tuple(attempts), done)
+    gripping = sampler or own_sampler(candidates_config)
+    groups = [list(range(len(policies)))] if can_branch() else [[index] for index in range(len(policies))]
+    results: dict[int, Result] = {}
+    for group in groups:
+        # A source of candidates may count its calls.
+        fresh = replace(play, sampler=sampler or source_of(candidates_config, spec)) if len(groups) > 1 else play
+        try:
+            built = set_up(world, task, spec, gripping)
+        except SetupError:
+            results |= {i: finish(i, EpisodeRecord(spec, policies[i].name, (), False, NOT_SET_UP)) for i in group}
+            continue
+        results |= _Tree(fresh, built, policies, finish, max_attempts).follow(group, _State())
+    return [results[index] for index in range(len(policies))]
+
+
+@dataclass(slots=True)
+class _State:
+    """Where an episode stands, for all methods that have done the same so far.
+
+    Attributes:
+        phase: index of the phase; ``entered`` when its preparations are done.
+        tries: attempts made in it.
+        failed: poses that have physically failed in it.
+        attempts: records so far, by method.
+    """
+
+    phase: int = 0
+    entered: bool = False
+    tries: int = 0
+    number: int = 0
+    failed: list[F32] = field(default_factory=list)
+    held: HeldExtent | None = None
+    attempts: dict[int, list[AttemptRecord]] = field(default_factory=dict)
+
+    def next_phase(self) -> None:
+        self.phase += 1
+        self.entered, self.tries, self.failed, self.held = False, 0, [], None
+
+
+@dataclass(frozen=True)
+class _Tree(Generic[Result]):
+    """The course of an episode for several methods: one path while they choose alike, a branch for each choice."""
+
+    play: Play
+    spec: EpisodeSpec
+    policies: Sequence[Policy]
+    finish: Callable[[int, EpisodeRecord], Result]
+    max_attempts: int | None
+
+    def follow(self, members: Sequence[int], state: _State) -> dict[int, Result]:
+        """Go on from a state with some of the methods until each of them has ended."""
+        results: dict[int, Result] = {}
+        while True:
+            offer = self._offer(members, state)
+            if isinstance(offer, _End):
+                return results | {i: self._end(i, state, offer) for i in members}
+            choices = {i: self.play.decide(self.spec, self.policies[i], offer) for i in members}
+            groups = _alike(choices)
+            for others in groups[1:]:
+                results |= branch(partial(self._after, others, state, offer, choices))
+            members = groups[0]
+            ended = self._act(members, state, offer, choices)
+            if ended is not None:
+                return results | {i: self._end(i, state, ended) for i in members}
+
+    def _after(self, members: Sequence[int], state: _State, offer: Offer, choices: dict[int, Choice | None]) -> dict[int, Result]:
+        """In a copy of the process: act, then go on."""
+        ended = self._act(members, state, offer, choices)
+        return {i: self._end(i, state, ended) for i in members} if ended is not None else self.follow(members, state)
+
+    def _offer(self, members: Sequence[int], state: _State) -> Offer | _End:
+        """The next attempt's candidates, or why the episode is over."""
+        if orphaned():
+            raise SystemExit
+        world, task, spec = self.play.world, self.play.task, self.spec
+        phase = task.phases[state.phase]
+        if not state.entered:
+            state.entered = True
+            world.look(task.shift(phase))
+            if phase == "place":
+                state.held = self.play.measure(spec, state.number)
+                if state.held is None:
+                    lost = self.play.dropped(spec, state.number)
+                    for i in members:
+                        state.attempts.setdefault(i, []).append(lost)
+                    return _End(False)
+        observation, segmentation = world.observe(generator(spec.seed, state.number, OBSERVE))
+        truth = world.truth(segmentation)
+        if not task.possible(spec, truth, phase):
+            return _End(False, NO_TARGET)
+        return self.play.offer(spec, phase, state.number, observation, truth, state.failed, state.held)
+
+    def _act(self, members: Sequence[int], state: _State, offer: Offer, choices: dict[int, Choice | None]) -> _End | None:
+        """Carry out the choice that these methods have in common; how the episode ended, if it did."""
+        world, task = self.play.world, self.play.task
+        choice = choices[members[0]]
+        execution, outcome = self.play.act(self.spec, offer, choice)
+        for i in members:
+            state.attempts.setdefault(i, []).append(self.play.recorded(offer, choices[i], execution, outcome))
+        state.number += 1
+        state.tries += 1
+        if outcome.success:
+            state.next_phase()
+            return _End(True) if state.phase == len(task.phases) else None
+        if offer.phase == "pick" and execution.reason is Reason.SUCCESS:
+            world.discard()
+        elif choice is not None:
+            state.failed.append(choice.action.pose)
+        limit = self.max_attempts if self.max_attempts is not None and offer.phase == "pick" else task.attempts(offer.phase)
+        return _End(False) if state.tries >= limit else None
+
+    def _end(self, index: int, state: _State, end: _End) -> Result:
+        attempts = tuple(state.attempts.get(index, ()))
+        return self.finish(index, EpisodeRecord(self.spec, self.policies[index].name, attempts, end.success, end.why))
 
 
 @dataclass(frozen=True, slots=True)
-class _Play:
-    """What stays the same over the attempts of an episode."""
+class _End:
+    """How an episode ended, and why if early."""
 
-    world: SceneWorld
-    task: Task
-    policy: Policy
-    sampler: GraspSampler
-    placer: PlacementSampler
-    cloud: CloudConfig | None
-    encoder: JointEncoder | None
-    record: bool
-    judge: SegmentJudge | None
-    perturbation: PerturbConfig | None
-
-    def attempt(
-        self,
-        spec: EpisodeSpec,
-        phase: Phase,
-        number: int,
-        observation: Observation,
-        truth: SceneTruth,
-        failed: list[F32],
-        held: HeldExtent | None,
-    ) -> AttemptRecord:
-        """Decide, act and judge once."""
-        valid: Bool | None = None
-        if held is None:
-            candidates = self.sampler(observation)
-        else:
-            candidates = self.placer(observation, held, generator(spec.seed, number, PROPOSE))
-            valid = self.task.valid(spec, truth, candidates, phase, held=held)
-        excluded = exclude(candidates, failed)
-        percept = _LazyPercept(observation, spec.instruction, self.encoder, self.cloud, phase)
-        choice: Choice | None = None
-        execution = Execution(Reason.NO_CANDIDATE, None, 0)
-        if not excluded.all():
-            shown = self.policy.privileged
-            choice = self.policy.act(
-                Decision(
-                    task=spec.task,
-                    phase=phase,
-                    instruction=spec.instruction,
-                    observation=observation,
-                    candidates=candidates,
-                    excluded=excluded,
-                    rng=generator(spec.seed, number, DECIDE),
-                    percept=percept,
-                    held=held,
-                    truth=truth if shown else None,
-                    spec=spec if shown else None,
-                    valid=valid if shown else None,
-                )
-            )
-            action = choice.action
-            if self.perturbation is not None:
-                action = perturb(action, self.perturbation, generator(spec.seed, number, PERTURB))
-            execution = self.world.execute(action)
-        outcome = self.task.judge(
-            spec,
-            phase,
-            execution,
-            truth,
-            action=choice.action if choice is not None else None,
-            after=self.world.truth(NO_IMAGE) if phase == "place" else None,
-            held=held,
-        )
-        if self.judge is not None and phase == "pick" and execution.reason is Reason.SUCCESS and execution.slot is not None:
-            asked = split_instruction(spec.instruction)[0] or spec.instruction
-            similarity = self.judge.similarity(observation, truth.segmentation, execution.slot, asked)
-            outcome = replace(outcome, detail={**outcome.detail, "similarity": similarity})
-        return AttemptRecord(
-            phase=phase,
-            observation=observation if self.record else None,
-            segmentation=truth.segmentation if self.record else None,
-            truth=truth,
-            candidates=candidates,
-            excluded=excluded,
-            choice=choice,
-            execution=execution,
-            outcome=outcome,
-            percept=percept.value if self.record else None,
-            valid=valid,
-            held=held,
-        )
-
-    def dropped(self, spec: EpisodeSpec, number: int) -> AttemptRecord:
-        """The attempt of a placement whose object was lost on the way to the cameras."""
-        observation, segmentation = self.world.observe(generator(spec.seed, number, OBSERVE))
-        nothing = np.zeros(0, dtype=np.float32)
-        return AttemptRecord(
-            phase="place",
-            observation=observation if self.record else None,
-            segmentation=segmentation if self.record else None,
-            truth=self.world.truth(segmentation),
-            candidates=Candidates(np.zeros((0, 7), dtype=np.float32), nothing, nothing, "place"),
-            excluded=np.zeros(0, dtype=np.bool_),
-            choice=None,
-            execution=Execution(Reason.DROPPED, None, 0),
-            outcome=Outcome(False, Reason.DROPPED, None),
-            valid=np.zeros(0, dtype=np.bool_),
-        )
+    success: bool
+    why: str = ""
 
 
-def _measure(world: SceneWorld, spec: EpisodeSpec, number: int) -> HeldExtent | None:
-    """Show what is held to the cameras; its measured size, or None when it was lost on the way."""
-    from srcli.perception.held import measure_held
-
-    if world.held is None:
-        return None
-    observation, tip = world.present_held(generator(spec.seed, number, PRESENT))
-    return None if world.held is None else measure_held(observation, tip)
-
-
-class _LazyPercept:
-    """Computes the percept at the first call and keeps it."""
-
-    def __init__(
-        self, observation: Observation, instruction: str, encoder: JointEncoder | None, config: CloudConfig | None, phase: Phase
-    ) -> None:
-        self._observation, self._instruction, self._encoder = observation, instruction, encoder
-        self._config, self._phase = config, phase
-        self.value: Percept | None = None
-
-    def __call__(self) -> Percept:
-        if self.value is None:
-            if self._encoder is None or self._config is None:
-                raise ConfigError("this method looks at the semantic cloud, but no encoder was given", "pass an encoder")
-            from srcli.perception.pipeline import perceive
-
-            self.value = perceive(self._observation, self._instruction, self._encoder, self._config, self._phase)
-        return self.value
-
-
-def _own_sampler(config: CandidateConfig | None) -> GraspSampler:
-    if config is None:
-        raise ConfigError("an episode needs the section `candidates` or a sampler of its own")
-    from srcli.actions.grasps import sample_grasps
-
-    return lambda observation: sample_grasps(observation, config)
-
-
-def _source(config: CandidateConfig | None, spec: EpisodeSpec) -> GraspSampler:
-    if config is None or config.source == "sampler":
-        return _own_sampler(config)
-    return _named_source(config).episode(spec)
-
-
-@lru_cache(maxsize=4)
-def _named_source(config: CandidateConfig) -> GraspSource:
-    """A source is made once per process: a detector has weights to load."""
-    from srcli.actions.sources import grasp_source
-
-    return grasp_source(config.source, config)
-
-
-def _default_placer(config: PlacementConfig | None) -> PlacementSampler:
-    def sample(observation: Observation, held: HeldExtent, rng: np.random.Generator) -> Candidates:
-        if config is None:
-            raise ConfigError("a placement needs the section `placements` or a sampler of its own")
-        from srcli.actions.placements import sample_placements
-
-        return sample_placements(observation, held, config, rng)
-
-    return sample
+def _alike(choices: dict[int, Choice | None]) -> list[list[int]]:
+    """Methods by what they chose to do, the largest group first."""
+    groups: dict[object, list[int]] = {}
+    for index, choice in choices.items():
+        action = choice.action if choice is not None else None
+        done = None if action is None else (action.kind, action.pose.tobytes(), action.width, action.index)
+        groups.setdefault(done, []).append(index)
+    return sorted(groups.values(), key=len, reverse=True)

@@ -19,7 +19,7 @@ from srcli.config.language import LanguageConfig
 from srcli.config.placements import PlacementConfig
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
-from srcli.evaluation.rollout import OBSERVE, EpisodeRecord, SetupError, run_episode, set_up
+from srcli.evaluation.rollout import OBSERVE, EpisodeRecord, SetupError, run_together, set_up
 from srcli.evaluation.suites import SuiteEpisode
 from srcli.language.relations import RELATIONS
 from srcli.policies import Policy, get_policy
@@ -88,15 +88,16 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One episode of one method, or a calibration scene (``method`` is None).
+    """One episode for some of the methods, or a calibration scene (no methods).
 
     Attributes:
-        figure: where to draw the last attempt, or None.
+        methods: indices into those of the setup; they share what is equal for them.
+        figures: (method, file) where the last attempt of a method is to be drawn.
     """
 
     episode: SuiteEpisode
-    method: int | None
-    figure: str | None = None
+    methods: tuple[int, ...]
+    figures: tuple[tuple[int, str], ...] = ()
 
 
 class _Worker:
@@ -131,34 +132,40 @@ def start(setup: Setup) -> None:
     _worker = _Worker(setup)
 
 
-def play(job: Job) -> dict[str, Any]:
-    """Play one job in this process; the record of its episode, or the similarities of a calibration scene."""
+def play(job: Job) -> list[dict[str, Any]]:
+    """Play one job in this process; a record for each of its methods, or one with the similarities of a calibration scene."""
     if _worker is None:
         raise RuntimeError("the worker has not been started")
     worker = _worker
-    if job.method is None:
-        return _calibration(worker, job.episode)
+    if not job.methods:
+        return [_calibration(worker, job.episode)]
     task = worker.tasks[job.episode.task]
     spec = job.episode.spec(task, worker.setup.scene)
-    episode = run_episode(
+    figures = dict(job.figures)
+
+    def finish(index: int, episode: EpisodeRecord) -> dict[str, Any]:
+        figure = figures.get(job.methods[index])
+        if figure is not None and episode.attempts:
+            from srcli.evaluation.figures import draw_case
+
+            draw_case(episode, Path(figure))
+        return record_of(episode, job.episode)
+
+    return run_together(
         worker.world,
         task,
         spec,
-        worker.methods[job.method],
+        [worker.methods[method] for method in job.methods],
+        finish,
         candidates_config=worker.setup.candidates,
         placements_config=worker.setup.placements,
         cloud_config=worker.setup.cloud,
         encoder=worker.encoder,
         max_attempts=worker.setup.attempts,
-        record=job.figure is not None,
+        record=bool(figures),
         judge=worker.rule,
         perturbation=worker.setup.perturb,
     )
-    if job.figure is not None and episode.attempts:
-        from srcli.evaluation.figures import draw_case
-
-        draw_case(episode, Path(job.figure))
-    return record_of(episode, job.episode)
 
 
 def _calibration(worker: _Worker, episode: SuiteEpisode) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Labels:
     quality: torch.Tensor
     place: torch.Tensor
 
+    def part(self, start: int, stop: int, candidates: int) -> Labels:
+        """Labels of decisions ``start`` to ``stop`` for the first so many candidates."""
+        rows = slice(start, stop)
+        return Labels(self.expert[rows], self.valid[rows, :candidates], self.quality[rows, :candidates], self.place[rows])
+
     def to(self, device: torch.device | str) -> Labels:
         """The same labels on another device."""
         return Labels(*(value.to(device) for value in (self.expert, self.valid, self.quality, self.place)))

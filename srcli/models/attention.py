@@ -52,12 +52,16 @@ class CrossAttention(nn.Module):
         logits = q @ k.transpose(-1, -2)  # (b, h, q, n)
         if bias is not None:
             logits = logits + bias.to(logits.dtype)
-        logits = logits.masked_fill(~key_mask[:, None, None, :], MASKED)
+        # Without padding the two maskings would only copy the largest tensors of the network.
+        padded = not bool(key_mask.all())
+        if padded:
+            logits = logits.masked_fill(~key_mask[:, None, None, :], MASKED)
         if self.sink is not None:
             column = self.sink.to(logits.dtype)[None, :, None, None].expand(*logits.shape[:3], 1)
             weights = torch.softmax(torch.cat([logits, column], dim=-1), dim=-1)[..., :-1]
         else:
             weights = torch.softmax(logits, dim=-1)
-        weights = weights * key_mask[:, None, None, :]  # (b, h, q, n)
+        if padded:
+            weights = weights * key_mask[:, None, None, :]  # (b, h, q, n)
         mixed: Tensor = self.out(merge_heads(weights @ v))  # (b, q, d)
         return mixed, weights

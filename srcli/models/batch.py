@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_PER_POINT = ("points", "features", "similarity", "point_mask")
+_PER_CANDIDATE = ("candidates", "candidate_mask", "quality")
+
+
 @dataclass(frozen=True)
 class Batch:
     """B decisions. What a mask marks False is padding and never changes a result.
@@ -57,6 +61,16 @@ class Batch:
     def double(self) -> Batch:
         """All floating tensors in float64 (gradient checks)."""
         return self._changed(lambda x: x.double() if x.is_floating_point() else x)
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Decisions ``start`` to ``stop``, without the points and candidates that are padding in all of them."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        cut = {name: value[start:stop] for name, value in values.items() if value is not None}
+        for mask, names in (("point_mask", _PER_POINT), ("candidate_mask", _PER_CANDIDATE)):
+            used = cut[mask].any(dim=0).nonzero()
+            end = int(used[-1]) + 1 if len(used) else 0
+            cut |= {name: cut[name][:, :end] for name in names}
+        return replace(self, **cut)
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -135,7 +135,8 @@ class Rings(nn.Module):
         offset = candidates[:, :, None, :2].to(wide) - points[:, None, :, :2]  # (b, k, n, 2)
         rho = offset.norm(dim=-1)[:, :, None] / RING_STEP  # (b, k, 1, n)
         radii = torch.arange(RINGS, device=points.device, dtype=wide)[:, None]
-        rings = (1.0 - (rho - radii).abs()).clamp_min(0.0)  # (b, k, r, n)
+        # In place: this is the largest tensor of the network, and nothing in it has a gradient.
+        rings = (rho - radii).abs_().neg_().add_(1.0).clamp_min_(0.0)  # (b, k, r, n)
         b, k, r, n = rings.shape
         sums = torch.bmm(rings.view(b, k * r, n), channels).view(b, k, r, -1)  # (b, k, r, 8 + c)
         # One point more than there are, so that an empty ring reads 0 and a thin one little.

@@ -106,6 +106,7 @@ def run(
     policies_dir: Path = POLICIES,
     demos: Sequence[Path] = DEMOS,
     train: bool = True,
+    reuse: Sequence[Path] = (),
     workers: int = 1,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -122,6 +123,7 @@ def run(
         policies_dir: where trained policies are kept and found again.
         demos: demonstrations, for studies that change the features.
         train: False: use only what is trained already.
+        reuse: folders of evaluations or studies; their episodes are taken where everything they depend on is the same.
 
     Raises:
         UnknownNameError: unknown study or arm.
@@ -158,6 +160,7 @@ def run(
             found,
             base,
             out_dir / "evaluation" / (study or "variants"),
+            reuse=reuse,
             workers=workers,
             device=device,
             progress=progress,

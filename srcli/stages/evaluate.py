@@ -14,7 +14,7 @@ from srcli.artifacts.core import atomic_write, file_digest, output_lock
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.errors import ConfigError, MissingAssetError, unknown_name
 from srcli.evaluation.casefiles import CaseFolder, read_cases_folder
-from srcli.evaluation.journal import Journal
+from srcli.evaluation.journal import Journal, journals_in
 from srcli.evaluation.report import Played, curve, describe_threshold, metrics, not_set_up, tables
 from srcli.evaluation.similarity_rule import Threshold, best_threshold
 from srcli.evaluation.statistics import Row, summarise_all
@@ -64,6 +64,7 @@ def run(
     *,
     cases: Path | None = None,
     assets: Path | None = None,
+    reuse: Sequence[Path] = (),
     workers: int = 1,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -79,6 +80,7 @@ def run(
         suite: overrides ``params.evaluate.suite``.
         cases: folder of benchmark case files that take the place of the suite; they say which tasks are run.
         assets: folder with the user's own objects for these cases.
+        reuse: folders of other evaluations; their episodes are taken where everything they depend on is the same.
 
     Raises:
         UnknownNameError: unknown suite, method or object.
@@ -96,8 +98,9 @@ def run(
     setup = make_setup(params, methods, dict.fromkeys(e.task for e in episodes), device, folder.assets if folder else ())
     out_dir = Path(out_dir)
     with output_lock(out_dir / "results.h5"):
+        elsewhere = journals_in(reuse)
         journals = {
-            task: [Journal(out_dir / "episodes", _journal(m, task), _played_with(m, setup, task, params.seed)) for m in methods]
+            task: [_episodes_of(m, setup, task, params.seed, out_dir / "episodes", elsewhere) for m in methods]
             for task in setup.tasks
         }
         scenes = calibration_episodes(params.seed, section.calibration_scenes)
@@ -106,19 +109,20 @@ def run(
         picks = any(task != "place" for task in setup.tasks)
         calibrated = section.similarity_rule and section.similarity_threshold is None and picks
         jobs = _jobs(episodes, methods, journals, out_dir, section.figure_cases)
-        first = [Job(s, None) for s in scenes if s.key not in calibration.records] if calibrated else []
+        first = [Job(s, ()) for s in scenes if s.key not in calibration.records] if calibrated else []
         total = len(episodes) * len(methods)
-        kept = total - len(jobs)
+        kept = total - sum(len(job.methods) for job in jobs)
+        fresh = total - kept
         todo = [*first, *jobs]
         if progress is not None:
             progress(kept, total, "starting" if todo else "all episodes are there")
         runner = executor or make_executor("processes", workers)
         outcomes = runner.imap(play, todo, start, (setup,)) if todo else iter(())
-        for job, record in zip(todo, outcomes, strict=True):
-            if job.method is None:
-                calibration.add({"key": job.episode.key, **record})
-            else:
-                journals[job.episode.task][job.method].add(record)
+        for job, records in zip(todo, outcomes, strict=True):
+            if not job.methods:
+                calibration.add({"key": job.episode.key, **records[0]})
+            for method, record in zip(job.methods, records, strict=False):
+                journals[job.episode.task][method].add(record)
                 kept += 1
             if progress is not None:
                 progress(kept, total, _state(job, methods, journals))
@@ -133,7 +137,7 @@ def run(
             if (episode.task, episode.split) == (task, split)
         ]
         config = {**shared, "tasks": list(setup.tasks)}
-        return _write(out_dir, params, name, methods, played, threshold, len(jobs), config)
+        return _write(out_dir, params, name, methods, played, threshold, fresh, config)
 
 
 def _episodes(params: Params, suite: str, folder: CaseFolder | None) -> tuple[SuiteEpisode, ...]:
@@ -241,8 +245,15 @@ def _recorded(setup: Setup, task: str, seed: int) -> dict[str, Any]:
     return recorded
 
 
-def _journal(method: Method, task: str) -> str:
-    return method.name if task == "pick" else f"{method.name}-{task}"
+def _episodes_of(
+    method: Method, setup: Setup, task: str, seed: int, folder: Path, elsewhere: Mapping[str, Sequence[Path]]
+) -> Journal:
+    """The journal of a method and task."""
+    name = method.name if task == "pick" else f"{method.name}-{task}"
+    config = _played_with(method, setup, task, seed)
+    # What the similarity rule says is one field more, and changes nothing that happens.
+    richer = [] if setup.judge else [{**config, "similarity_rule": True}]
+    return Journal(folder, name, config, elsewhere, richer)
 
 
 def _played_with(method: Method, setup: Setup, task: str, seed: int) -> dict[str, Any]:
@@ -260,20 +271,25 @@ def _jobs(
     out_dir: Path,
     figures: int,
 ) -> list[Job]:
-    """What is left to play, episode by episode, so that a partial run stays paired."""
+    """What is left to play: each episode with all methods that miss it, so that they share it and a partial run stays paired."""
     drawn: dict[str, int] = {}
     jobs: list[Job] = []
     for episode in episodes:
         group = _group(episode.task, episode.split)
         number = drawn.get(group, 0)
         drawn[group] = number + 1
+        todo: list[int] = []
+        pictures: list[tuple[int, str]] = []
         for index, journal in enumerate(journals[episode.task]):
             path = out_dir / "figures" / f"{group}-{number:02d}-{methods[index].name}.png"
-            figure = str(path) if number < figures and index == 0 else None
+            drawn_too = number < figures and index == 0
             # An episode without attempts leaves nothing to draw.
             known = journal.records.get(episode.key)
-            if known is None or (figure is not None and known["attempts"] and not path.exists()):
-                jobs.append(Job(episode, index, figure))
+            if known is None or (drawn_too and known["attempts"] and not path.exists()):
+                todo.append(index)
+                pictures += [(index, str(path))] if drawn_too else []
+        if todo:
+            jobs.append(Job(episode, tuple(todo), tuple(pictures)))
     return jobs
 
 
@@ -283,7 +299,7 @@ def _group(task: str, split: str) -> str:
 
 
 def _state(job: Job, methods: Sequence[Method], journals: Mapping[str, Sequence[Journal]]) -> str:
-    if job.method is None:
+    if not job.methods:
         return "calibrating the similarity rule"
     task = job.episode.task
     parts = [

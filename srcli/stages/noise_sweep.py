@@ -37,6 +37,7 @@ def run(
     policies: Sequence[str] = (),
     policies_dir: Path = POLICIES,
     train: bool = True,
+    reuse: Sequence[Path] = (),
     workers: int = 1,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -53,6 +54,7 @@ def run(
         policies: policies that are already trained, each ``BRANCH=FILE``.
         policies_dir: where trained policies are kept and found again.
         train: False: use only what is trained already.
+        reuse: folders of evaluations or studies; their episodes are taken where everything they depend on is the same.
 
     Raises:
         ArtifactError: there is nothing to train on; names what to run first.
@@ -104,6 +106,7 @@ def run(
             found,
             base,
             out_dir / "evaluation",
+            reuse=reuse,
             workers=workers,
             device=device,
             progress=progress,

@@ -73,19 +73,18 @@ def run(
     for episode in episodes:
         said = episode.case.name if episode.case is not None else episode.key
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{episode.task}-{said}-{episode.seed[-1] % 10_000 + 1 if episode.case else 0}")
-        for index, method in enumerate(methods):
-            figure = str(Path(out_dir) / f"{stem}-{method.name}.png") if params.evaluate.figure_cases else None
-            jobs.append(Job(episode, index, figure))
+        drawing = [(i, str(Path(out_dir) / f"{stem}-{m.name}.png")) for i, m in enumerate(methods)]
+        jobs.append(Job(episode, tuple(range(len(methods))), tuple(drawing) if params.evaluate.figure_cases else ()))
     runner = executor or make_executor("processes", min(workers, len(jobs)))
     records: list[dict[str, Any]] = []
-    for job, record in zip(jobs, runner.imap(play, jobs, start, (setup,)), strict=True):
-        records.append({"method": methods[job.method or 0].name, **record})
+    for job, played in zip(jobs, runner.imap(play, jobs, start, (setup,)), strict=True):
+        records += [{"method": methods[index].name, **record} for index, record in zip(job.methods, played, strict=True)]
         if progress is not None:
-            progress(len(records), len(jobs), records[-1]["method"])
+            progress(len(records), len(jobs) * len(methods), job.episode.key)
     path = Path(out_dir) / "replay.json"
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
-    drawn = tuple(Path(job.figure) for job in jobs if job.figure is not None and Path(job.figure).exists())
+    drawn = tuple(Path(file) for job in jobs for _, file in job.figures if Path(file).exists())
     return Summary(path, drawn, tuple(records), "\n".join(_told(record) for record in records))
 
 

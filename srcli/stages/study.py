@@ -76,12 +76,13 @@ def play(
     base: Params,
     folder: Path,
     *,
+    reuse: Sequence[Path],
     workers: int,
     device: str,
     progress: Progress | None,
     executor: Executor | None,
 ) -> Played:
-    """Evaluate every arm and seed on the same episodes; finished episodes are kept in ``folder``.
+    """Evaluate every arm and seed on the same episodes; finished episodes are kept in ``folder``, or taken from ``reuse``.
 
     Arms that see the same points are evaluated together, those of other points in a folder of their own.
     """
@@ -114,6 +115,7 @@ def play(
             members[0].params.model_copy(update={"evaluate": section}),
             [f"{name}={file}" for name, file in files.items()],
             place,
+            reuse=reuse,
             workers=workers,
             device=device,
             progress=_share(progress, before / len(arms), len(members) / len(arms)),

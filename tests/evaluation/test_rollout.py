@@ -10,7 +10,8 @@ import pytest
 
 from srcli.config.scene import SceneConfig
 from srcli.errors import ConfigError
-from srcli.evaluation.rollout import NO_TARGET, EpisodeRecord, exclude, run_episode
+from srcli.evaluation import rollout
+from srcli.evaluation.rollout import NO_TARGET, EpisodeRecord, exclude, run_episode, run_together
 from srcli.policies import Choice, Decision, get_policy
 from srcli.seeding import Domain, episode_seed
 from srcli.tasks import get_task
@@ -231,3 +232,36 @@ def test_the_similarity_of_what_was_taken_is_recorded() -> None:
     record = play(FakeWorld(), spec, Spy([wrong, spec.goal.targets[0]]), judge=Judge())
     assert record.attempts[0].outcome.detail["similarity"] == pytest.approx(0.1 * wrong)
     assert record.success
+
+
+def test_methods_that_differ_part_and_those_that_agree_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = one_target()
+    (target,) = spec.goal.targets
+    wrong = [slot for slot in range(15) if slot != target]
+    paths = [
+        [wrong[0], target],
+        [wrong[0], wrong[1], target],
+        [target],
+        [wrong[0], wrong[1], wrong[2], target],
+        [wrong[0], target],
+    ]
+
+    def told(index: int, record: EpisodeRecord) -> tuple[int, bool, list[int | None], list[int]]:
+        return (
+            index,
+            record.success,
+            [a.outcome.slot for a in record.attempts],
+            [bool(a.truth.present.all()) for a in record.attempts],
+        )
+
+    def together(world: FakeWorld) -> list[Any]:
+        return run_together(world, TASK, spec, [Spy(path) for path in paths], told, sampler=above(world))
+
+    world = FakeWorld()
+    alone = together(world)
+    assert [result[2] for result in alone] == paths and len(world.draws) == sum(map(len, paths))
+    monkeypatch.setattr(rollout, "can_branch", lambda: True)
+    world = FakeWorld()
+    assert together(world) == alone
+    # This process goes with the largest group: wrong[0], then the two that take the target next.
+    assert len(world.draws) == 2 and world.removed == [wrong[0]]

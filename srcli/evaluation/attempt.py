@@ -1,0 +1,301 @@
+"""One attempt in closed loop: what is offered, what a method decides, what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from srcli.errors import ConfigError
+from srcli.evaluation.exclusion import exclude
+from srcli.evaluation.perturb import perturb
+from srcli.evaluation.setup import NO_IMAGE, SceneWorld, Segmentation
+from srcli.language.relations import split_instruction
+from srcli.policies.base import Choice, Decision, Policy
+from srcli.seeding import generator
+from srcli.tasks.base import Task
+from srcli.types import (
+    F32,
+    Bool,
+    Candidates,
+    EpisodeSpec,
+    Execution,
+    HeldExtent,
+    Observation,
+    Outcome,
+    Percept,
+    Phase,
+    Reason,
+    SceneTruth,
+)
+
+if TYPE_CHECKING:
+    from srcli.actions.sources import GraspSource
+    from srcli.config.candidates import CandidateConfig
+    from srcli.config.cloud import CloudConfig
+    from srcli.config.evaluate import PerturbConfig
+    from srcli.config.placements import PlacementConfig
+    from srcli.perception.pipeline import JointEncoder
+
+OBSERVE, DECIDE, PERTURB, PRESENT, PROPOSE = 1, 2, 3, 4, 5
+"""Purposes of the generators of an attempt: ``seeding.generator(seed, attempt, purpose)``."""
+
+GraspSampler = Callable[[Observation], Candidates]
+PlacementSampler = Callable[[Observation, HeldExtent, np.random.Generator], Candidates]
+
+
+class SegmentJudge(Protocol):
+    """Scores what was taken against the sentence (the paper's similarity rule)."""
+
+    def similarity(self, observation: Observation, segmentation: Segmentation, slot: int, instruction: str) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt.
+
+    Attributes:
+        observation, percept: what was seen; None unless recording (the percept only if the method looked at it).
+        segmentation: (M, H, W) uint16 as in ``SceneTruth``; None unless recording.
+        truth: state at the decision.
+        excluded: (K,) candidates that were not allowed.
+        choice: None when there was nothing to choose from. A disturbance of what was executed is not in it.
+        outcome: judged against the goal; ``detail["similarity"]`` where the similarity rule was asked.
+        valid: (K,) placements that are right; None for grasps. Privileged.
+        held: measured size of what is to be placed; None for grasps.
+    """
+
+    phase: Phase
+    observation: Observation | None
+    segmentation: Segmentation | None
+    truth: SceneTruth
+    candidates: Candidates
+    excluded: Bool
+    choice: Choice | None
+    execution: Execution
+    outcome: Outcome
+    percept: Percept | None = None
+    valid: Bool | None = None
+    held: HeldExtent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRecord:
+    """All attempts of one episode.
+
+    Attributes:
+        policy: name of the method.
+        success: the last phase succeeded.
+        ended: empty, or why the episode ended early (``NO_TARGET``, ``NOT_SET_UP``).
+    """
+
+    spec: EpisodeSpec
+    policy: str
+    attempts: tuple[AttemptRecord, ...]
+    success: bool
+    ended: str = ""
+
+    @property
+    def demonstration(self) -> int:
+        """Index of the decision step that completed the goal, or -1."""
+        return len(self.attempts) - 1 if self.success else -1
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What every method is shown alike before one attempt, and what only privileged ones and judges may see.
+
+    Attributes:
+        number: of the attempt within the episode.
+        failed: poses that have physically failed before.
+        percept: computed at the first call, then kept for whoever asks next.
+    """
+
+    phase: Phase
+    number: int
+    observation: Observation
+    truth: SceneTruth
+    candidates: Candidates
+    excluded: Bool
+    valid: Bool | None
+    held: HeldExtent | None
+    percept: LazyPercept
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """What stays the same over all attempts and methods of an episode."""
+
+    world: SceneWorld
+    task: Task
+    sampler: GraspSampler
+    placer: PlacementSampler
+    cloud: CloudConfig | None
+    encoder: JointEncoder | None
+    record: bool
+    judge: SegmentJudge | None
+    perturbation: PerturbConfig | None
+
+    def offer(
+        self,
+        spec: EpisodeSpec,
+        phase: Phase,
+        number: int,
+        observation: Observation,
+        truth: SceneTruth,
+        failed: list[F32],
+        held: HeldExtent | None,
+    ) -> Offer:
+        """Propose candidates for what is seen now."""
+        valid: Bool | None = None
+        if held is None:
+            candidates = self.sampler(observation)
+        else:
+            candidates = self.placer(observation, held, generator(spec.seed, number, PROPOSE))
+            valid = self.task.valid(spec, truth, candidates, phase, held=held)
+        percept = LazyPercept(observation, spec.instruction, self.encoder, self.cloud, phase)
+        return Offer(phase, number, observation, truth, candidates, exclude(candidates, failed), valid, held, percept)
+
+    def decide(self, spec: EpisodeSpec, policy: Policy, offer: Offer) -> Choice | None:
+        """What a method chooses; None when there is nothing to choose from."""
+        if offer.excluded.all():
+            return None
+        shown = policy.privileged
+        return policy.act(
+            Decision(
+                task=spec.task,
+                phase=offer.phase,
+                instruction=spec.instruction,
+                observation=offer.observation,
+                candidates=offer.candidates,
+                excluded=offer.excluded,
+                rng=generator(spec.seed, offer.number, DECIDE),
+                percept=offer.percept,
+                held=offer.held,
+                truth=offer.truth if shown else None,
+                spec=spec if shown else None,
+                valid=offer.valid if shown else None,
+            )
+        )
+
+    def act(self, spec: EpisodeSpec, offer: Offer, choice: Choice | None) -> tuple[Execution, Outcome]:
+        """Carry out what was chosen and judge it."""
+        execution = Execution(Reason.NO_CANDIDATE, None, 0)
+        if choice is not None:
+            action = choice.action
+            if self.perturbation is not None:
+                action = perturb(action, self.perturbation, generator(spec.seed, offer.number, PERTURB))
+            execution = self.world.execute(action)
+        outcome = self.task.judge(
+            spec,
+            offer.phase,
+            execution,
+            offer.truth,
+            action=choice.action if choice is not None else None,
+            after=self.world.truth(NO_IMAGE) if offer.phase == "place" else None,
+            held=offer.held,
+        )
+        if self.judge is not None and offer.phase == "pick" and execution.reason is Reason.SUCCESS and execution.slot is not None:
+            asked = split_instruction(spec.instruction)[0] or spec.instruction
+            similarity = self.judge.similarity(offer.observation, offer.truth.segmentation, execution.slot, asked)
+            outcome = replace(outcome, detail={**outcome.detail, "similarity": similarity})
+        return execution, outcome
+
+    def recorded(self, offer: Offer, choice: Choice | None, execution: Execution, outcome: Outcome) -> AttemptRecord:
+        """The attempt as it is kept."""
+        return AttemptRecord(
+            phase=offer.phase,
+            observation=offer.observation if self.record else None,
+            segmentation=offer.truth.segmentation if self.record else None,
+            truth=offer.truth,
+            candidates=offer.candidates,
+            excluded=offer.excluded,
+            choice=choice,
+            execution=execution,
+            outcome=outcome,
+            percept=offer.percept.value if self.record else None,
+            valid=offer.valid,
+            held=offer.held,
+        )
+
+    def dropped(self, spec: EpisodeSpec, number: int) -> AttemptRecord:
+        """The attempt of a placement whose object was lost on the way to the cameras."""
+        observation, segmentation = self.world.observe(generator(spec.seed, number, OBSERVE))
+        nothing = np.zeros(0, dtype=np.float32)
+        return AttemptRecord(
+            phase="place",
+            observation=observation if self.record else None,
+            segmentation=segmentation if self.record else None,
+            truth=self.world.truth(segmentation),
+            candidates=Candidates(np.zeros((0, 7), dtype=np.float32), nothing, nothing, "place"),
+            excluded=np.zeros(0, dtype=np.bool_),
+            choice=None,
+            execution=Execution(Reason.DROPPED, None, 0),
+            outcome=Outcome(False, Reason.DROPPED, None),
+            valid=np.zeros(0, dtype=np.bool_),
+        )
+
+    def measure(self, spec: EpisodeSpec, number: int) -> HeldExtent | None:
+        """Show what is held to the cameras; its measured size, or None when it was lost on the way."""
+        from srcli.perception.held import measure_held
+
+        if self.world.held is None:
+            return None
+        observation, tip = self.world.present_held(generator(spec.seed, number, PRESENT))
+        return None if self.world.held is None else measure_held(observation, tip)
+
+
+class LazyPercept:
+    """Computes the percept at the first call and keeps it."""
+
+    def __init__(
+        self, observation: Observation, instruction: str, encoder: JointEncoder | None, config: CloudConfig | None, phase: Phase
+    ) -> None:
+        self._observation, self._instruction, self._encoder = observation, instruction, encoder
+        self._config, self._phase = config, phase
+        self.value: Percept | None = None
+
+    def __call__(self) -> Percept:
+        if self.value is None:
+            if self._encoder is None or self._config is None:
+                raise ConfigError("this method looks at the semantic cloud, but no encoder was given", "pass an encoder")
+            from srcli.perception.pipeline import perceive
+
+            self.value = perceive(self._observation, self._instruction, self._encoder, self._config, self._phase)
+        return self.value
+
+
+def own_sampler(config: CandidateConfig | None) -> GraspSampler:
+    if config is None:
+        raise ConfigError("an episode needs the section `candidates` or a sampler of its own")
+    from srcli.actions.grasps import sample_grasps
+
+    return lambda observation: sample_grasps(observation, config)
+
+
+def source_of(config: CandidateConfig | None, spec: EpisodeSpec) -> GraspSampler:
+    if config is None or config.source == "sampler":
+        return own_sampler(config)
+    return _named_source(config).episode(spec)
+
+
+@lru_cache(maxsize=4)
+def _named_source(config: CandidateConfig) -> GraspSource:
+    """A source is made once per process: a detector has weights to load."""
+    from srcli.actions.sources import grasp_source
+
+    return grasp_source(config.source, config)
+
+
+def default_placer(config: PlacementConfig | None) -> PlacementSampler:
+    def sample(observation: Observation, held: HeldExtent, rng: np.random.Generator) -> Candidates:
+        if config is None:
+            raise ConfigError("a placement needs the section `placements` or a sampler of its own")
+        from srcli.actions.placements import sample_placements
+
+        return sample_placements(observation, held, config, rng)
+
+    return sample
