@@ -10,7 +10,7 @@ import pytest
 from srcli.actions.graspnet import from_candidates, write_grasps
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import UnknownNameError
-from srcli.evaluation.rollout import _source
+from srcli.evaluation.attempt import source_of
 from srcli.types import Candidates, EpisodeSpec, Goal, Observation
 
 SPEC = EpisodeSpec("pick", "seen", (0, 7, 3), "give me the pear", Goal("pear", "label", (0,)), ("pear",), np.zeros((1, 7)))
@@ -34,11 +34,11 @@ def test_candidates_are_those_of_the_file(name: str, tmp_path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     write_grasps(path, from_candidates(wanted))
     source = path if name == "grasps.npy" else path.parent
-    found = _source(CandidateConfig(source=f"{source}@world"), SPEC)(_observation())
+    found = source_of(CandidateConfig(source=f"{source}@world"), SPEC)(_observation())
     np.testing.assert_allclose(found.poses[:, :3], wanted.poses[:, :3], atol=1e-5)
     np.testing.assert_allclose(found.quality, wanted.quality, atol=1e-6)
 
 
 def test_an_unknown_detector_is_named() -> None:
     with pytest.raises(UnknownNameError, match="no_such_detector"):
-        _source(CandidateConfig(source="no_such_detector"), SPEC)
+        source_of(CandidateConfig(source="no_such_detector"), SPEC)
