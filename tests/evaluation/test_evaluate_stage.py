@@ -231,7 +231,7 @@ def test_a_line_cut_off_by_a_kill_is_dropped(tmp_path: Path) -> None:
 
 def test_two_runs_on_one_folder_are_refused(tmp_path: Path) -> None:
     class Nested(FakeExecutor):
-        def play(self, job: Job, setup: Setup) -> dict[str, Any]:
+        def play(self, job: Job, name: str) -> dict[str, Any]:
             run(params(), [], tmp_path, executor=FakeExecutor())
             return {}
 
