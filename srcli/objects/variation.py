@@ -15,12 +15,12 @@ from srcli.types import F64
 
 SCALE_RANGE = (0.8, 1.25)
 """Each axis; non-uniform and overall scale together stay inside."""
-RATIO_BAND = 0.06
-"""A held-out instance's proportions: all three axis ratios within this share of it."""
+RATIO_BAND = 0.10
+"""Close to a held-out instance in proportions: all three axis ratios within this share of it."""
 COLOR_BAND = 0.15
-"""A held-out instance's main colour: Euclidean distance in sRGB (0..1) below this."""
+"""Close to it in colour: the main colours' Euclidean distance in sRGB (0..1) is below this."""
 HUE_JITTER, SATURATION_JITTER, VALUE_JITTER = 0.012, 0.10, 0.12
-RECOLOR_CHANCE = 0.75
+RECOLOR_CHANCE = 0.6
 _TRIES = 2000
 
 
@@ -56,18 +56,18 @@ def describe(entry: ObjectEntry, variation: Variation | None = None) -> Attribut
 def sample_variation(entry: ObjectEntry, rng: np.random.Generator) -> tuple[Variation, Attributes]:
     """A random instance and its words.
 
-    A held-out entry's own instance stays outside a band: at least one axis ratio differs by more than ``RATIO_BAND`` and the
-    main colour by more than ``COLOR_BAND``. An instance of any entry that shares the category of a held-out one differs from it
-    in at least one of the two.
+    Every instance stays outside a band around each held-out instance of its category: an axis ratio differs by more than
+    ``RATIO_BAND``, or the main colour by more than ``COLOR_BAND``. The words of a held-out object are so learned in all colours
+    and proportions but those of the instance itself.
 
     Raises:
-        RuntimeError: no such instance was found (an entry that can neither be recoloured nor leave the band).
+        RuntimeError: no such instance was found.
     """
     for _ in range(_TRIES):
         variation = _draw(entry, rng)
         if not in_band(entry, variation):
             return variation, describe(entry, variation)
-    raise RuntimeError(f"no variation of '{entry.name}' lies outside its band; set 'recolor: true'")
+    raise RuntimeError(f"no variation of '{entry.name}' lies outside the bands of held-out instances; set 'recolor: true'")
 
 
 def in_band(entry: ObjectEntry, variation: Variation) -> bool:
@@ -80,12 +80,12 @@ def _too_close(entry: ObjectEntry, variation: Variation, held: ObjectEntry) -> b
     near_color = float(np.linalg.norm(mine - palette()[held.main_color].array())) <= COLOR_BAND
     if entry.name == held.name:
         x, y, z = variation.scale
-        near_shape = max(abs(a / b - 1) for a, b in ((x, y), (y, z), (x, z), (y, x), (z, y), (z, x))) <= RATIO_BAND
-        return near_color or near_shape
-    # Another shape of the same category: the colour alone keeps it apart when its proportions come close.
-    size, other = np.sort(_extent(entry) * variation.scale), np.sort(_extent(held))
-    gap = np.abs((size / size.max()) / (other / other.max()) - 1).max()
-    return near_color and float(gap) <= RATIO_BAND
+        gap = max(abs(a / b - 1) for a, b in ((x, y), (y, z), (x, z), (y, x), (z, y), (z, x)))
+    else:
+        # Another shape of the same category: compared by its sorted side lengths.
+        size, other = np.sort(_extent(entry) * variation.scale), np.sort(_extent(held))
+        gap = float(np.abs((size / size.max()) / (other / other.max()) - 1).max())
+    return near_color and gap <= RATIO_BAND
 
 
 @lru_cache(maxsize=512)
@@ -111,7 +111,7 @@ def _draw(entry: ObjectEntry, rng: np.random.Generator) -> Variation:
         hue, saturation, value = rng.uniform(-1, 1, size=3)
         jitter.append((color, (float(hue * HUE_JITTER), float(saturation * SATURATION_JITTER), float(value * VALUE_JITTER))))
     variation = Variation(scale=(float(axes[0]), float(axes[1]), float(axes[2])), jitter=tuple(jitter))
-    if entry.recolor and rng.random() < (1.0 if entry.split == "unseen" else RECOLOR_CHANCE):
+    if entry.recolor and rng.random() < RECOLOR_CHANCE:
         taken = {palette()[c].word for c in entry.palette_colors if c != entry.main_color}
         # Another part's colour would swallow the pattern (a label on a bottle).
         free = [c for c in base_colors() if palette()[c].word not in taken]

@@ -40,9 +40,6 @@ class Batch:
         texts: T sentences; text_truth: (T, R).
         name_truth: (C, R) for the lexicon's names.
         relations: sentences for placing; relation_truth: (S,) the group of their relation (:data:`captions.RELATIONS`).
-        text_unknown, name_unknown: (T, R), (C, R) pairs that are not contrasted: the region has a colour in which held-out
-            instances carry the sentence's concept. Training lacks the positives of such pairs; with the negatives alone it would
-            learn that, say, nothing pink is a tea box.
     """
 
     images: Tensor
@@ -55,8 +52,6 @@ class Batch:
     relation_truth: I64
     text_truth: Bool
     name_truth: Bool
-    text_unknown: Bool
-    name_unknown: Bool
 
 
 def scenes_in_use(config: PretrainConfig, step: int) -> int:
@@ -121,7 +116,6 @@ def make_batch(config: PretrainConfig, folder: Path, lexicon: Lexicon, step: int
     rng = generator(episode_seed(config.seed, Domain.PRETRAIN, 0), 1, step)
     known = lexicon.concept_set
     owned: list[frozenset[Concept]] = []
-    colors: list[frozenset[str]] = []
     images, region_cells, patches, owners, table = [], [], [], [], []
     grid = (config.crop_height // STRIDE) * (config.crop_width // STRIDE)
     for b, scene in enumerate(rng.choice(scenes_in_use(config, step), size=config.batch, replace=False)):
@@ -137,9 +131,7 @@ def make_batch(config: PretrainConfig, folder: Path, lexicon: Lexicon, step: int
             picked = rng.choice(where, size=min(config.patches, len(where)), replace=False)
             patches.append(picked + b * grid)
             owners.append(np.full(len(picked), len(owned), np.int64))
-            facts = shard.facts[inside][int(value) - 1]
-            owned.append(concepts(facts) & known)
-            colors.append(frozenset(facts.colors))
+            owned.append(concepts(shard.facts[inside][int(value) - 1]) & known)
             region_cells.append(where + b * grid)
         empty = np.flatnonzero(flat == 0)
         table.append(rng.choice(empty, size=min(12, len(empty)), replace=False) + b * grid)
@@ -159,16 +151,8 @@ def make_batch(config: PretrainConfig, folder: Path, lexicon: Lexicon, step: int
         np.array([group for _, group in placed], np.int64),
         text_truth,
         name_truth,
-        _unknown(tuple(texts.values()), colors, lexicon) & ~text_truth,
-        _unknown(lexicon.names, colors, lexicon) & ~name_truth,
     )
 
 
 def _truth(said: Sequence[Concept], owned: Sequence[frozenset[Concept]]) -> Bool:
     return np.array([[c in o for o in owned] for c in said], np.bool_).reshape(len(said), len(owned))
-
-
-def _unknown(said: Sequence[Concept], colors: Sequence[frozenset[str]], lexicon: Lexicon) -> Bool:
-    none: frozenset[str] = frozenset()
-    held = [lexicon.withheld.get(c, none) for c in said]
-    return np.array([[bool(h & c) for c in colors] for h in held], np.bool_).reshape(len(said), len(colors))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -24,14 +23,11 @@ class Lexicon:
         concepts: all concepts, sorted.
         names: every entry's label without its colour word, as label concepts, sorted.
         words: every word of every sentence.
-        withheld: of a concept that is true of held-out instances, their colour words. Training never shows the concept in these
-            colours, so it must not learn that nothing in these colours can be meant (see :func:`batches.make_batch`).
     """
 
     concepts: tuple[Concept, ...]
     names: tuple[Concept, ...]
     words: frozenset[str]
-    withheld: Mapping[Concept, frozenset[str]]
 
     @cached_property
     def concept_set(self) -> frozenset[Concept]:
@@ -60,12 +56,8 @@ def build_lexicon(hide_unseen: bool = False) -> Lexicon:
     """
     found: set[Concept] = set()
     names: set[Concept] = set()
-    withheld: dict[Concept, frozenset[str]] = {}
     for entry in _entries(hide_unseen):
         own = facts_of(entry, describe(entry))
-        if entry.split == "unseen":
-            for concept in concepts(own):
-                withheld[concept] = withheld.get(concept, frozenset()) | set(own.colors)
         label = own.labels[0].split()
         plain = label[1:] if len(label) > 1 and label[0] in own.colors else label
         names.add(Concept("label", " ".join(plain)))
@@ -76,7 +68,7 @@ def build_lexicon(hide_unseen: bool = False) -> Lexicon:
             found |= concepts(facts_of(entry, describe(entry, variation)))
     texts = [c.phrase for c in found] + list(all_templates()) + [_ENGLISH]
     words = frozenset(w for t in texts for w in words_of(t))
-    return Lexicon(tuple(sorted(found)), tuple(sorted(names)), words, withheld)
+    return Lexicon(tuple(sorted(found)), tuple(sorted(names)), words)
 
 
 def token_rows(lexicon: Lexicon, tokenizer: Any) -> tuple[int, ...]:

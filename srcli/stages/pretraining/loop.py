@@ -112,8 +112,6 @@ def batch_loss(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: 
         cells[torch.from_numpy(batch.table_cells)],
         torch.from_numpy(batch.text_truth),
         torch.from_numpy(batch.name_truth),
-        torch.from_numpy(batch.text_unknown),
-        torch.from_numpy(batch.name_unknown),
         torch.from_numpy(batch.patch_owner),
     )
 

@@ -11,24 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LEFT_OUT = -1e4
 
-
-def multi_positive(logits: Tensor, positive: Tensor, unknown: Tensor | None = None) -> Tensor:
+def multi_positive(logits: Tensor, positive: Tensor) -> Tensor:
     """Cross-entropy of each row's softmax with a uniform target over its positives; rows without a positive do not count.
 
     Args:
         logits: (R, C).
         positive: (R, C) bool.
-        unknown: (R, C) bool, pairs left out of the softmax; none of them positive.
     """
     target = positive.float()
     count = target.sum(dim=1)
     rows = count > 0
     if not bool(rows.any()):
         return logits.sum() * 0.0
-    if unknown is not None:
-        logits = logits.masked_fill(unknown, _LEFT_OUT)
     log_p = functional.log_softmax(logits[rows], dim=1)
     return -((log_p * target[rows]).sum(dim=1) / count[rows]).mean()
 
@@ -42,8 +37,6 @@ def region_text_loss(
     table: Tensor,
     text_truth: Tensor,
     name_truth: Tensor,
-    text_unknown: Tensor,
-    name_unknown: Tensor,
     owner: Tensor,
 ) -> Tensor:
     """The training loss.
@@ -53,7 +46,6 @@ def region_text_loss(
         texts: (T, D) sentences of this step; names: (C, D) all names as bare phrases.
         regions: (R, D) mask-pooled objects; patches: (P, D) single cells on objects; table: (Q, D) cells on nothing. Unit length.
         text_truth: (T, R) whether a sentence is true of a region; name_truth: (C, R) the same for names.
-        text_unknown, name_unknown: (T, R), (C, R) pairs that are not contrasted.
         owner: (P,) region of each patch.
     """
     patch_truth = text_truth[:, owner]
@@ -61,12 +53,10 @@ def region_text_loss(
     patch_logits = scale * texts @ patches.T
     background = scale * texts @ table.T
     padding = torch.zeros(texts.shape[0], table.shape[0], dtype=torch.bool, device=texts.device)
-    patch_unknown = text_unknown[:, owner]
-    to_regions = multi_positive(region_logits, text_truth, text_unknown)
-    everything = torch.cat([patch_logits, background], 1)
-    to_patches = multi_positive(everything, torch.cat([patch_truth, padding], 1), torch.cat([patch_unknown, padding], 1))
-    from_regions = multi_positive(region_logits.T, text_truth.T, text_unknown.T)
-    from_patches = multi_positive(patch_logits.T, patch_truth.T, patch_unknown.T)
-    naming = multi_positive(scale * regions @ names.T, name_truth.T, name_unknown.T)
-    naming = naming + multi_positive(scale * patches @ names.T, name_truth[:, owner].T, name_unknown[:, owner].T)
+    to_regions = multi_positive(region_logits, text_truth)
+    to_patches = multi_positive(torch.cat([patch_logits, background], 1), torch.cat([patch_truth, padding], 1))
+    from_regions = multi_positive(region_logits.T, text_truth.T)
+    from_patches = multi_positive(patch_logits.T, patch_truth.T)
+    naming = multi_positive(scale * regions @ names.T, name_truth.T)
+    naming = naming + multi_positive(scale * patches @ names.T, name_truth[:, owner].T)
     return to_regions + to_patches + 0.5 * (from_regions + from_patches) + 0.5 * naming
