@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,7 @@ class Trainer:
         self.state = State(update=0, moments={}, curves={name: [] for name in CURVES}, best={}, best_loss=math.inf)
         if checkpoint is not None and (loaded := load_checkpoint(checkpoint, self.identity, device)) is not None:
             self.master, self.state = loaded
+        self._pool: ThreadPoolExecutor | None = None
         self._publish()
 
     def run(self, progress: Callable[[Progress], None] | None = None, stop_after: int | None = None) -> Trained:
@@ -179,8 +181,23 @@ class Trainer:
         Raises:
             SceneError: the loss is not finite.
         """
-        state, config = self.state, self.config
         end = self.updates if stop_after is None else min(stop_after, self.updates)
+        if self.device != "cpu":
+            self._train(end, progress)
+            return self._result()
+        # On a processor parts of a batch are shared among threads: that scales, operations of this size do not.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as self._pool:
+                self._train(end, progress)
+        finally:
+            self._pool = None
+            torch.set_num_threads(threads)
+        return self._result()
+
+    def _train(self, end: int, progress: Callable[[Progress], None] | None) -> None:
+        state, config = self.state, self.config
         losses = list(state.pending)
         while state.update < end:
             losses.append(self._step(state.update))
@@ -197,24 +214,35 @@ class Trainer:
                 last = {name: curves[name][-1] if curves[name] else math.nan for name in CURVES}
                 shown = losses[-1] if losses else last["train_loss"]
                 progress(Progress(state.update, self.updates, shown, last["valid_loss"], last["valid_rate"]))
-        return self._result()
 
     def _step(self, update: int) -> float:
         batch, labels = self._draw(update)
-        self.network.zero_grad(set_to_none=True)
-        value = 0.0
-        for part, wanted in _parts(batch, labels, CHUNK if self.device == "cpu" else len(batch)):
-            loss = loss_of(self.network(part).logits, wanted, self.config.target).sum() / len(batch)
-            value += float(loss.detach())
-            if math.isfinite(value):
-                loss.backward()  # type: ignore[no-untyped-call]
+        value, gradients = self._gradients(batch, labels)
         if not math.isfinite(value):
             raise SceneError(
                 f"the training loss is {value} at update {update}",
                 "lower train.lr or train.clip; if it is so from the first update, check the features with `srcli info`",
             )
-        self._adam(update)
+        self._adam(update, gradients)
         return value
+
+    def _gradients(self, batch: Batch, labels: Labels) -> tuple[float, dict[str, torch.Tensor]]:
+        """Mean loss of a batch and its gradient by parameter, summed over parts in their order, whoever computes them."""
+        named = dict(self.network.named_parameters())
+
+        def of_part(part: tuple[Batch, Labels]) -> tuple[float, tuple[torch.Tensor | None, ...]]:
+            loss = loss_of(self.network(part[0]).logits, part[1], self.config.target).sum() / len(batch)
+            return float(loss.detach()), torch.autograd.grad(loss, tuple(named.values()), allow_unused=True)
+
+        parts = _parts(batch, labels, len(batch) if self._pool is None else CHUNK)
+        value, total = 0.0, dict.fromkeys(named)
+        for loss, gradients in map(of_part, parts) if self._pool is None else self._pool.map(of_part, parts):
+            value += loss
+            for name, gradient in zip(named, gradients, strict=True):
+                if gradient is not None:
+                    known = total[name]
+                    total[name] = gradient.float() if known is None else known.add_(gradient.float())
+        return value, {name: gradient for name, gradient in total.items() if gradient is not None}
 
     def _draw(self, update: int) -> tuple[Batch, Labels]:
         """The batch of an update; where both phases are there, placements are ``train.place_share`` of it."""
@@ -236,10 +264,9 @@ class Trainer:
         return pool[np.array([orders[int(i // n)][i % n] for i in wanted], dtype=np.int64)]
 
     @torch.no_grad()
-    def _adam(self, update: int) -> None:
+    def _adam(self, update: int, grads: Mapping[str, torch.Tensor]) -> None:
         """Adam with decoupled weight decay on the float32 master weights."""
         config = self.config
-        grads = {name: p.grad.float() for name, p in self.network.named_parameters() if p.grad is not None}
         norm = torch.sqrt(sum((g.square().sum() for g in grads.values()), start=torch.zeros((), device=self.device)))
         scale = torch.clamp(config.clip / (norm + 1e-6), max=1.0)
         rate = learning_rate(config, update, self.updates)
