@@ -19,6 +19,7 @@ from srcli.cli import (
     objects,
     params,
     pretrain,
+    probe,
     report,
     train,
 )
@@ -66,6 +67,7 @@ app.command("export", rich_help_panel=FILES)(export.export)
 app.add_typer(objects.app, name="objects", rich_help_panel=FILES)
 app.command("params", rich_help_panel=SETUP)(params.show)
 app.command("pretrain", rich_help_panel=SETUP)(pretrain.pretrain)
+app.command("probe", rich_help_panel=SETUP)(probe.probe)
 app.command("doctor", rich_help_panel=SETUP)(doctor.doctor)
 
 

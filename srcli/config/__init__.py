@@ -17,6 +17,7 @@ from srcli.config.model import ModelConfig
 from srcli.config.noise import NoiseSweepConfig
 from srcli.config.placements import PlacementConfig
 from srcli.config.pretrain import PretrainConfig
+from srcli.config.probe import ProbeConfig
 from srcli.config.report import ReportConfig
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
@@ -45,3 +46,4 @@ class Params(Section):
     noise: NoiseSweepConfig = Field(default_factory=NoiseSweepConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
+    probe: ProbeConfig = Field(default_factory=ProbeConfig)

@@ -13,7 +13,6 @@ from srcli.parallel import Progress
 from srcli.reporting.compose import compose
 from srcli.reporting.page import render_page
 from srcli.reporting.plain import render_markdown
-from srcli.reporting.replay import case_studies
 from srcli.reporting.sources import gather
 
 if TYPE_CHECKING:
@@ -68,6 +67,9 @@ def run(
     """
     section = section or ReportConfig()
     sources = gather([Path(path) for path in inputs])
+    # The simulator starts with a line of its own: only when the input has been read.
+    from srcli.reporting.replay import case_studies
+
     out_dir = Path(out_dir)
     page, markdown = out_dir / "report.html", out_dir / "report.md"
     with output_lock(page):
