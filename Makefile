@@ -37,6 +37,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## The whole experiment with params.yaml: collect to report; prints the tables.
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --local core.no_scm true
+	dvc repro evaluate@pick
+	echo
+	cat results/evaluation/pick/table.md
 	dvc repro
 	echo
 	cat results/evaluation/*/table.md results/ablation/ablation.md results/noise/noise.md

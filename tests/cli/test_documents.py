@@ -17,6 +17,7 @@ DOCUMENTS = (
     "docs/dvc.md",
     "docs/errors.md",
     "docs/extending.md",
+    "docs/probe.md",
     "docs/report.md",
     "docs/scale.md",
     "docs/studies.md",

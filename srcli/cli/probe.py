@@ -1,0 +1,107 @@
+"""``srcli probe``: the encoder and the grasp candidates, each measured alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, Workers, parameter
+from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+
+
+@command
+def probe(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for tables, numbers and pictures.", rich_help_panel=PATHS)
+    ] = Path("results/probe"),
+    params: ParamsFile = None,
+    parts: Annotated[
+        list[str] | None,
+        parameter("--part", key="probe.parts", text="What to measure, encoder or grasps; repeatable."),
+    ] = None,
+    scenes: Annotated[
+        int | None,
+        parameter("--scenes", key="probe.scenes, probe.grasp_scenes", text="Scenes per split, for every part.", min=1),
+    ] = None,
+    splits: Annotated[
+        list[str] | None,
+        parameter("--split", key="probe.splits", text="Objects of which split, seen or unseen; repeatable."),
+    ] = None,
+    wordings: Annotated[
+        list[str] | None,
+        parameter("--wording", key="probe.wordings", text="In which wordings, train or heldout; repeatable."),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        parameter(
+            "--encoder",
+            key="encoder.name, encoder.pretrained",
+            text="Encoder: embedded, embedded=FILE, hf-hub:ORG/REPO, or MODEL/TAG such as ViT-L-14-quickgelu/openai.",
+        ),
+    ] = None,
+    grasps: Annotated[
+        str | None,
+        parameter("--grasps", key="candidates.source", text="Grasps of your own: a file of GraspNet rows, or a detector."),
+    ] = None,
+    seed: Seed = None,
+    assignments: Assignments = None,
+    workers: Workers = None,
+    device: Device = "cpu",
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure what a policy stands on: naming and finding by the encoder, coverage and holding of the grasp candidates."""
+    name, pretrained = _split_encoder(encoder)
+    flags = (
+        Flag("--seed", "seed", seed),
+        Flag("--part", "probe.parts", list(parts) if parts else None),
+        Flag("--scenes", "probe.scenes", scenes),
+        Flag("--scenes", "probe.grasp_scenes", scenes),
+        Flag("--split", "probe.splits", list(splits) if splits else None),
+        Flag("--wording", "probe.wordings", list(wordings) if wordings else None),
+        Flag("--encoder", "encoder.name", name),
+        Flag("--encoder", "encoder.pretrained", pretrained),
+        Flag("--grasps", "candidates.source", grasps),
+    )
+    values = parameters(params, flags, assignments or ())
+    count = worker_count(workers)
+    from srcli.cli.output import emit, emit_plan
+
+    if dry_run:
+        section = values.probe
+        each = {
+            "encoder": f"name and find objects in {section.scenes} piles and {section.scenes} zones for placing per split "
+            f"with encoder '{values.encoder.name}'",
+            "grasps": f"execute candidates from '{values.candidates.source}' and a dense search's grasps in "
+            f"{section.grasp_scenes} piles per split",
+        }
+        does = tuple(f"{each[part]}, {count} worker(s)" for part in dict.fromkeys(section.parts))
+        emit_plan(Plan("probe", (), does, (str(out),), {"seed": values.seed, "probe": section}), as_json)
+        return
+    place = torch_device(device)
+    from srcli.cli.progress import progress
+    from srcli.stages import probe as stage
+
+    with progress("probe") as report:
+        summary = stage.run(values, out, workers=count, device=place, progress=report)
+    if as_json:
+        emit(summary, True)
+        return
+    typer.echo(summary.markdown)
+    emit({"files": summary.files, "pictures": summary.pictures}, False)
+
+
+def _split_encoder(text: str | None) -> tuple[str | None, str | None]:
+    """Name and weights of ``MODEL/TAG``, ``MODEL=FILE`` or a name alone; a hub's repository keeps its slash."""
+    if text is None:
+        return None, None
+    if "=" in text:
+        name, _, file = text.partition("=")
+        return name, file
+    if text.startswith("hf-hub:") or "/" not in text:
+        return text, "" if text == "embedded" or text.startswith("hf-hub:") else None
+    name, _, tag = text.partition("/")
+    return name, tag

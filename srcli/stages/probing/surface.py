@@ -1,0 +1,78 @@
+"""True surfaces at true poses: points and normals of the shapes that the simulation collides. Privileged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from srcli.actions.poses import rotation_matrices
+from srcli.seeding import generator
+from srcli.types import F64, I32, Bool
+
+_STEP = 0.004
+_MOST = 5000
+_DEEP = 2e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """Points (P, 3) in metres, in random order, and outward unit normals (P, 3)."""
+
+    points: F64
+    normals: F64
+
+    def moved(self, pose: F64) -> Surface:
+        """At a pose (7,): metres and quaternion xyzw."""
+        rotation = rotation_matrices(np.asarray(pose, dtype=np.float32)[None])[0]
+        return Surface(self.points @ rotation.T + pose[:3], self.normals @ rotation.T)
+
+
+@lru_cache(maxsize=256)
+def surface(name: str) -> Surface:
+    """The surface of an object's union of convex pieces in its body frame, about one point on each 4 mm square."""
+    from srcli.evaluation.setup import instance
+    from srcli.objects.mesh import face_normals, hull_mesh
+
+    meshes = [hull_mesh(hull) for hull in instance(name).hulls]
+    rng = generator((0,), 11)
+    points, normals = [], []
+    for number, mesh in enumerate(meshes):
+        scaled = face_normals(mesh.vertices, mesh.faces)
+        length = np.linalg.norm(scaled, axis=1)
+        unit = scaled / np.maximum(length, 1e-30)[:, None]
+        count = int(np.clip(length.sum() / 2 / _STEP**2, 60, _MOST))
+        face = rng.choice(len(length), size=count, p=length / length.sum())
+        first, second = rng.random((2, count, 1))
+        # A point of the parallelogram beyond the diagonal is turned back into the triangle.
+        over = first + second > 1
+        first, second = np.where(over, 1 - first, first), np.where(over, 1 - second, second)
+        a, b, c = (mesh.vertices[mesh.faces[face, corner]] for corner in range(3))
+        where = a + first * (b - a) + second * (c - a)
+        free = np.ones(count, dtype=bool)
+        for other, piece in enumerate(meshes):
+            if other != number:
+                free &= ~_inside(where, piece.vertices, piece.faces)
+        points.append(where[free])
+        normals.append(unit[face][free])
+    joined, directions = np.concatenate(points), np.concatenate(normals)
+    order = rng.permutation(len(joined))[:_MOST]
+    return Surface(joined[order], directions[order])
+
+
+def _inside(points: F64, vertices: F64, faces: I32) -> Bool:
+    """(P,) points inside a convex mesh, deeper than 0.2 mm."""
+    from srcli.objects.mesh import face_normals
+
+    scaled = face_normals(vertices, faces)
+    unit = scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-30)
+    deep: Bool = np.all(points @ unit.T - (unit * vertices[faces[:, 0]]).sum(axis=1) < -_DEEP, axis=1)
+    return deep
+
+
+def scene_points(names: Sequence[str], poses: F64, present: Bool) -> F64:
+    """(P, 3) points of the true surfaces of all present objects at their poses (S, 7), world frame, metres."""
+    parts = [surface(name).moved(pose).points for name, pose, here in zip(names, poses, present, strict=True) if here]
+    return np.concatenate(parts) if parts else np.zeros((0, 3))
