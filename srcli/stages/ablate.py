@@ -19,6 +19,7 @@ from srcli.stages.shelf import (
     encoder_identity,
     features_of,
     given_policies,
+    shipped_policies,
 )
 from srcli.stages.study import Summary, at_scale, play, write_results
 
@@ -117,7 +118,7 @@ def run(
     Writes ``ablation.h5``, ``.json``, ``.md`` and ``.png`` into the folder (``study-NAME.*`` for a study).
 
     Args:
-        features: what is trained on; None: ``data/features.h5``.
+        features: what is trained on; None: ``data/features.h5``, and without it the shipped policies are compared.
         study: name of a study; empty: the variants of section ``ablate``.
         policies: policies that are already trained, each ``ARM=FILE``.
         policies_dir: where trained policies are kept and found again.
@@ -148,8 +149,17 @@ def run(
     out_dir = Path(out_dir)
     stem = out_dir / (f"study-{study}" if study else "ablation")
     with output_lock(stem.with_suffix(".h5")):
-        given = given_policies(policies, arms, seeds, encoder)
         source = features or FEATURES
+        notes: list[str] = []
+        shipped = {}
+        if not study and features is None and not policies and not source.exists():
+            shipped = shipped_policies({arm.name: arm.name for arm in arms})
+        if shipped:
+            seeds = (0,)
+            given = {(variant, 0): shelved for variant, shelved in shipped.items()}
+            notes.append("policies shipped with the package were used: give features to train your own")
+        else:
+            given = given_policies(policies, arms, seeds, encoder)
         if any((arm.name, seed) not in given for arm in arms for seed in seeds):
             check_features(source, base, encoder)
         made = features_of(arms, base, source, demos, Path(policies_dir), workers, device, progress)
@@ -188,6 +198,7 @@ def run(
             references,
             base,
             draw,
+            notes=notes,
         )
 
 

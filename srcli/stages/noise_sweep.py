@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.errors import ArtifactError, MissingAssetError
+from srcli.errors import ArtifactError
 from srcli.stages.shelf import (
     FEATURES,
     POLICIES,
     Arm,
     Shelf,
-    Shelved,
     check_features,
     collect_policies,
     encoder_identity,
     given_policies,
+    shipped_policies,
 )
 from srcli.stages.study import Summary, at_scale, play, write_results
 
@@ -81,7 +81,7 @@ def run(
     with output_lock(out_dir / "noise.h5"):
         notes: list[str] = []
         seeds = tuple(dict.fromkeys(section.seeds))
-        shipped = shipped_policies(branches) if features is None and not policies else {}
+        shipped = shipped_policies({branch: SHIPPED[branch] for branch in branches}) if features is None and not policies else {}
         if shipped:
             seeds = (0,)
             given = {(branch, 0): shelved for branch, shelved in shipped.items()}
@@ -165,22 +165,6 @@ def noise_arms(base: Params) -> tuple[Arm, ...]:
         for arm in _trainees(base)
         for sigma in sigmas
     )
-
-
-def shipped_policies(branches: Sequence[str]) -> dict[str, Shelved]:
-    """The package's policies of the branches; empty unless it has them all."""
-    from srcli.artifacts.core import file_digest
-    from srcli.artifacts.policy import load_policy
-    from srcli.policies.learned import shipped_policy
-
-    found: dict[str, Shelved] = {}
-    for branch in branches:
-        try:
-            path = shipped_policy(SHIPPED[branch])
-        except MissingAssetError:
-            return {}
-        found[branch] = Shelved(path, file_digest(path), "shipped", training=load_policy(path).training)
-    return found
 
 
 def _axis(unit: str) -> str:

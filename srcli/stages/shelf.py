@@ -316,3 +316,19 @@ def collect_policies(
 
         result[arm.name, seed] = shelf.get(arm, seed, features.get(arm.name), told)
     return result
+
+
+def shipped_policies(names: Mapping[str, str]) -> dict[str, Shelved]:
+    """The package's policies by arm, of the names that it ships them under; empty unless it has them all."""
+    from srcli.artifacts.core import file_digest
+    from srcli.artifacts.policy import load_policy
+    from srcli.policies.learned import shipped_policy
+
+    found: dict[str, Shelved] = {}
+    for arm, name in names.items():
+        try:
+            path = shipped_policy(name)
+        except MissingAssetError:
+            return {}
+        found[arm] = Shelved(path, file_digest(path), "shipped", training=load_policy(path).training)
+    return found

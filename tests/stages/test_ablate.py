@@ -214,3 +214,11 @@ def test_pairs_are_of_one_training_seed_and_cases_stay_together() -> None:
     assert (rows["a", 0].diff, rows["a", 1].diff, rows["a", POOLED].diff) == (1.0, -1.0, 0.0)
     assert (rows["a", POOLED].only_arm, rows["a", POOLED].only_reference) == (4, 4)
     assert rows["a", POOLED].cases == 2 and rows["a", 0].steps_diff == -2.0
+
+
+def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srcli.policies.learned.shipped_policy", lambda name: next(done.glob(f"policies/{name}-seed0-*.h5")))
+    monkeypatch.chdir(done)
+    summary = stage.run(tiny(), done / "shipped", executor=FakeExecutor())
+    assert (summary.given, summary.trained) == (3, 0) and len(summary.rows) == 2 * 3 * 2
+    assert "shipped with the package" in summary.markdown
