@@ -33,6 +33,16 @@ def pretrain(
             "--steps", min=1, help="Optimiser steps. \\[pretrain.steps]", rich_help_panel=PARAMETERS, show_default=False
         ),
     ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            metavar="FILE",
+            help="Weights to go on from; 'embedded': those of the package. \\[pretrain.start]",
+            rich_help_panel=PARAMETERS,
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", min=0, help="Root seed. \\[pretrain.seed]", rich_help_panel=PARAMETERS, show_default=False),
@@ -46,6 +56,7 @@ def pretrain(
     flags = (
         Flag("--scenes", "pretrain.scenes", scenes),
         Flag("--steps", "pretrain.steps", steps),
+        Flag("--start", "pretrain.start", begin),
         Flag("--seed", "pretrain.seed", seed),
     )
     values = parameters(params, flags, assignments or ())

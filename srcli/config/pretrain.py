@@ -20,6 +20,9 @@ class PretrainConfig(Section):
     hide_unseen: bool = Field(
         False, description="leave the categories of the unseen split out altogether (the harder row of the protocol)"
     )
+    start: str = Field(
+        "", description="weights to go on from: a .safetensors file, or embedded for those of the package; empty: from nothing"
+    )
     steps: int = Field(5600, ge=1, description="optimiser steps")
     batch: int = Field(6, ge=2, le=256, description="crops per step")
     crop_height: int = Field(256, ge=64, le=360, multiple_of=8, description="height of a training crop in pixels")

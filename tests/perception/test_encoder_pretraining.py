@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from srcli.config.encoder import EncoderConfig
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
-from srcli.errors import ArtifactError, MismatchError
+from srcli.errors import ArtifactError, MismatchError, MissingAssetError
 from srcli.objects import Variation, catalogue, describe, in_band
 from srcli.perception.encoders.embedded import load_embedded
-from srcli.perception.encoders.text import words_of
+from srcli.perception.encoders.loading import load_encoder
+from srcli.perception.encoders.text import forward_text, words_of
 from srcli.stages.pretrain import run
 from srcli.stages.pretraining.batches import make_batch, scenes_in_use
 from srcli.stages.pretraining.captions import caption
@@ -262,3 +264,19 @@ def test_learning_rate_rises_and_falls():
     rates = [learning_rate(config, s) for s in range(100)]
     assert rates[0] == pytest.approx(1e-3) and max(rates) == pytest.approx(1e-2, rel=0.02) and rates[-1] < 3e-4
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_training_can_go_on_from_the_shipped_weights(tmp_path):
+    sentence = ("give me the apple",)
+    shipped = load_encoder(EncoderConfig()).text(sentence)[0].pooled
+
+    def pooled(start):
+        learner = make_learner(small(start=start), build_lexicon())
+        learner.model.eval()
+        with torch.inference_mode():
+            return forward_text(learner.model, learner.ids(sentence))[0][0].numpy()
+
+    assert float(pooled("embedded") @ shipped) > 0.999
+    assert float(pooled("") @ shipped) < 0.9
+    with pytest.raises(MissingAssetError, match="not found"):
+        make_learner(small(start=str(tmp_path / "none.safetensors")), build_lexicon())

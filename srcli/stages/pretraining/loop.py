@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from srcli.config.pretrain import PretrainConfig
 from srcli.errors import ArtifactError, MismatchError
-from srcli.perception.encoders.embedded import create_model, dense_forward
+from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, load_embedded
 from srcli.perception.encoders.text import forward_text
 from srcli.stages.pretraining.batches import Batch, make_batch
 from srcli.stages.pretraining.captions import RELATIONS
@@ -63,7 +63,11 @@ class Learner:
 
 
 def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
-    """A freshly initialised learner; initial weights follow the seed."""
+    """A learner at its first step: weights follow from the seed, or are those of ``config.start``.
+
+    Raises:
+        MissingAssetError, ArtifactError: the weights to start from are not there, or not those of an embedded encoder.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model, tokenizer = create_model()
@@ -75,12 +79,24 @@ def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
     lookup[torch.tensor(rows)] = torch.arange(len(rows))
     model.token_embedding = table
     model.visual.to(memory_format=torch.channels_last)
+    if config.start:
+        take_over(model, rows, SHIPPED if config.start == "embedded" else Path(config.start))
     trained = [*model.parameters(), *head.parameters()]
     decay = [p for p in trained if p.ndim >= 2]
     plain = [p for p in trained if p.ndim < 2]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
     return Learner(model, tokenizer, head, optimizer, rows, lookup)
+
+
+def take_over(model: Any, rows: tuple[int, ...], path: Path) -> None:
+    """Give a model the weights of an embedded encoder; tokens that it did not know keep their own start."""
+    state = load_embedded(path).model.state_dict()
+    known = state.pop("token_embedding.weight")[torch.tensor(rows)]
+    fresh = (known == 0).all(dim=1, keepdim=True)
+    with torch.no_grad():
+        model.token_embedding.weight.copy_(torch.where(fresh, model.token_embedding.weight, known))
+    model.load_state_dict({**state, "token_embedding.weight": model.token_embedding.weight.detach()})
 
 
 def learning_rate(config: PretrainConfig, step: int) -> float:
