@@ -65,6 +65,12 @@ class TrainConfig(Section):
     points: int = Field(
         256, ge=0, le=100_000, description="points of a training sample drawn at random from the feature file's; 0 = all"
     )
+    candidates: int = Field(
+        96,
+        ge=0,
+        le=100_000,
+        description="candidates of a training sample at most: the expert's and others at random (placements have 200); 0 = all",
+    )
     validate_every: int = Field(100, ge=1, le=1_000_000, description="updates between two passes over the validation split")
     checkpoint_every: int = Field(200, ge=1, le=1_000_000, description="updates between two checkpoints")
     select: Literal["best", "last"] = Field("best", description="weights kept: lowest validation loss, or the last")

@@ -31,6 +31,7 @@ NETWORK_INPUTS = (
     "quality",
 )
 PER_POINT = ("points", "features", "similarity", "point_mask")
+PER_CANDIDATE = ("candidates", "candidate_mask", "quality", "valid")
 SAMPLE = (*NETWORK_INPUTS, "label", "valid", "phase")
 
 
@@ -117,6 +118,8 @@ class TrainingSet:
                 order = rng.permutation(np.flatnonzero(sample["point_mask"]))[: config.points]
                 order = np.concatenate([order, np.flatnonzero(~sample["point_mask"])])[: config.points]
                 sample.update({name: sample[name][order] for name in PER_POINT})
+            if 0 < config.candidates < int(sample["candidate_mask"].sum()):
+                sample.update(_fewer(sample, config.candidates, rng))
             samples.append(augment(sample, config.augment, rng))
         stacked = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
         if rng.random() < config.augment.feature_rotation:
@@ -127,11 +130,21 @@ class TrainingSet:
         return _tensors(stacked)
 
 
+def _fewer(sample: Mapping[str, Array], count: int, rng: np.random.Generator) -> dict[str, Array]:
+    """The expert's candidate first, then others drawn at random; the rest becomes padding."""
+    real = np.flatnonzero(sample["candidate_mask"])
+    label = int(sample["label"])
+    kept = np.concatenate([[label], rng.permutation(real[real != label])[: count - 1]])
+    order = np.concatenate([kept, np.setdiff1d(np.arange(len(sample["candidate_mask"])), kept)])
+    changed = {name: sample[name][order] for name in PER_CANDIDATE}
+    return {**changed, "candidate_mask": np.arange(len(order)) < len(kept), "label": np.zeros_like(sample["label"])}
+
+
 def _tensors(arrays: dict[str, Array]) -> tuple[Batch, Labels]:
     points = max(1, int(arrays["point_mask"].any(axis=0).nonzero()[0].max(initial=0)) + 1)
     candidates = max(1, int(arrays["candidate_mask"].any(axis=0).nonzero()[0].max(initial=0)) + 1)
     cut = {name: arrays[name][:, :points] for name in PER_POINT}
-    cut |= {name: arrays[name][:, :candidates] for name in ("candidates", "candidate_mask", "quality", "valid")}
+    cut |= {name: arrays[name][:, :candidates] for name in PER_CANDIDATE}
     cut |= {name: arrays[name] for name in ("text", "tokens", "token_mask", "label", "words") if name in arrays}
     cut["place"] = arrays["phase"] == 1
     tensors = {

@@ -129,6 +129,20 @@ def test_training_points_are_a_subset_with_their_features() -> None:
     np.testing.assert_allclose(batch.points[1].numpy(), data.arrays["points"][1][places], atol=1e-6)
 
 
+def test_training_candidates_are_a_subset_that_holds_the_experts() -> None:
+    data = made_up(8)
+    still = AugmentConfig(yaw=0, mirror=False, shift=0, jitter=0, point_dropout=0, similarity_noise=0, feature_rotation=0)
+    config = TrainConfig(candidates=3, points=0, augment=still)
+    batch, labels = data.training_batch(np.arange(4), config, np.random.default_rng(0))
+    assert batch.candidate_mask.sum(dim=1).tolist() == [3] * 4 and batch.candidates.shape[1] == 3
+    for row in range(4):
+        whole = data.arrays["candidates"][row]
+        places = [int(np.abs(whole - pose)[:, :3].max(axis=1).argmin()) for pose in batch.candidates[row].numpy()]
+        assert len(set(places)) == 3 and places[int(labels.expert[row])] == data.arrays["label"][row]
+        np.testing.assert_array_equal(labels.valid[row].numpy(), data.arrays["valid"][row][places])
+        np.testing.assert_allclose(batch.quality[row].numpy(), data.arrays["quality"][row][places], atol=1e-6)
+
+
 def test_loss_targets() -> None:
     logits = torch.tensor([[1.0, 2.0, 0.5, float("-inf")], [0.0, 1.0, 2.0, 3.0]])
     labels = Labels(
