@@ -141,13 +141,20 @@ def files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
     for path in paths:
         if path.is_dir():
             for file in sorted(path.rglob("*.h5")):
-                if not any(part.startswith(".") for part in file.relative_to(path).parts):
+                hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+                if not hidden and not _of_study(file):
                     found.setdefault(file, False)
         elif path.is_file():
             found[path] = True
         else:
             raise ArtifactError(f"{path}: no such file or folder", "give files or folders that srcli has written")
     return list(found.items())
+
+
+def _of_study(file: Path) -> bool:
+    """Whether it is the evaluation that a study keeps for itself; what came of it stands in the study's own file."""
+    kept = [folder for folder in file.parents if folder.name == "evaluation"]
+    return any(any(folder.parent.glob(name)) for folder in kept for name in ("ablation.h5", "noise.h5", "study-*.h5"))
 
 
 def _read(path: Path) -> tuple[str, tuple[Evaluated, ...] | Study | Trained | None]:

@@ -180,3 +180,13 @@ def test_command_line_plans_without_doing(tmp_path: Path) -> None:
     assert plan["reads"] == [str(tmp_path / "r.h5")] and not (tmp_path / "out").exists()
     failed = CliRunner().invoke(app, ["report", str(tmp_path / "nothing"), "--dry-run"])
     assert failed.exit_code == 3 and "no such file or folder" in failed.stderr
+
+
+def test_what_a_study_keeps_for_itself_is_not_shown_twice(tmp_path: Path) -> None:
+    wins = {("pick", "unseen", "sr"): 10}
+    own = evaluation(tmp_path / "evaluation" / "pick" / "results.h5", wins)
+    ablation(tmp_path / "ablation" / "ablation.h5", {"base": 10, "sr": 20})
+    inner = evaluation(tmp_path / "ablation" / "evaluation" / "variants" / "points" / "results.h5", wins)
+    found = gather([tmp_path])
+    assert [Path(e.name) for e in found.evaluations] == [own] and len(found.ablations) == 1
+    assert [Path(e.name) for e in gather([inner]).evaluations] == [inner], "named, it is read"
