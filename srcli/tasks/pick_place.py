@@ -14,6 +14,7 @@ from srcli.tasks.place import case_references
 from srcli.tasks.placing import (
     draw_place_zone,
     draw_reference,
+    holdable,
     judge_place,
     place_drops,
     place_expert,
@@ -35,6 +36,8 @@ from srcli.types import (
     Phase,
     SceneTruth,
 )
+
+_TRIES = 100
 
 
 class PickPlaceTask:
@@ -58,15 +61,20 @@ class PickPlaceTask:
     def sample(self, seed: tuple[int, ...], split: str, wording: str, config: SceneConfig) -> EpisodeSpec:
         """A pile as for picking and a place zone whose reference and relation suit every target.
 
-        The reference's word could mean no target, and the pick keyword no object of the place zone. Slots: the pile, then the
-        place zone.
+        One target at least is small enough to be set down with ease. The reference's word could mean no target, and the pick
+        keyword no object of the place zone. Slots: the pile, then the place zone.
 
         Raises:
             UnknownNameError: no such split or wording.
         """
         rng = generator(seed, SCENE_STREAM)
-        pick_half, goal, pile = draw_pick(rng, split, wording, config, self._language)
-        targets = sorted({pile[slot] for slot in goal.targets})
+        small = frozenset(holdable(split))
+        # A crowded zone has no room beside anything for the largest things.
+        for _ in range(_TRIES):
+            pick_half, goal, pile = draw_pick(rng, split, wording, config, self._language)
+            targets = sorted({pile[slot] for slot in goal.targets})
+            if small.intersection(targets):
+                break
         reference, word, relation = draw_reference(rng, split, wording, targets, goal.keyword, every=True)
         zone = draw_place_zone(rng, split, reference, (word, goal.keyword), config)
         place_half = place_instruction(rng, relation.word, word, wording)
