@@ -96,6 +96,7 @@ def test_commands_have_paths_only_and_sections_exist() -> None:
             "--sparse",
             "--seed",
             "--no-train",
+            "--reuse",
             "--out",
         }
         assert set(stage["params"]) <= set(Params.model_fields)
