@@ -128,3 +128,10 @@ def test_override_leaves_the_original() -> None:
 def test_parameters_reach_worker_processes() -> None:
     params = override(Params(), {"seed": 5})
     assert pickle.loads(pickle.dumps(params)) == params
+
+
+def test_words_that_dvc_writes_without_quotes_stay_words(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("model:\n  stage2:\n    mask: off\n    words: on\nsim:\n  noise: false\n")
+    params = load_params(file)
+    assert (params.model.stage2.mask, params.model.stage2.words, params.sim.noise) == ("off", "on", False)
