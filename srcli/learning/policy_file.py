@@ -90,7 +90,12 @@ def read_policy(path: Path, encoder: Mapping[str, Any] | None = None, device: st
     try:
         model = ModelConfig.model_validate_json(json.dumps(stored.config))
         network = build_network(model, int(stored.training["feature_dim"]), 0)
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in stored.weights.items()})
+        weights = {name: torch.from_numpy(value) for name, value in stored.weights.items()}
+        # A parameter that two modules share (A2's one LayerNorm) is stored once, and stands in the state under both names.
+        first = {id(p): name for name, p in network.named_parameters()}
+        for name, p in network.named_parameters(remove_duplicate=False):
+            weights.setdefault(name, weights[first[id(p)]])
+        network.load_state_dict(weights)
     except (KeyError, RuntimeError, ValueError) as error:
         line = str(error).splitlines()[0]
         raise ArtifactError(f"{path}: weights and configuration do not fit ({line})", "train again with `srcli train`") from error

@@ -270,6 +270,18 @@ def test_policy_file_round_trip(tmp_path: Path) -> None:
         read_policy(path)
 
 
+@pytest.mark.parametrize("variant", ["base", "sr_a", "sr", "a2"])
+def test_every_variant_comes_back_from_its_file(tmp_path: Path, variant: str) -> None:
+    data, model = made_up(16), MODEL.model_copy(update={"variant": variant})
+    trained = Trainer(data, model, SMALL).run()
+    write_policy(tmp_path / "policy.h5", trained, model, SMALL, ENCODER, D)
+    network = read_policy(tmp_path / "policy.h5", ENCODER).network
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        if name in trained.weights:
+            np.testing.assert_array_equal(parameter.detach().numpy(), trained.weights[name])
+    assert (network.stage2.norm_k is network.stage2.norm_q) == (variant == "a2")
+
+
 @pytest.mark.parametrize("variant", ["sr", "base"])
 def test_learns_to_follow_language_to_directions_never_seen(variant: str) -> None:
     """SR starts sensible and stays so; BASE has to learn it. Chance is about one in five."""
