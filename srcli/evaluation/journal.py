@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from srcli.artifacts.core import config_digest, disk_error, to_json
+from srcli.errors import ArtifactError
+
+ROOMS = ("actions", "evaluation", "language", "models", "objects", "perception", "policies", "sim", "tasks", "seeding.py")
+"""What an episode goes through. Shipped policies are left out: the file of a policy is recorded with its episodes."""
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Sum of the package's code, data and encoder weights that an episode depends on."""
+    package = Path(str(files("srcli")))
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        place = package / room
+        for path in sorted(place.rglob("*")) if place.is_dir() else (place,):
+            if path.is_file() and path.suffix not in (".pyc", ".h5"):
+                digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 class Journal:
@@ -63,9 +83,15 @@ class Journal:
 
 
 def journals_in(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """All journals in or below the folders, by digest of their configuration."""
+    """All journals in or below the folders, by digest of their configuration.
+
+    Raises:
+        ArtifactError: a folder does not exist.
+    """
     found: dict[str, list[Path]] = {}
     for folder in folders:
+        if not Path(folder).is_dir():
+            raise ArtifactError(f"{folder}: no such folder, so it has no episodes to reuse", "check --reuse")
         for path in sorted(Path(folder).rglob("episodes/*.jsonl")):
             found.setdefault(path.stem.rpartition("-")[2], []).append(path)
     return found

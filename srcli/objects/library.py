@@ -140,6 +140,11 @@ def read_library(folder: Path) -> tuple[LibraryEntry, ...]:
     return tuple(entry_of(read_record(folder, name), folder / name) for name in stored_names(folder))
 
 
+def library_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is stored of each object of a library, the sum of its mesh among it, as plain data."""
+    return {name: read_record(folder, name).model_dump(mode="json") for name in stored_names(folder)}
+
+
 def read_record(folder: Path, name: str) -> Record:
     """One object's ``object.yaml``.
 

@@ -14,13 +14,14 @@ from srcli.artifacts.core import atomic_write, file_digest, output_lock
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.errors import ConfigError, MissingAssetError, unknown_name
 from srcli.evaluation.casefiles import CaseFolder, read_cases_folder
-from srcli.evaluation.journal import Journal, journals_in
+from srcli.evaluation.journal import Journal, code_digest, journals_in
 from srcli.evaluation.report import Played, curve, describe_threshold, metrics, not_set_up, tables
 from srcli.evaluation.similarity_rule import Threshold, best_threshold
 from srcli.evaluation.statistics import Row, summarise_all
 from srcli.evaluation.suites import SuiteEpisode, file_episodes, suite_episodes
 from srcli.evaluation.tables import to_json, to_markdown
 from srcli.evaluation.worker import Job, Method, Setup, play, start
+from srcli.objects.library import library_folder, library_records
 from srcli.parallel import Executor, Progress, make_executor
 from srcli.policies import get_policy, policy_names
 from srcli.policies.learned import parse_method, shipped_policy
@@ -121,9 +122,10 @@ def run(
         for job, records in zip(todo, outcomes, strict=True):
             if not job.methods:
                 calibration.add({"key": job.episode.key, **records[0]})
-            for method, record in zip(job.methods, records, strict=False):
-                journals[job.episode.task][method].add(record)
-                kept += 1
+            else:
+                for method, record in zip(job.methods, records, strict=True):
+                    journals[job.episode.task][method].add(record)
+                kept += len(records)
             if progress is not None:
                 progress(kept, total, _state(job, methods, journals))
         scored = [calibration.records[scene.key] for scene in scenes] if calibrated else []
@@ -234,6 +236,7 @@ def _recorded(setup: Setup, task: str, seed: int) -> dict[str, Any]:
         "task": task,
         "attempts": setup.attempts,
         "similarity_rule": setup.judge,
+        "code": code_digest(),
         **{key: getattr(setup, key).model_dump(mode="json") for key in sections},
     }
     if task != "pick":
@@ -242,6 +245,8 @@ def _recorded(setup: Setup, task: str, seed: int) -> dict[str, Any]:
         recorded["perturb"] = setup.perturb.model_dump(mode="json")
     if setup.assets:
         recorded["assets"] = {asset.name: asset.digest for asset in setup.assets}
+    if own := library_records(library_folder()):
+        recorded["library"] = own
     return recorded
 
 

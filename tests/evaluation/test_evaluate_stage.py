@@ -12,10 +12,11 @@ import pytest
 
 from srcli.artifacts.evaluation import load_evaluation
 from srcli.config import Params
-from srcli.errors import BusyError, ConfigError, SrcliError, UnknownNameError
-from srcli.evaluation.journal import Journal
+from srcli.errors import ArtifactError, BusyError, ConfigError, SrcliError, UnknownNameError
+from srcli.evaluation.journal import Journal, code_digest
 from srcli.evaluation.report import Played, tables
 from srcli.evaluation.worker import Job, Setup
+from srcli.stages import evaluate as stage
 from srcli.stages import replay
 from srcli.stages.evaluate import calibration_episodes, resolve_methods, run
 
@@ -269,5 +270,20 @@ def test_episodes_of_another_folder_are_taken_where_nothing_differs(tmp_path: Pa
     assert poorer.played == 0
     longer = run(params(attempts=9), [], tmp_path / "fourth", reuse=[tmp_path / "first"], executor=FakeExecutor())
     assert longer.played == 24
-    richer = run(params(), [], tmp_path / "fifth", reuse=[tmp_path / "nothing"], executor=FakeExecutor())
-    assert richer.played == 24
+
+
+def test_episodes_of_other_code_or_objects_are_played_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(params(), [], tmp_path, executor=FakeExecutor())
+    assert run(params(), [], tmp_path, executor=FakeExecutor()).played == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "code_digest", lambda: "other")
+        assert run(params(), [], tmp_path, executor=FakeExecutor()).played == 24
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "library_records", lambda folder: {"my_cup": {"mesh_sha256": "0"}})
+        assert run(params(), [], tmp_path, executor=FakeExecutor()).played == 24
+    assert len(code_digest()) == 64
+
+
+def test_a_folder_to_reuse_has_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no such folder"):
+        run(params(), [], tmp_path / "out", reuse=[tmp_path / "typo"], executor=FakeExecutor())
