@@ -8,9 +8,9 @@ process is copied (:mod:`srcli.evaluation.branching`) and each copy goes its way
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from srcli.evaluation.attempt import (
     OBSERVE,
@@ -34,6 +34,8 @@ from srcli.tasks.base import Task
 from srcli.types import F32, EpisodeSpec, HeldExtent, Reason
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from srcli.config.candidates import CandidateConfig
     from srcli.config.cloud import CloudConfig
     from srcli.config.evaluate import PerturbConfig
@@ -64,30 +66,10 @@ NO_TARGET, NOT_SET_UP = "no target left", "not set up"
 Result = TypeVar("Result")
 
 
-def run_episode(
-    world: SceneWorld,
-    task: Task,
-    spec: EpisodeSpec,
-    policy: Policy,
-    *,
-    candidates_config: CandidateConfig | None = None,
-    placements_config: PlacementConfig | None = None,
-    cloud_config: CloudConfig | None = None,
-    encoder: JointEncoder | None = None,
-    max_attempts: int | None = None,
-    record: bool = False,
-    sampler: GraspSampler | None = None,
-    placer: PlacementSampler | None = None,
-    judge: SegmentJudge | None = None,
-    perturbation: PerturbConfig | None = None,
-) -> EpisodeRecord:
-    """Run one episode until success, until nothing is left to gain, or until the attempts are used up.
+class Options(TypedDict, total=False):
+    """How an episode is played, whatever the method.
 
-    A method that is not privileged gets images, sentence and candidates, never truth or goal. What was taken by mistake is
-    removed from the scene. Candidates whose pose has physically failed before are excluded for every method alike. Before a
-    placement the arm shows what it holds to the cameras and measures it; what is lost until then counts as dropped.
-
-    Args:
+    Attributes:
         encoder: needed by methods that look at ``decision.percept()``.
         max_attempts: attempts in the pick phase; None: the task's own number.
         record: keep observation, segmentation and percept of every attempt.
@@ -96,23 +78,27 @@ def run_episode(
         placer: source of placements; by default the package's sampler with ``placements_config``.
         perturbation: disturbs what is executed, not what is recorded as chosen.
     """
-    return run_together(
-        world,
-        task,
-        spec,
-        [policy],
-        lambda _, episode: episode,
-        candidates_config=candidates_config,
-        placements_config=placements_config,
-        cloud_config=cloud_config,
-        encoder=encoder,
-        max_attempts=max_attempts,
-        record=record,
-        sampler=sampler,
-        placer=placer,
-        judge=judge,
-        perturbation=perturbation,
-    )[0]
+
+    candidates_config: CandidateConfig | None
+    placements_config: PlacementConfig | None
+    cloud_config: CloudConfig | None
+    encoder: JointEncoder | None
+    max_attempts: int | None
+    record: bool
+    sampler: GraspSampler | None
+    placer: PlacementSampler | None
+    judge: SegmentJudge | None
+    perturbation: PerturbConfig | None
+
+
+def run_episode(world: SceneWorld, task: Task, spec: EpisodeSpec, policy: Policy, **options: Unpack[Options]) -> EpisodeRecord:
+    """Run one episode until success, until nothing is left to gain, or until the attempts are used up.
+
+    A method that is not privileged gets images, sentence and candidates, never truth or goal. What was taken by mistake is
+    removed from the scene. Candidates whose pose has physically failed before are excluded for every method alike. Before a
+    placement the arm shows what it holds to the cameras and measures it; what is lost until then counts as dropped.
+    """
+    return run_together(world, task, spec, [policy], lambda _, episode: episode, **options)[0]
 
 
 def run_together(
@@ -121,17 +107,7 @@ def run_together(
     spec: EpisodeSpec,
     policies: Sequence[Policy],
     finish: Callable[[int, EpisodeRecord], Result],
-    *,
-    candidates_config: CandidateConfig | None = None,
-    placements_config: PlacementConfig | None = None,
-    cloud_config: CloudConfig | None = None,
-    encoder: JointEncoder | None = None,
-    max_attempts: int | None = None,
-    record: bool = False,
-    sampler: GraspSampler | None = None,
-    placer: PlacementSampler | None = None,
-    judge: SegmentJudge | None = None,
-    perturbation: PerturbConfig | None = None,
+    **options: Unpack[Options],
 ) -> list[Result]:
     """Several methods on one episode, each as :func:`run_episode` plays it alone, sharing what is equal for them.
 
@@ -144,29 +120,27 @@ def run_together(
     Returns:
         What ``finish`` made of each method's episode.
     """
-    play = Play(
-        world,
-        task,
-        sampler or source_of(candidates_config, spec),
-        placer or default_placer(placements_config),
-        cloud_config,
-        encoder,
-        record,
-        judge,
-        perturbation,
-    )
-    gripping = sampler or own_sampler(candidates_config)
+    grasps, candidates = options.get("sampler"), options.get("candidates_config")
     groups = [list(range(len(policies)))] if can_branch() else [[index] for index in range(len(policies))]
     results: dict[int, Result] = {}
     for group in groups:
-        # A source of candidates may count its calls.
-        fresh = replace(play, sampler=sampler or source_of(candidates_config, spec)) if len(groups) > 1 else play
+        play = Play(
+            world,
+            task,
+            grasps or source_of(candidates, spec),
+            options.get("placer") or default_placer(options.get("placements_config")),
+            options.get("cloud_config"),
+            options.get("encoder"),
+            options.get("record", False),
+            options.get("judge"),
+            options.get("perturbation"),
+        )
         try:
-            built = set_up(world, task, spec, gripping)
+            built = set_up(world, task, spec, grasps or own_sampler(candidates))
         except SetupError:
             results |= {i: finish(i, EpisodeRecord(spec, policies[i].name, (), False, NOT_SET_UP)) for i in group}
             continue
-        results |= _Tree(fresh, built, policies, finish, max_attempts).follow(group, _State())
+        results |= _Tree(play, built, policies, finish, options.get("max_attempts")).follow(group, _State())
     return [results[index] for index in range(len(policies))]
 
 
