@@ -72,6 +72,6 @@ class TrainConfig(Section):
         description="candidates of a training sample at most: the expert's and others at random (placements have 200); 0 = all",
     )
     validate_every: int = Field(100, ge=1, le=1_000_000, description="updates between two passes over the validation split")
-    checkpoint_every: int = Field(200, ge=1, le=1_000_000, description="updates between two checkpoints")
+    checkpoint_every: int = Field(25, ge=1, le=1_000_000, description="updates between two checkpoints")
     select: Literal["best", "last"] = Field("best", description="weights kept: lowest validation loss, or the last")
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="augmentation")
