@@ -66,7 +66,7 @@ app.command("info", rich_help_panel=FILES)(info.info)
 app.command("export", rich_help_panel=FILES)(export.export)
 app.add_typer(objects.app, name="objects", rich_help_panel=FILES)
 app.command("params", rich_help_panel=SETUP)(params.show)
-app.command("pretrain", rich_help_panel=SETUP)(pretrain.pretrain)
+app.add_typer(pretrain.app, name="pretrain", rich_help_panel=SETUP)
 app.command("probe", rich_help_panel=SETUP)(probe.probe)
 app.command("doctor", rich_help_panel=SETUP)(doctor.doctor)
 

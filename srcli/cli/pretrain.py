@@ -1,4 +1,4 @@
-"""``srcli pretrain``: the recipe of the embedded encoder."""
+"""``srcli pretrain``: the recipes of the embedded models."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, DryRun, Json, ParamsFile
-from srcli.cli.running import Flag, Plan, command, parameters
+from srcli.cli.options import PATHS, Assignments, Debug, DryRun, Json, ParamsFile, Workers, parameter
+from srcli.cli.running import Flag, Plan, command, parameters, worker_count
+
+app = typer.Typer(no_args_is_help=True, help="Make the embedded models anew: the encoder, the rating of grasps.")
 
 
+@app.command("encoder")
 @command
-def pretrain(
+def pretrain_encoder(
     out: Annotated[
         Path,
         typer.Option("--out", "-o", help="Weights to write (.safetensors); the recipe goes beside them.", rich_help_panel=PATHS),
@@ -21,32 +24,18 @@ def pretrain(
         Path, typer.Option("--cache", help="Folder for rendered scenes and checkpoints.", rich_help_panel=PATHS)
     ] = Path("runs/pretrain/cache"),
     params: ParamsFile = None,
-    scenes: Annotated[
-        int | None,
-        typer.Option(
-            "--scenes", min=8, help="Scenes to render. \\[pretrain.scenes]", rich_help_panel=PARAMETERS, show_default=False
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps", min=1, help="Optimiser steps. \\[pretrain.steps]", rich_help_panel=PARAMETERS, show_default=False
-        ),
-    ] = None,
+    scenes: Annotated[int | None, parameter("--scenes", key="pretrain.scenes", text="Scenes to render.", min=8)] = None,
+    steps: Annotated[int | None, parameter("--steps", key="pretrain.steps", text="Optimiser steps.", min=1)] = None,
     begin: Annotated[
         str | None,
-        typer.Option(
+        parameter(
             "--start",
+            key="pretrain.start",
+            text="Weights to go on from; 'embedded': those of the package.",
             metavar="FILE",
-            help="Weights to go on from; 'embedded': those of the package. \\[pretrain.start]",
-            rich_help_panel=PARAMETERS,
-            show_default=False,
         ),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", min=0, help="Root seed. \\[pretrain.seed]", rich_help_panel=PARAMETERS, show_default=False),
-    ] = None,
+    seed: Annotated[int | None, parameter("--seed", key="pretrain.seed", text="Root seed.", min=0)] = None,
     assignments: Assignments = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -64,13 +53,71 @@ def pretrain(
 
     if dry_run:
         does = (f"render {values.pretrain.scenes} scenes", f"train for {values.pretrain.steps} steps")
-        emit_plan(Plan("pretrain", (str(cache),), does, (str(cache), str(out)), {"pretrain": values.pretrain}), as_json)
+        emit_plan(Plan("pretrain encoder", (str(cache),), does, (str(cache), str(out)), {"pretrain": values.pretrain}), as_json)
         return
     from srcli.cli.progress import progress
     from srcli.stages import pretrain as stage
 
-    with progress("pretrain") as report:
+    with progress("pretrain encoder") as report:
         summary = stage.run(values.pretrain, values.sim, out, cache, report=lambda *step: report(*_told(*step)))
+    emit(summary, as_json)
+
+
+@app.command("grasp")
+@command
+def pretrain_grasp(
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Weights to write (.safetensors) for candidates.quality; recipe and figures go beside them.",
+            rich_help_panel=PATHS,
+        ),
+    ] = Path("runs/pretrain/grasp.safetensors"),
+    cache: Annotated[Path, typer.Option("--cache", help="Folder for the outcomes of grasps.", rich_help_panel=PATHS)] = Path(
+        "runs/pretrain/grasps"
+    ),
+    params: ParamsFile = None,
+    piles: Annotated[
+        int | None, parameter("--piles", key="pretrain.grasp.piles", text="Piles played for training.", min=1)
+    ] = None,
+    grasps: Annotated[
+        int | None, parameter("--grasps", key="pretrain.grasp.grasps", text="Grasps executed in each pile.", min=1)
+    ] = None,
+    steps: Annotated[int | None, parameter("--steps", key="pretrain.grasp.steps", text="Optimiser steps.", min=1)] = None,
+    seed: Annotated[int | None, parameter("--seed", key="pretrain.grasp.seed", text="Root seed.", min=0)] = None,
+    assignments: Assignments = None,
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Execute grasps in simulated piles and train the network that rates grasps on their outcomes. Resumable."""
+    flags = (
+        Flag("--piles", "pretrain.grasp.piles", piles),
+        Flag("--grasps", "pretrain.grasp.grasps", grasps),
+        Flag("--steps", "pretrain.grasp.steps", steps),
+        Flag("--seed", "pretrain.grasp.seed", seed),
+    )
+    values = parameters(params, flags, assignments or ())
+    count = worker_count(workers)
+    from srcli.cli.output import emit, emit_plan
+
+    if dry_run:
+        section = values.pretrain.grasp
+        does = (
+            f"execute {section.grasps} grasps in each of {section.piles} piles, and of {section.valid_piles} for validation "
+            f"on each split, {count} worker(s)",
+            f"train for {section.steps} steps",
+        )
+        emit_plan(Plan("pretrain grasp", (str(cache),), does, (str(cache), str(out)), {"pretrain.grasp": section}), as_json)
+        return
+    from srcli.cli.progress import progress
+    from srcli.stages import pretrain_grasp as stage
+
+    with progress("pretrain grasp") as report:
+        summary = stage.run(values, out, cache, workers=count, report=lambda *step: report(*_told(*step)))
     emit(summary, as_json)
 
 

@@ -23,6 +23,12 @@ class CandidateConfig(Section):
         description="where grasps come from: sampler (the package's own), a .npy file or folder of GraspNet rows, or "
         "NAME[:ARGUMENT] of an installed detector; @world or @VIEW behind it names the frame of its rows",
     )
+    quality: str = Field(
+        default="shape",
+        min_length=1,
+        description="what the sampler rates its grasps by: shape (features of the height map), or a .safetensors file of "
+        "'srcli pretrain grasp' (a network on the points around the gripper)",
+    )
     count: int = Field(default=80, ge=1, le=500, description="largest number of candidates of a scene")
     per_cell: int = Field(
         default=4, ge=1, le=50, description="largest number of candidates in one 3 cm cell, so that all objects get some"

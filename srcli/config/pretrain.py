@@ -1,10 +1,31 @@
-"""Section ``pretrain`` of params.yaml: how the embedded encoder is made."""
+"""Section ``pretrain`` of params.yaml: how the embedded models, the encoder and the grasp quality, are made."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
 from srcli.config.base import Section
+
+
+class GraspConfig(Section):
+    """Simulated outcomes of grasps in piles, and the network that is fitted to them."""
+
+    seed: int = Field(20261, ge=0, description="root seed of piles, drawn grasps and initial weights")
+    piles: int = Field(300, ge=1, description="piles played for training, of varied instances of the seen split")
+    valid_piles: int = Field(24, ge=1, description="piles played for validation and calibration, for each split")
+    grasps: int = Field(16, ge=1, le=500, description="grasps executed in each pile, each in a copy of it")
+    explored: float = Field(
+        0.4, ge=0, le=1, description="share of these that are drawn from all proposals, whatever quality they seem to have"
+    )
+    objects_min: int = Field(4, ge=1, le=15, description="fewest objects in a pile")
+    objects_max: int = Field(15, ge=1, le=15, description="most objects in a pile")
+    points: int = Field(96, ge=8, le=256, description="surface points read around a gripper")
+    width: int = Field(32, ge=4, le=256, description="width of the first layer; the others are two and three times as wide")
+    steps: int = Field(3000, ge=1, description="optimiser steps")
+    batch: int = Field(256, ge=2, le=4096, description="grasps per step")
+    learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
+    weight_decay: float = Field(0.02, ge=0, le=1, description="decoupled weight decay")
+    threads: int = Field(1, ge=1, le=256, description="threads of the training process")
 
 
 class PretrainConfig(Section):
@@ -37,3 +58,4 @@ class PretrainConfig(Section):
     threads: int = Field(1, ge=1, le=256, description="threads of the training process")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints (resumable, and exported as weights)")
     validate_every: int = Field(500, ge=1, description="steps between validations")
+    grasp: GraspConfig = Field(default_factory=GraspConfig)

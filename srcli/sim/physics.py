@@ -6,8 +6,12 @@ restoring a saved state is not.
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,29 @@ _SPAWN_GAP = 0.004
 _TOUCH = 5e-4
 
 
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Nothing reaches stdout: PyBullet prints a line whenever it connects, which would tear lines of progress."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:
+        # Started without a stdout.
+        yield
+        return
+    library = ctypes.CDLL(None)
+    library.fflush(None)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        library.fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 class Physics:
     """One simulation with a table at z = 0 and the objects of a scene.
 
@@ -39,7 +66,8 @@ class Physics:
 
     def __init__(self, config: SimConfig) -> None:
         self.config = config
-        self.client: Any = BulletClient(pybullet.DIRECT)
+        with _muted():
+            self.client: Any = BulletClient(pybullet.DIRECT)
         self.folder = tempfile.TemporaryDirectory(prefix="srcli-sim-")
         self.slots: list[int | None] = []
         self.zones: tuple[float, ...] = ()

@@ -1,4 +1,4 @@
-"""``srcli pretrain``: render scenes, train the embedded encoder on them, write its weights."""
+"""``srcli pretrain encoder``: render scenes, train the embedded encoder on them, write its weights."""
 
 from __future__ import annotations
 
@@ -99,10 +99,11 @@ def run(
     from srcli.stages.pretraining.lexicon import build_lexicon
     from srcli.stages.pretraining.loop import make_learner, train
 
+    lexicon = build_lexicon(config.hide_unseen)
+    # Before hours of rendering: weights to start from may be missing or foreign.
+    learner = make_learner(config, lexicon)
     if rendered is None:
         render_all(config, sim, cache, report)
-    lexicon = build_lexicon(config.hide_unseen)
-    learner = make_learner(config, lexicon)
     metrics: dict[str, float] = {}
     digest = ""
 

@@ -41,8 +41,8 @@ def test_each_command_has_help(name: str) -> None:
 
 
 def test_stage_commands_share_their_options() -> None:
-    for name in ("collect", "featurize", "train", "evaluate", "pretrain"):
-        text = runner.invoke(app, [name, "--help"], env={"COLUMNS": "160", "TERM": "dumb"}).stdout
+    for name in ("collect", "featurize", "train", "evaluate", "pretrain encoder", "pretrain grasp"):
+        text = runner.invoke(app, [*name.split(), "--help"], env={"COLUMNS": "160", "TERM": "dumb"}).stdout
         for option in ("--params", "--set", "--json", "--dry-run", "--debug", "--seed", "--out"):
             assert option in text, (name, option)
     text = runner.invoke(app, ["train", "--help"], env={"COLUMNS": "160", "TERM": "dumb"}).stdout

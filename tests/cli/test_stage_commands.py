@@ -14,7 +14,7 @@ from srcli.cli.app import app
 from srcli.errors import MismatchError
 
 runner = CliRunner()
-STAGES = ("collect", "featurize", "train", "evaluate", "pretrain")
+STAGES = ("collect", "featurize", "train", "evaluate", "pretrain encoder", "pretrain grasp")
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +46,12 @@ def _replace(monkeypatch: pytest.MonkeyPatch, stage: str, result: Any) -> list[t
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_dry_run_says_what_and_does_nothing(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = _replace(monkeypatch, stage, None)
-    told = runner.invoke(app, [stage, "--dry-run"])
+    calls = _replace(monkeypatch, stage.replace(" ", "_").removesuffix("_encoder"), None)
+    told = runner.invoke(app, [*stage.split(), "--dry-run"])
     assert told.exit_code == 0, told.output
     for title in ("would read", "would do", "would write"):
         assert title in told.stdout
-    data = json.loads(runner.invoke(app, [stage, "--dry-run", "--json"]).stdout)
+    data = json.loads(runner.invoke(app, [*stage.split(), "--dry-run", "--json"]).stdout)
     assert data["dry_run"] is True
     assert data["command"] == stage
     assert data["writes"]

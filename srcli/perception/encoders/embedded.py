@@ -138,8 +138,10 @@ def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise MissingAssetError(f"encoder weights not found: {path}", "make them with 'srcli pretrain' or reinstall the package")
-    hint = "make it anew with 'srcli pretrain'"
+        raise MissingAssetError(
+            f"encoder weights not found: {path}", "make them with 'srcli pretrain encoder' or reinstall the package"
+        )
+    hint = "make it anew with 'srcli pretrain encoder'"
     try:
         with safe_open(path, "pt") as stored:
             header = json.loads((stored.metadata() or {}).get(_HEADER, "{}"))

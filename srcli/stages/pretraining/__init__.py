@@ -1,1 +1,1 @@
-"""The parts of ``srcli pretrain``: rendered scenes, facts and captions, loss, loop, validation."""
+"""The parts of ``srcli pretrain encoder``: rendered scenes, facts and captions, loss, loop, validation."""

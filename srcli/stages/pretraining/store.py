@@ -69,7 +69,7 @@ def read_shard(path: Path) -> Shard:
         scenes = json.loads((path / "scenes.json").read_text())
     except (OSError, ValueError) as error:
         raise ArtifactError(
-            f"not a shard of rendered scenes: {path} ({error})", "delete it; 'srcli pretrain' renders it anew"
+            f"not a shard of rendered scenes: {path} ({error})", "delete it; 'srcli pretrain encoder' renders it anew"
         ) from error
     facts = tuple(tuple(_facts(f) for f in scene) for scene in scenes)
     return Shard(rgb, slots, facts)
