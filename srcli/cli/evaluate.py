@@ -71,7 +71,8 @@ def evaluate(
         Literal["development", "paper", "wide"] | None, parameter("--suite", key="evaluate.suite", text="Which cases.")
     ] = None,
     methods: Annotated[
-        list[str] | None, parameter("--method", "-m", key="evaluate.methods", text="Method to run; repeatable.")
+        list[str] | None,
+        parameter("--method", "-m", key="evaluate.methods", text="Method to run, or NAME=FILE for a policy; repeatable."),
     ] = None,
     episodes: Annotated[
         int | None,
@@ -113,12 +114,15 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Run the policy and its comparisons on the same seeds; write statistics, table and pictures. Resumable."""
+    # A policy may be named among the methods as well as before them.
+    given = [*(policies or ()), *(method for method in methods or () if "=" in method)]
+    names = [method.partition("=")[0] for method in methods or ()]
     flags = (
         Flag("--seed", "seed", seed),
         Flag("--grasps", "candidates.source", grasps),
         Flag("--task", "evaluate.tasks", list(tasks) if tasks else None, matrix=True),
         Flag("--suite", "evaluate.suite", suite),
-        Flag("--method", "evaluate.methods", list(methods) if methods else None),
+        Flag("--method", "evaluate.methods", names or None),
         Flag("--episodes", "evaluate.episodes", episodes),
         Flag("--figures", "evaluate.figure_cases", figures),
         Flag("--perturb-translation", "evaluate.perturb.translation", translation),
@@ -127,7 +131,6 @@ def evaluate(
     values = parameters(params, flags, assignments or ())
     count = worker_count(workers)
     target = out or Path("results") / ("replay" if case else "cases" if cases else "evaluation")
-    given = list(policies or ())
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:

@@ -14,7 +14,8 @@ from srcli.cli.app import app
 from srcli.errors import MismatchError
 
 runner = CliRunner()
-STAGES = ("collect", "featurize", "train", "evaluate", "pretrain encoder", "pretrain grasp")
+STAGES = ("collect", "featurize", "train", "evaluate", "pretrain encoder", "pretrain grasp", "pretrain teach")
+MODULES = {"pretrain encoder": "pretrain", "pretrain grasp": "pretrain_grasp", "pretrain teach": "teach"}
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def _replace(monkeypatch: pytest.MonkeyPatch, stage: str, result: Any) -> list[t
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_dry_run_says_what_and_does_nothing(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = _replace(monkeypatch, stage.replace(" ", "_").removesuffix("_encoder"), None)
+    calls = _replace(monkeypatch, MODULES.get(stage, stage), None)
     told = runner.invoke(app, [*stage.split(), "--dry-run"])
     assert told.exit_code == 0, told.output
     for title in ("would read", "would do", "would write"):
@@ -111,6 +112,14 @@ def test_evaluate_prints_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert policies == ["sr=p.h5"]
     assert (params.evaluate.methods, params.evaluate.suite) == (("random", "expert"), "paper")
     assert (out, options["workers"]) == (Path("results/evaluation"), 3)
+
+
+def test_a_policy_may_be_named_among_the_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "evaluate", SimpleNamespace(markdown="", results="r", table="t", json="j"))
+    assert runner.invoke(app, ["evaluate", "b.h5", "-m", "mine=p.h5", "-m", "random"]).exit_code == 0
+    (params, given, _), _ = calls[0]
+    assert params.evaluate.methods == ("mine", "random")
+    assert given == ["b.h5", "mine=p.h5"]
 
 
 def test_evaluate_of_tasks_and_case_files(monkeypatch: pytest.MonkeyPatch) -> None:
