@@ -37,6 +37,7 @@ def pretrain_encoder(
     ] = None,
     seed: Annotated[int | None, parameter("--seed", key="pretrain.seed", text="Root seed.", min=0)] = None,
     assignments: Assignments = None,
+    workers: Workers = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -49,17 +50,87 @@ def pretrain_encoder(
         Flag("--seed", "pretrain.seed", seed),
     )
     values = parameters(params, flags, assignments or ())
+    count = worker_count(workers)
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
-        does = (f"render {values.pretrain.scenes} scenes", f"train for {values.pretrain.steps} steps")
+        does = (f"render {values.pretrain.scenes} scenes, {count} worker(s)", f"train for {values.pretrain.steps} steps")
         emit_plan(Plan("pretrain encoder", (str(cache),), does, (str(cache), str(out)), {"pretrain": values.pretrain}), as_json)
         return
     from srcli.cli.progress import progress
+    from srcli.parallel import make_executor
     from srcli.stages import pretrain as stage
 
     with progress("pretrain encoder") as report:
-        summary = stage.run(values.pretrain, values.sim, out, cache, report=lambda *step: report(*_told(*step)))
+        summary = stage.run(
+            values.pretrain,
+            values.sim,
+            out,
+            cache,
+            executor=make_executor("processes", count),
+            report=lambda *step: report(*_told(*step)),
+        )
+    emit(summary, as_json)
+
+
+@app.command("teach")
+@command
+def pretrain_teach(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Objects added with 'srcli objects add'; none: all of them.", metavar="NAME...")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Weights to write (.safetensors).", rich_help_panel=PATHS)] = Path(
+        "runs/pretrain/taught.safetensors"
+    ),
+    cache: Annotated[
+        Path, typer.Option("--cache", help="Folder for rendered scenes and checkpoints.", rich_help_panel=PATHS)
+    ] = Path("runs/pretrain/taught"),
+    begin: Annotated[
+        str, typer.Option("--start", metavar="FILE", help="Weights to go on from.", rich_help_panel=PATHS)
+    ] = "embedded",
+    params: ParamsFile = None,
+    scenes: Annotated[int | None, parameter("--scenes", key="pretrain.teach.scenes", text="Scenes to render.", min=20)] = None,
+    steps: Annotated[int | None, parameter("--steps", key="pretrain.teach.steps", text="Optimiser steps.", min=1)] = None,
+    seed: Annotated[int | None, parameter("--seed", key="pretrain.teach.seed", text="Root seed.", min=0)] = None,
+    assignments: Assignments = None,
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Teach the embedded encoder objects of your own and their words, and measure what it forgot. Resumable."""
+    flags = (
+        Flag("--scenes", "pretrain.teach.scenes", scenes),
+        Flag("--steps", "pretrain.teach.steps", steps),
+        Flag("--seed", "pretrain.teach.seed", seed),
+    )
+    values = parameters(params, flags, assignments or ())
+    count = worker_count(workers)
+    from srcli.cli.output import emit, emit_plan
+
+    if dry_run:
+        section = values.pretrain.teach
+        does = (
+            f"teach {', '.join(names or ['all objects of your own'])}, starting from {begin}",
+            f"render {section.scenes} scenes, {count} worker(s)",
+            f"train for {section.steps} steps",
+        )
+        emit_plan(Plan("pretrain teach", (str(cache),), does, (str(cache), str(out)), {"pretrain.teach": section}), as_json)
+        return
+    from srcli.cli.progress import progress
+    from srcli.parallel import make_executor
+    from srcli.stages import teach as stage
+
+    with progress("pretrain teach") as report:
+        summary = stage.run(
+            values,
+            names or (),
+            out,
+            cache,
+            start=begin,
+            executor=make_executor("processes", count),
+            report=lambda *step: report(*_told(*step)),
+        )
     emit(summary, as_json)
 
 

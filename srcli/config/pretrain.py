@@ -28,6 +28,16 @@ class GraspConfig(Section):
     threads: int = Field(1, ge=1, le=256, description="threads of the training process")
 
 
+class TeachConfig(Section):
+    """Teaching the embedded encoder objects of your own: fine-tuning with all the others as rehearsal."""
+
+    seed: int = Field(20262, ge=0, description="root seed of scenes and sampling")
+    scenes: int = Field(160, ge=20, description="scenes rendered for training, each with an object that is taught")
+    valid_scenes: int = Field(20, ge=4, description="scenes rendered for each validation: of the splits, and of what is taught")
+    steps: int = Field(400, ge=1, description="optimiser steps")
+    learning_rate: float = Field(5e-4, gt=0, le=0.1, description="peak learning rate; higher learns faster and forgets more")
+
+
 class PretrainConfig(Section):
     """Rendered scenes, region-text contrast, and the budget in steps."""
 
@@ -59,3 +69,4 @@ class PretrainConfig(Section):
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints (resumable, and exported as weights)")
     validate_every: int = Field(500, ge=1, description="steps between validations")
     grasp: GraspConfig = Field(default_factory=GraspConfig)
+    teach: TeachConfig = Field(default_factory=TeachConfig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from srcli.errors import ArtifactError, MismatchError
 if TYPE_CHECKING:
     from srcli.learning.trainer import Trained
     from srcli.models.network import SRNetwork
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ def read_policy(path: Path, encoder: Mapping[str, Any] | None = None, device: st
     """Rebuild the network of a policy file.
 
     Args:
-        encoder: identity that will feed it; compared with the recorded one when given.
+        encoder: identity that will feed it; compared with the recorded one when given. An encoder that was taught from the
+            recorded one is taken, with a warning.
 
     Raises:
         ArtifactError: the file cannot be used.
@@ -82,11 +87,15 @@ def read_policy(path: Path, encoder: Mapping[str, Any] | None = None, device: st
 
     stored = load_policy(path)
     if encoder is not None and dict(encoder) != stored.encoder:
-        ours, theirs = (str(e.get("name", "?")) for e in (encoder, stored.encoder))
-        raise MismatchError(
-            f"{path}: was trained with encoder '{theirs}', not with this '{ours}'",
-            "train again on features of this encoder, or choose the recorded encoder",
-        )
+        from srcli.perception.encoders.interface import taught_from
+
+        if not taught_from(encoder, stored.encoder):
+            ours, theirs = (str(e.get("name", "?")) for e in (encoder, stored.encoder))
+            raise MismatchError(
+                f"{path}: was trained with encoder '{theirs}', not with this '{ours}'",
+                "train again on features of this encoder, or choose the recorded encoder",
+            )
+        _log.warning("%s was trained with the encoder that this one was taught from", path.name)
     try:
         model = ModelConfig.model_validate_json(json.dumps(stored.config))
         network = build_network(model, int(stored.training["feature_dim"]), 0)

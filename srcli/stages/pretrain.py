@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
+from srcli.objects.library import library_folder, library_records
 
 if TYPE_CHECKING:
+    from srcli.parallel import Executor
     from srcli.stages.pretraining.lexicon import Lexicon
     from srcli.stages.pretraining.loop import Learner
     from srcli.stages.pretraining.render import Kind
@@ -40,31 +42,66 @@ def _silent(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> 
     return
 
 
-def render_all(config: PretrainConfig, sim: SimConfig, cache: Path, report: Report = _silent) -> None:
+@dataclass(frozen=True, slots=True)
+class RenderJob:
+    """One shard of scenes."""
+
+    config: PretrainConfig
+    sim: SimConfig
+    kind: Kind
+    folder: Path
+    shard: int
+    scenes: int
+    taught: tuple[str, ...]
+
+
+def render_job(job: RenderJob) -> None:
+    """Render a shard, in whatever process."""
+    from srcli.stages.pretraining.render import render_shard
+
+    render_shard(job.config, job.sim, job.kind, job.folder, job.shard, job.scenes, job.taught)
+
+
+def render_all(
+    config: PretrainConfig,
+    sim: SimConfig,
+    cache: Path,
+    report: Report = _silent,
+    *,
+    taught: tuple[str, ...] = (),
+    executor: Executor | None = None,
+) -> None:
     """Render whatever scenes of validation and training are not in the cache yet; interrupted, it goes on where it was.
 
     Args:
         cache: folder; training scenes go to ``train``, validation scenes to ``valid_seen`` and ``valid_unseen``.
+        taught: names of objects that training shows more often; they get validation scenes of their own, ``valid_taught``.
+        executor: None renders in this process.
     """
-    from srcli.stages.pretraining.render import render_shard
+    from srcli.parallel.serial import SerialExecutor
     from srcli.stages.pretraining.store import SCENES_PER_SHARD
 
-    _claim(config, sim, cache)
-    jobs: list[tuple[Kind, int]] = [("valid_seen", config.valid_scenes), ("valid_unseen", config.valid_scenes)]
-    jobs.append(("train", config.scenes))
-    for kind, scenes in jobs:
-        shards = -(-scenes // SCENES_PER_SHARD)
-        for shard in range(shards):
-            render_shard(config, sim, kind, cache / kind, shard, scenes)
-            report(f"render {kind}", min((shard + 1) * SCENES_PER_SHARD, scenes), scenes, {})
+    _claim(config, sim, cache, taught)
+    kinds: list[Kind] = ["valid_seen", "valid_unseen", *(["valid_taught"] if taught else []), "train"]  # type: ignore[list-item]
+    wanted = {kind: config.scenes if kind == "train" else config.valid_scenes for kind in kinds}
+    jobs = [
+        RenderJob(config, sim, kind, cache / kind, shard, scenes, taught)
+        for kind, scenes in wanted.items()
+        for shard in range(-(-scenes // SCENES_PER_SHARD))
+    ]
+    for job, _ in zip(jobs, (executor or SerialExecutor()).imap(render_job, jobs), strict=True):
+        report(f"render {job.kind}", min((job.shard + 1) * SCENES_PER_SHARD, job.scenes), job.scenes, {})
 
 
-def _claim(config: PretrainConfig, sim: SimConfig, cache: Path) -> None:
+def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[str, ...]) -> None:
     """Record what the cache was rendered with; refuse a cache of other settings."""
     from srcli.errors import MismatchError
 
     keys = {"seed", "objects_min", "objects_max", "hide_unseen"}
-    wanted = {"pretrain": config.model_dump(mode="json", include=keys), "sim": sim.model_dump(mode="json")}
+    wanted: dict[str, Any] = {"pretrain": config.model_dump(mode="json", include=keys), "sim": sim.model_dump(mode="json")}
+    if taught:
+        known = library_records(library_folder())
+        wanted["taught"] = {name: known[name] for name in taught}
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / "settings.json"
     if path.is_file() and json.loads(path.read_text()) != wanted:
@@ -81,6 +118,7 @@ def run(
     cache: Path,
     *,
     rendered: Callable[[int], None] | None = None,
+    executor: Executor | None = None,
     report: Report = _silent,
 ) -> PretrainSummary:
     """Render, train and export; killed and started again it goes on from the last checkpoint.
@@ -90,6 +128,7 @@ def run(
         cache: folder for rendered scenes and the checkpoint.
         rendered: called before a step with the number of scenes it may draw from; blocks until they are there (another process
             renders). By default all scenes are rendered first.
+        executor: renders the scenes; None does it in this process.
         report: called with phase, done, total and values.
 
     Raises:
@@ -103,7 +142,7 @@ def run(
     # Before hours of rendering: weights to start from may be missing or foreign.
     learner = make_learner(config, lexicon)
     if rendered is None:
-        render_all(config, sim, cache, report)
+        render_all(config, sim, cache, report, executor=executor)
     metrics: dict[str, float] = {}
     digest = ""
 
@@ -125,8 +164,10 @@ def run(
     return PretrainSummary(out, digest, config.steps, config.scenes, metrics)
 
 
-def measure(config: PretrainConfig, learner: Learner, lexicon: Lexicon, cache: Path) -> dict[str, float]:
-    """Validation on both splits with the learner's present weights."""
+def measure(
+    config: PretrainConfig, learner: Learner, lexicon: Lexicon, cache: Path, taught: tuple[str, ...] = ()
+) -> dict[str, float]:
+    """Validation on both splits, and of the objects that are taught, with the learner's present weights."""
     import torch
     from torch.nn import functional
 
@@ -146,18 +187,34 @@ def measure(config: PretrainConfig, learner: Learner, lexicon: Lexicon, cache: P
 
     learner.model.eval()
     out = {}
-    for split in ("seen", "unseen"):
-        if split == "unseen" and config.hide_unseen:
+    for split in ("seen", "unseen", "taught"):
+        if (split == "unseen" and config.hide_unseen) or (split == "taught" and not taught):
             continue
-        values = validate(cache / f"valid_{split}", config.valid_scenes, build_lexicon(), dense, text, config.seed)
+        only = frozenset(taught) if split == "taught" else None
+        values = validate(cache / f"valid_{split}", config.valid_scenes, build_lexicon(), dense, text, config.seed, only)
         out.update({f"{split}/{k}": round(v, 4) for k, v in values.items()})
     learner.model.train()
     return out
 
 
-def export(config: PretrainConfig, learner: Learner, lexicon: Lexicon, steps: int, metrics: dict[str, float], out: Path) -> str:
-    """Write the present weights as an embedded encoder; returns their sha256."""
+def export(
+    config: PretrainConfig,
+    learner: Learner,
+    lexicon: Lexicon,
+    steps: int,
+    metrics: dict[str, float],
+    out: Path,
+    parents: tuple[str, ...] = (),
+    **more: Any,
+) -> str:
+    """Write the present weights as an embedded encoder; returns their sha256.
+
+    Args:
+        parents: sha256 of the weights that these were taught from, nearest last.
+        more: for the sidecar.
+    """
     from srcli.perception.encoders.embedded import save_embedded
 
-    sidecar = {"recipe": config.model_dump(mode="json"), "steps_done": steps, "metrics": metrics}
-    return save_embedded(learner.model.state_dict(), learner.rows, lexicon.words, out, sidecar)
+    recipe = config.model_dump(mode="json", exclude={"grasp", "teach"})
+    sidecar = {"recipe": recipe, "steps_done": steps, "metrics": metrics, **more}
+    return save_embedded(learner.model.state_dict(), learner.rows, lexicon.words, out, sidecar, parents)

@@ -21,7 +21,7 @@ from srcli.stages.pretraining.batches import make_batch, scenes_in_use
 from srcli.stages.pretraining.captions import caption
 from srcli.stages.pretraining.facts import Concept, Facts, concepts, name_phrases
 from srcli.stages.pretraining.lexicon import build_lexicon, facts_of
-from srcli.stages.pretraining.loop import learning_rate, load_checkpoint, make_learner, save_checkpoint
+from srcli.stages.pretraining.loop import batch_loss, learning_rate, load_checkpoint, make_learner, save_checkpoint
 from srcli.stages.pretraining.loss import multi_positive
 from srcli.stages.pretraining.render import make_pool
 from srcli.stages.pretraining.store import Shard, complete_shards, read_shard, shard_path, write_shard
@@ -280,3 +280,16 @@ def test_training_can_go_on_from_the_shipped_weights(tmp_path):
     assert float(pooled("") @ shipped) < 0.9
     with pytest.raises(MissingAssetError, match="not found"):
         make_learner(small(start=str(tmp_path / "none.safetensors")), build_lexicon())
+
+
+def test_crops_of_the_bare_table_still_train_the_relations(tmp_path):
+    painted_shard(tmp_path / "train", 20)
+    shard = read_shard(shard_path(tmp_path / "train", 0))
+    bare = tmp_path / "bare"
+    write_shard(shard_path(bare, 0), Shard(np.array(shard.rgb), np.zeros_like(shard.slots), shard.facts))
+    config, lexicon = small(), build_lexicon()
+    learner = make_learner(config, lexicon)
+    loss = batch_loss(config, learner, make_batch(config, bare, lexicon, 0), lexicon)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert learner.relation_head.weight.grad is not None

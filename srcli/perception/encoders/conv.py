@@ -57,7 +57,7 @@ class ConvEncoder:
         self._vocabulary = loaded.vocabulary
         self._device = device
         dim = int(self._model.visual.head.proj.weight.shape[0])
-        self.identity = EncoderIdentity(name, loaded.sha256, dim, "conv", IMAGE_RECIPE, "fp32", max_tokens)
+        self.identity = EncoderIdentity(name, loaded.sha256, dim, "conv", IMAGE_RECIPE, "fp32", max_tokens, loaded.parents)
 
     @property
     def dim(self) -> int:

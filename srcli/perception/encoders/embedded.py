@@ -44,12 +44,14 @@ class EmbeddedModel:
         tokenizer: texts to (B, context) ids.
         vocabulary: words that occur in pre-training.
         sha256: of the weights file.
+        parents: of the weights that these were taught from, nearest last.
     """
 
     model: Any
     tokenizer: Any
     vocabulary: frozenset[str]
     sha256: str
+    parents: tuple[str, ...] = ()
 
 
 def create_model() -> tuple[Any, Any]:
@@ -84,7 +86,12 @@ def file_sha256(path: Path) -> str:
 
 
 def save_embedded(
-    state: dict[str, Tensor], rows: Sequence[int], vocabulary: Iterable[str], path: Path, sidecar: dict[str, Any]
+    state: dict[str, Tensor],
+    rows: Sequence[int],
+    vocabulary: Iterable[str],
+    path: Path,
+    sidecar: dict[str, Any],
+    parents: Sequence[str] = (),
 ) -> str:
     """Write weights (fp16, token rows sparse) with their vocabulary, and the JSON sidecar, each atomically.
 
@@ -94,6 +101,7 @@ def save_embedded(
         vocabulary: words that occurred in pre-training.
         path: ``*.safetensors``; the sidecar gets the suffix ``.json``.
         sidecar: recipe and metrics, for people; the format and the weights' sha256 are added.
+        parents: sha256 of the weights that these were taught from, nearest last.
 
     Returns:
         The sha256 of the weights file.
@@ -106,7 +114,9 @@ def save_embedded(
         tensors[key] = value.detach().cpu().contiguous().to(value.dtype if wide else torch.float16)
     tensors[_ROWS] = torch.tensor(list(rows), dtype=torch.int32)
     # One metadata entry: safetensors writes several in no fixed order, and equal weights have to be equal bytes.
-    header = {"format": FORMAT, "model": MODEL_NAME, "vocabulary": sorted(vocabulary)}
+    header: dict[str, Any] = {"format": FORMAT, "model": MODEL_NAME, "vocabulary": sorted(vocabulary)}
+    if parents:
+        header["parents"] = list(parents)
     data = save(tensors, metadata={_HEADER: json.dumps(header, sort_keys=True)})
     digest = hashlib.sha256(data).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,4 +170,5 @@ def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
         raise ArtifactError(f"{path} does not fit the model '{MODEL_NAME}'", str(error).splitlines()[0]) from error
     model.eval().requires_grad_(False)
     model.visual.to(memory_format=torch.channels_last)
-    return EmbeddedModel(model, tokenizer, frozenset(header["vocabulary"]), file_sha256(path))
+    vocabulary, parents = frozenset(header["vocabulary"]), tuple(header.get("parents", ()))
+    return EmbeddedModel(model, tokenizer, vocabulary, file_sha256(path), parents)

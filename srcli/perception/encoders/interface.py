@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ class EncoderIdentity:
         image: preprocessing in words and numbers: tiles, size, mean, standard deviation.
         precision: "fp32" or "bf16", of the image tower.
         max_tokens: rows of a token embedding.
+        parents: sha256 of the weights that these were taught from, nearest last; the joint space is theirs, with more names.
     """
 
     name: str
@@ -30,10 +31,25 @@ class EncoderIdentity:
     image: str
     precision: str
     max_tokens: int
+    parents: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for attributes of artifacts."""
-        return asdict(self)
+        """Plain values, for attributes of artifacts; no key ``parents`` where there are none."""
+        plain = {**asdict(self), "parents": list(self.parents)}
+        if not self.parents:
+            del plain["parents"]
+        return plain
+
+
+def taught_from(identity: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
+    """Whether an encoder was taught from the recorded one: the same in all but its weights, which are a parent's.
+
+    Args:
+        identity, recorded: :meth:`EncoderIdentity.as_dict`.
+    """
+    parents = list(identity.get("parents", ()))
+    earlier = [dict(identity, sha256=sha, parents=parents[:place]) for place, sha in enumerate(parents)]
+    return any(parent == {"parents": [], **recorded} for parent in earlier)
 
 
 @dataclass(frozen=True, slots=True)

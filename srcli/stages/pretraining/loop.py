@@ -110,6 +110,9 @@ def learning_rate(config: PretrainConfig, step: int) -> float:
 def batch_loss(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: Lexicon) -> Tensor:
     """The loss of one batch: region-text contrast, and telling the relations of sentences for placing apart."""
     model = learner.model
+    relation = functional.cross_entropy(relation_logits(learner, batch.relations), torch.from_numpy(batch.relation_truth))
+    if not batch.region_cells:  # every crop shows the bare table
+        return config.relation_weight * relation
     features = functional.normalize(dense_forward(model, batch.images).float(), dim=1)
     cells = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
     sizes = torch.tensor([len(c) for c in batch.region_cells])
@@ -118,7 +121,6 @@ def batch_loss(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: 
     regions = torch.zeros(len(sizes), cells.shape[1]).index_add(0, owner, members)
     texts, _ = forward_text(model, learner.ids(batch.texts))
     names, _ = forward_text(model, learner.ids(tuple(c.phrase for c in lexicon.names)))
-    relation = functional.cross_entropy(relation_logits(learner, batch.relations), torch.from_numpy(batch.relation_truth))
     return config.relation_weight * relation + region_text_loss(
         model.logit_scale.exp().clamp(max=_MAX_SCALE),
         texts,
@@ -194,7 +196,7 @@ def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -
     """What a checkpoint depends on: the settings that shape training, the sentences and the token table."""
     import hashlib
 
-    skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes"}
+    skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach"}
     content = [config.model_dump(exclude=skip), lexicon.concepts, lexicon.names, learner.rows]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -20,10 +20,12 @@ from srcli.stages.pretraining.lexicon import facts_of
 from srcli.stages.pretraining.store import SCENES_PER_SHARD, VIEWS, Shard, shard_path, write_shard
 from srcli.types import F64, U8
 
-Kind = Literal["train", "valid_seen", "valid_unseen"]
+Kind = Literal["train", "valid_seen", "valid_unseen", "valid_taught"]
 WINDOW = (304, 384)
 """Height and width in pixels of what is kept of a training view: a window around the objects."""
-_STREAM: dict[Kind, int] = {"train": 0, "valid_seen": 1, "valid_unseen": 2}
+_STREAM: dict[Kind, int] = {"train": 0, "valid_seen": 1, "valid_unseen": 2, "valid_taught": 3}
+_TAUGHT = 4
+_MOST_TAUGHT = 3
 _DROP_INTERVAL, _SETTLE_LIMIT = 24, 120
 
 
@@ -84,7 +86,7 @@ def make_pool(config: PretrainConfig, kind: Kind, shard: int) -> tuple[Instance,
     """
     rng = generator(_seed(config, kind, shard), _STREAM[kind], 1)
     everything = catalogue()
-    names = everything.unseen if kind == "valid_unseen" else everything.seen if kind == "valid_seen" else everything.names
+    names = everything.unseen if kind == "valid_unseen" else everything.names if kind == "train" else everything.seen
     if config.hide_unseen and kind == "train":
         names = everything.seen
     pool = []
@@ -99,16 +101,32 @@ def _seed(config: PretrainConfig, kind: Kind, index: int) -> tuple[int, int, int
     return episode_seed(config.seed, Domain.PRETRAIN if kind == "train" else Domain.PRETRAIN_VALID, index)
 
 
+def _taught(config: PretrainConfig, kind: Kind, index: int, names: Sequence[str]) -> list[Instance]:
+    """Up to three of the objects to be taught, varied for training and as they are for validation."""
+    rng = generator(_seed(config, kind, index), _STREAM[kind], _TAUGHT)
+    out = []
+    for name in rng.permutation(sorted(names))[:_MOST_TAUGHT]:
+        entry = catalogue()[str(name)]
+        variation, attributes = sample_variation(entry, rng) if kind == "train" else (None, describe(entry))
+        out.append(Instance(build(entry, variation), facts_of(entry, attributes)))
+    return out
+
+
 def render_scene(
-    world: World, config: PretrainConfig, kind: Kind, index: int, pool: Sequence[Instance]
+    world: World, config: PretrainConfig, kind: Kind, index: int, pool: Sequence[Instance], taught: Sequence[str] = ()
 ) -> tuple[U8, U8, tuple[Facts, ...]]:
     """One scene: views (3, H, W, 3), slots (3, H, W) (slot + 1, 0 = nothing), facts per slot.
 
-    Light and the colour of the table are random. Training views are cut to a window around the objects.
+    Light and the colour of the table are random. Training views are cut to a window around the objects. Of the names ``taught``
+    some take the places of others in every scene of training and of their own validation.
     """
     rng = generator(_seed(config, kind, index), _STREAM[kind])
     count = min(int(rng.integers(config.objects_min, config.objects_max + 1)), len(pool))
     chosen = [pool[i] for i in rng.choice(len(pool), size=count, replace=False)]
+    if taught and kind in ("train", "valid_taught"):
+        own = _taught(config, kind, index, taught)
+        others = [instance for instance in chosen if instance.facts.name not in taught]
+        chosen = [*own, *others[: max(0, count - len(own))]]
     world.reset([c.model for c in chosen], _drops(count, world.config, rng), table_color=_table(rng), light=_light(rng))
     observation, segmentation = world.observe(rng)
     rgb, slots = observation.rgb, segmentation.astype(np.uint8)
@@ -120,13 +138,16 @@ def render_scene(
     return rgb, slots, tuple(c.facts for c in chosen)
 
 
-def render_shard(config: PretrainConfig, sim: SimConfig, kind: Kind, folder: Path, shard: int, scenes: int) -> None:
+def render_shard(
+    config: PretrainConfig, sim: SimConfig, kind: Kind, folder: Path, shard: int, scenes: int, taught: Sequence[str] = ()
+) -> None:
     """Render the scenes of one shard and write it; a shard that exists is left alone.
 
     Training views have no sensor noise (it is added in training), and objects settle only briefly: nothing is grasped here.
 
     Args:
         scenes: number of scenes of this kind in all; the last shard may be shorter.
+        taught: names of objects that training and their own validation show more often.
     """
     path = shard_path(folder, shard)
     if path.is_dir():
@@ -135,7 +156,7 @@ def render_shard(config: PretrainConfig, sim: SimConfig, kind: Kind, folder: Pat
     brief = {"noise": False, "drop_interval": _DROP_INTERVAL, "settle_limit": _SETTLE_LIMIT}
     with World(sim.model_copy(update=brief) if kind == "train" else sim, robot=False) as world:
         pool = make_pool(config, kind, shard)
-        parts = [render_scene(world, config, kind, i, pool) for i in range(first, min(first + SCENES_PER_SHARD, scenes))]
+        parts = [render_scene(world, config, kind, i, pool, taught) for i in range(first, min(first + SCENES_PER_SHARD, scenes))]
     if len(parts[0][0]) != VIEWS:
         raise ValueError(f"pre-training expects {VIEWS} views, the cell has {len(parts[0][0])}")
     rgb, slots = np.stack([p[0] for p in parts]), np.stack([p[1] for p in parts])

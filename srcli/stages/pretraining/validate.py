@@ -44,13 +44,22 @@ def _keywords(facts: Facts) -> dict[str, tuple[str, ...]]:
     return {"label": facts.labels[:1], "general": facts.general, "attribute": facts.attributes, "function": facts.functions}
 
 
-def validate(folder: Path, scenes: int, lexicon: Lexicon, dense: Dense, text: Text, seed: int) -> dict[str, float]:
+def validate(
+    folder: Path,
+    scenes: int,
+    lexicon: Lexicon,
+    dense: Dense,
+    text: Text,
+    seed: int,
+    only: frozenset[str] | None = None,
+) -> dict[str, float]:
     """Shares of validation scenes in which the encoder is right.
 
     Args:
         folder: shards of full views.
         dense: (M, H, W, 3) uint8 to (M, h, w, D) unit-length features on cells of 8 x 8 pixels.
         text: sentences to (T, D) unit-length embeddings.
+        only: regions and words of these catalogue names alone; None: of all.
 
     Returns:
         ``region_name``: regions (pooled over all views) whose most similar name is true of them; ``patch_KIND`` and
@@ -74,10 +83,12 @@ def validate(folder: Path, scenes: int, lexicon: Lexicon, dense: Dense, text: Te
         pooled = np.stack([features[cells == s + 1].mean(0) for s in visible])
         pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
         truths = [concepts(facts[s]) for s in visible]
-        named += [lexicon.names[i] in t for i, t in zip((pooled @ names.T).argmax(1), truths, strict=True)]
+        asked = [s for s in visible if only is None or facts[s].name in only]
+        found_names = (pooled @ names.T).argmax(1)
+        named += [lexicon.names[i] in t for s, i, t in zip(visible, found_names, truths, strict=True) if s in asked]
         rng = generator(episode_seed(seed, Domain.PRETRAIN_VALID, scene), 9)
         for kind, prompt in _PROMPT.items():
-            words = sorted({w for s in visible for w in _keywords(facts[s])[kind]})
+            words = sorted({w for s in asked for w in _keywords(facts[s])[kind]})
             for word in rng.permutation(words)[:3]:
                 valid = [s for s, t in zip(visible, truths, strict=True) if Concept(kind, word) in t]  # type: ignore[arg-type]
                 embedded = text([prompt.format(word)])[0]

@@ -1,0 +1,138 @@
+"""``srcli pretrain teach``: fine-tune the embedded encoder on objects of the user's own, with all others as rehearsal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srcli.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from srcli.config import Params
+    from srcli.config.pretrain import PretrainConfig
+    from srcli.parallel import Executor
+
+Report = Callable[[str, int, int, dict[str, float]], None]
+
+_WARMUP = 20
+
+
+@dataclass(frozen=True)
+class TeachSummary:
+    """What a run made.
+
+    Attributes:
+        weights: the safetensors file; its JSON sidecar lies beside it.
+        sha256: of the weights.
+        taught: names of the objects.
+        before, after: validation with the weights at the start and at the end: keys prefixed ``taught/`` (the new objects),
+            ``seen/`` and ``unseen/`` (the old ones, which must not be forgotten).
+    """
+
+    weights: Path
+    sha256: str
+    taught: tuple[str, ...]
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+def _silent(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> None:
+    return
+
+
+def run(
+    params: Params,
+    names: Sequence[str],
+    out: Path,
+    cache: Path,
+    *,
+    start: str = "embedded",
+    executor: Executor | None = None,
+    report: Report = _silent,
+) -> TeachSummary:
+    """Render scenes that show the objects among those of the catalogue, train on all of them, measure before and after.
+
+    Killed and started again it goes on from the last checkpoint.
+
+    Args:
+        names: objects of the user's library; none: all of them.
+        out: ``*.safetensors`` to write.
+        cache: folder for rendered scenes and the checkpoint.
+        start: weights to go on from: ``embedded`` for those of the package, or a file.
+        executor: renders the scenes; None does it in this process.
+        report: called with phase, done, total and values.
+
+    Raises:
+        ConfigError: there is nothing to teach, or an object is held out.
+        UnknownNameError: no such object in the library.
+        MissingAssetError, ArtifactError: the weights to start from are not there, or damaged.
+        MismatchError: cache or checkpoint belong to other settings.
+    """
+    from srcli.perception.encoders.embedded import SHIPPED, load_embedded
+    from srcli.stages.pretrain import export, measure, render_all
+    from srcli.stages.pretraining.lexicon import build_lexicon
+    from srcli.stages.pretraining.loop import make_learner, train
+
+    taught = checked(names)
+    config = settings(params, start)
+    first = load_embedded(SHIPPED if start == "embedded" else Path(start))
+    lexicon = build_lexicon()
+    learner = make_learner(config, lexicon)
+    render_all(config, params.sim, cache, report, taught=taught, executor=executor)
+    before = measure(config, learner, lexicon, cache, taught)
+    report("before", 1, 1, before)
+    last: dict[str, float] = {}
+
+    def checkpointed(done: int, values: dict[str, float]) -> None:
+        last.update(values)
+        report("train", done, config.steps, values)
+
+    train(config, learner, lexicon, cache / "train", cache / "checkpoint.safetensors", checkpointed, lambda step: None)
+    after = measure(config, learner, lexicon, cache, taught)
+    parents = (*first.parents, first.sha256)
+    digest = export(config, learner, lexicon, config.steps, after, out, parents, taught=list(taught), before=before)
+    return TeachSummary(out, digest, taught, before, after)
+
+
+def checked(names: Sequence[str]) -> tuple[str, ...]:
+    """The objects to teach, sorted.
+
+    Raises:
+        ConfigError: there are none, or one is held out.
+        UnknownNameError: no such object in the library.
+    """
+    from srcli.objects.library import library_folder, read_library
+
+    own = {entry.name: entry for entry in read_library(library_folder())}
+    if not own:
+        raise ConfigError("there are no objects of your own to teach", "add one first: srcli objects add FILE --name NAME")
+    for name in names:
+        if name not in own:
+            raise unknown_name("object of your own", name, sorted(own))
+    chosen = tuple(sorted(set(names) or own))
+    for name in chosen:
+        if own[name].split == "unseen":
+            raise ConfigError(
+                f"object '{name}' is of the unseen split, which nothing may learn from",
+                "add it again with --split user, or name the objects to teach",
+            )
+    return chosen
+
+
+def settings(params: Params, start: str) -> PretrainConfig:
+    """Section ``pretrain`` with the budget of ``pretrain.teach``."""
+    teach = params.pretrain.teach
+    return params.pretrain.model_copy(
+        update={
+            "seed": teach.seed,
+            "scenes": teach.scenes,
+            "first_scenes": teach.scenes,
+            "valid_scenes": teach.valid_scenes,
+            "steps": teach.steps,
+            "learning_rate": teach.learning_rate,
+            "warmup": min(_WARMUP, teach.steps),
+            "start": start,
+        }
+    )
