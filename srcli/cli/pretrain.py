@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, DryRun, Json, ParamsFile, Workers, parameter
-from srcli.cli.running import Flag, Plan, command, parameters, worker_count
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Workers, parameter
+from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
 
 app = typer.Typer(no_args_is_help=True, help="Make the embedded models anew: the encoder, the rating of grasps.")
 
@@ -189,6 +189,57 @@ def pretrain_grasp(
 
     with progress("pretrain grasp") as report:
         summary = stage.run(values, out, cache, workers=count, report=lambda *step: report(*_told(*step)))
+    emit(summary, as_json)
+
+
+@app.command("graspnet")
+@command
+def pretrain_graspnet(
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Checkpoint to write, for --grasps graspnet:PATH.", rich_help_panel=PATHS),
+    ] = Path("runs/pretrain/graspnet.tar"),
+    cache: Annotated[
+        Path, typer.Option("--cache", help="Folder for labelled scenes and checkpoints.", rich_help_panel=PATHS)
+    ] = Path("runs/pretrain/graspnet"),
+    params: ParamsFile = None,
+    scenes: Annotated[
+        int | None, parameter("--scenes", key="pretrain.graspnet.scenes", text="Scenes labelled for training.", min=1)
+    ] = None,
+    steps: Annotated[int | None, parameter("--steps", key="pretrain.graspnet.steps", text="Optimiser steps.", min=1)] = None,
+    seed: Annotated[int | None, parameter("--seed", key="pretrain.graspnet.seed", text="Root seed.", min=0)] = None,
+    assignments: Assignments = None,
+    workers: Workers = None,
+    device: Device = "cpu",
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train GraspNet's network on labelled scenes of the simulation, at a small scale. Resumable."""
+    flags = (
+        Flag("--scenes", "pretrain.graspnet.scenes", scenes),
+        Flag("--steps", "pretrain.graspnet.steps", steps),
+        Flag("--seed", "pretrain.graspnet.seed", seed),
+    )
+    values = parameters(params, flags, assignments or ())
+    count = worker_count(workers)
+    from srcli.cli.output import emit, emit_plan
+
+    if dry_run:
+        section = values.pretrain.graspnet
+        does = (
+            f"label {section.scenes} scenes, and {section.valid_scenes} for validation, {count} worker(s)",
+            f"train for {section.steps} steps",
+        )
+        plan = Plan("pretrain graspnet", (str(cache),), does, (str(cache), str(out)), {"pretrain.graspnet": section})
+        emit_plan(plan, as_json)
+        return
+    place = torch_device(device)
+    from srcli.cli.progress import progress
+    from srcli.stages import pretrain_graspnet as stage
+
+    with progress("pretrain graspnet") as report:
+        summary = stage.run(values, out, cache, workers=count, device=place, report=lambda *step: report(*_told(*step)))
     emit(summary, as_json)
 
 

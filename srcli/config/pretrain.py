@@ -38,6 +38,23 @@ class TeachConfig(Section):
     learning_rate: float = Field(5e-4, gt=0, le=0.1, description="peak learning rate; higher learns faster and forgets more")
 
 
+class GraspNetConfig(Section):
+    """GraspNet's network on labelled scenes of the simulation: small, so that the path is proven, not the best of detectors."""
+
+    seed: int = Field(20263, ge=0, description="root seed of scenes, sampling and initial weights")
+    scenes: int = Field(80, ge=1, description="scenes labelled for training, of varied instances of the seen split")
+    valid_scenes: int = Field(8, ge=1, description="scenes labelled for validation")
+    points: int = Field(8192, ge=2048, le=100_000, description="points of a scene's cloud; the original reads 20,000")
+    labelled: int = Field(64, ge=1, le=2048, description="points of objects that are labelled, in each scene")
+    objects_min: int = Field(4, ge=1, le=15, description="fewest objects in a pile")
+    objects_max: int = Field(15, ge=1, le=15, description="most objects in a pile")
+    steps: int = Field(300, ge=1, description="optimiser steps")
+    batch: int = Field(2, ge=1, le=64, description="scenes per step")
+    learning_rate: float = Field(1e-3, gt=0, le=0.1, description="Adam; a tenth of it after half, three quarters, nine tenths")
+    checkpoint_every: int = Field(20, ge=1, description="steps between checkpoints")
+    threads: int = Field(2, ge=1, le=256, description="threads of the training process")
+
+
 class PretrainConfig(Section):
     """Rendered scenes, region-text contrast, and the budget in steps."""
 
@@ -70,3 +87,4 @@ class PretrainConfig(Section):
     validate_every: int = Field(500, ge=1, description="steps between validations")
     grasp: GraspConfig = Field(default_factory=GraspConfig)
     teach: TeachConfig = Field(default_factory=TeachConfig)
+    graspnet: GraspNetConfig = Field(default_factory=GraspNetConfig)

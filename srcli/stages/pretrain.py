@@ -215,6 +215,6 @@ def export(
     """
     from srcli.perception.encoders.embedded import save_embedded
 
-    recipe = config.model_dump(mode="json", exclude={"grasp", "teach"})
+    recipe = config.model_dump(mode="json", exclude={"grasp", "teach", "graspnet"})
     sidecar = {"recipe": recipe, "steps_done": steps, "metrics": metrics, **more}
     return save_embedded(learner.model.state_dict(), learner.rows, lexicon.words, out, sidecar, parents)

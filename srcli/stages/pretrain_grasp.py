@@ -132,25 +132,34 @@ def rating(quality: F32, outcomes: Outcomes) -> dict[str, Any]:
 
 def _claim(params: Params, cache: Path) -> None:
     """Record what the outcomes are played with; refuse those of other settings."""
-    from srcli.artifacts.core import atomic_write, differing_keys
-    from srcli.errors import MismatchError
-
     keys = {"seed", "grasps", "explored", "objects_min", "objects_max"}
     wanted = {
         "pretrain": {"grasp": params.pretrain.grasp.model_dump(mode="json", include=keys)},
         **params.model_dump(mode="json", include={"sim", "scene", "candidates"}),
     }
+    claim(cache, wanted, "the outcomes")
+
+
+def claim(cache: Path, wanted: dict[str, Any], what: str) -> None:
+    """Record in a cache what it is made with.
+
+    Raises:
+        MismatchError: it was made with other settings; names them.
+    """
+    from srcli.artifacts.core import atomic_write, differing_keys
+    from srcli.errors import MismatchError
+
     path = cache / "settings.json"
     if path.is_file():
         differing = differing_keys(json.loads(path.read_text(encoding="utf-8")), wanted)
         if differing:
             raise MismatchError(
-                f"the outcomes in {cache} were played with other settings: {', '.join(differing)}",
+                f"{what} in {cache} were made with other settings: {', '.join(differing)}",
                 "name another --cache or delete this one",
             )
-    else:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        return
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
 
 
 def _play(params: Params, cache: Path, jobs: list[PileJob], workers: int, executor: Executor | None, report: Report) -> None:

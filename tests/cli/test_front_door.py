@@ -41,7 +41,16 @@ def test_each_command_has_help(name: str) -> None:
 
 
 def test_stage_commands_share_their_options() -> None:
-    for name in ("collect", "featurize", "train", "evaluate", "pretrain encoder", "pretrain grasp", "pretrain teach"):
+    for name in (
+        "collect",
+        "featurize",
+        "train",
+        "evaluate",
+        "pretrain encoder",
+        "pretrain grasp",
+        "pretrain teach",
+        "pretrain graspnet",
+    ):
         text = runner.invoke(app, [*name.split(), "--help"], env={"COLUMNS": "160", "TERM": "dumb"}).stdout
         for option in ("--params", "--set", "--json", "--dry-run", "--debug", "--seed", "--out"):
             assert option in text, (name, option)

@@ -14,8 +14,22 @@ from srcli.cli.app import app
 from srcli.errors import MismatchError
 
 runner = CliRunner()
-STAGES = ("collect", "featurize", "train", "evaluate", "pretrain encoder", "pretrain grasp", "pretrain teach")
-MODULES = {"pretrain encoder": "pretrain", "pretrain grasp": "pretrain_grasp", "pretrain teach": "teach"}
+STAGES = (
+    "collect",
+    "featurize",
+    "train",
+    "evaluate",
+    "pretrain encoder",
+    "pretrain grasp",
+    "pretrain teach",
+    "pretrain graspnet",
+)
+MODULES = {
+    "pretrain encoder": "pretrain",
+    "pretrain grasp": "pretrain_grasp",
+    "pretrain teach": "teach",
+    "pretrain graspnet": "pretrain_graspnet",
+}
 
 
 @pytest.fixture(autouse=True)

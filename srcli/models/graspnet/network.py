@@ -52,6 +52,16 @@ class Prediction:
     tolerance: Tensor
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Stage 1 for a batch of clouds: see :class:`Prediction`."""
+
+    seeds: Tensor
+    seed_index: Tensor
+    objectness: Tensor
+    views: Tensor
+
+
 class Backbone(nn.Module):
     """PointNet++ with four set abstractions and two propagations; 1024 seeds with 256 features."""
 
@@ -162,12 +172,11 @@ class GraspNet(nn.Module):
         self.view_estimator = ViewEstimator()
         self.grasp_generator = GraspGenerator()
 
-    def forward(self, cloud: Float[Tensor, "b n 3"], approach: Float[Tensor, "b s 3"] | None = None) -> Prediction:
-        """Predict for clouds in a camera's frame (z away from the camera).
+    def look(self, cloud: Float[Tensor, "b n 3"]) -> Seen:
+        """Stage 1: where to grasp, and from which side.
 
         Args:
-            cloud: metres; N >= 2048, the original uses 20,000.
-            approach: approach directions that replace those of the best views (for training with known ones).
+            cloud: metres, in a camera's frame; N >= 2048, the original uses 20,000.
 
         Raises:
             ValueError: too few points.
@@ -176,12 +185,27 @@ class GraspNet(nn.Module):
             raise ValueError(f"a cloud of {cloud.shape[1]} points, at least {LEAST_POINTS} are needed")
         seeds, features, index = self.view_estimator.backbone(cloud)
         stage1 = self.view_estimator.vpmodule(features)
-        objectness, views = stage1[:, :2], stage1[:, 2:].transpose(1, 2)
+        return Seen(seeds, index, stage1[:, :2], stage1[:, 2:].transpose(1, 2))
+
+    def operate(self, cloud: Float[Tensor, "b n 3"], seen: Seen, approach: Float[Tensor, "b s 3"]) -> Prediction:
+        """Stage 2: how to grasp at each seed along an approach."""
+        seeds = seen.seeds
         shape = (seeds.shape[1], len(DEPTHS))
-        if approach is None:
-            approach = -view_directions(VIEWS, cloud.device, cloud.dtype)[views.argmax(dim=-1)]
         cropped = self.grasp_generator.crop(seeds, approach_frames(approach), cloud).flatten(2)
         operation = self.grasp_generator.operation(cropped).reshape(len(cloud), 3 * ANGLES, *shape)
         tolerance = self.grasp_generator.tolerance(cropped).reshape(len(cloud), ANGLES, *shape)
         score, angle, width = operation.split(ANGLES, dim=1)
-        return Prediction(seeds, index, objectness, views, approach, score, angle, width, tolerance)
+        return Prediction(seeds, seen.seed_index, seen.objectness, seen.views, approach, score, angle, width, tolerance)
+
+    def forward(self, cloud: Float[Tensor, "b n 3"]) -> Prediction:
+        """Predict for clouds in a camera's frame (z away from the camera), each seed approached from its best view.
+
+        Args:
+            cloud: metres; N >= 2048, the original uses 20,000.
+
+        Raises:
+            ValueError: too few points.
+        """
+        seen = self.look(cloud)
+        approach = -view_directions(VIEWS, cloud.device, cloud.dtype)[seen.views.argmax(dim=-1)]
+        return self.operate(cloud, seen, approach)

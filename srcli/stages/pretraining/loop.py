@@ -196,7 +196,7 @@ def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -
     """What a checkpoint depends on: the settings that shape training, the sentences and the token table."""
     import hashlib
 
-    skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach"}
+    skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach", "graspnet"}
     content = [config.model_dump(exclude=skip), lexicon.concepts, lexicon.names, learner.rows]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -32,11 +32,22 @@ class Surface:
 
 @lru_cache(maxsize=256)
 def surface(name: str) -> Surface:
-    """The surface of an object's union of convex pieces in its body frame, about one point on each 4 mm square."""
+    """The surface of an object of the catalogue in its body frame."""
     from srcli.evaluation.setup import instance
+
+    return sample_surface(instance(name).hulls, _MOST)
+
+
+def sample_surface(hulls: Sequence[F64], most: int) -> Surface:
+    """The surface of a union of convex pieces, about one point on each 4 mm square.
+
+    Args:
+        hulls: vertices (P, 3) of each piece, metres.
+        most: points that are kept, at random, where there are more.
+    """
     from srcli.objects.mesh import face_normals, hull_mesh
 
-    meshes = [hull_mesh(hull) for hull in instance(name).hulls]
+    meshes = [hull_mesh(hull) for hull in hulls]
     rng = generator((0,), 11)
     points, normals = [], []
     for number, mesh in enumerate(meshes):
@@ -58,7 +69,7 @@ def surface(name: str) -> Surface:
         points.append(where[free])
         normals.append(unit[face][free])
     joined, directions = np.concatenate(points), np.concatenate(normals)
-    order = rng.permutation(len(joined))[:_MOST]
+    order = rng.permutation(len(joined))[:most]
     return Surface(joined[order], directions[order])
 
 

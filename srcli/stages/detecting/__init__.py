@@ -1,0 +1,1 @@
+"""The parts of ``srcli pretrain graspnet``: labelled scenes of the simulation, and the loss."""
