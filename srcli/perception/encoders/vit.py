@@ -20,6 +20,7 @@ from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
 from srcli.perception.encoders.text import embed_texts
 from srcli.types import U8, TextEmbedding
 
+#: Tiles at once on a CPU, where more would leave the caches; a GPU takes all tiles of all views.
 _BATCH = 4
 
 
@@ -138,7 +139,8 @@ class VitEncoder:
         # Resizing the whole view at once keeps the tiles' seams consistent; each tile is then a whole number of patches.
         whole = functional.interpolate(images, (h * rows, w * columns), mode="bicubic", align_corners=False, antialias=True)
         tiles = whole.reshape(views, 3, rows, h, columns, w).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, h, w)
-        batches = [tiles[i : i + _BATCH].to(self._device, self._dtype) for i in range(0, len(tiles), _BATCH)]
+        step = _BATCH if self._device == "cpu" else len(tiles)
+        batches = [tiles[i : i + step].to(self._device, self._dtype) for i in range(0, len(tiles), step)]
         grid = torch.cat([value_features(self._model.visual, batch).cpu() for batch in batches])
         gh, gw = grid.shape[1:3]
         stitched = grid.reshape(views, rows, columns, gh, gw, -1).permute(0, 1, 3, 2, 4, 5)
