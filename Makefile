@@ -50,7 +50,7 @@ paper: $(STAMP) ## The paper's full scale (days on two cores, some hours with ma
 	@mkdir -p runs/paper
 	srcli collect --task pick --params params-paper.yaml --out runs/paper/pick.h5
 	srcli collect --task place --params params-paper.yaml --out runs/paper/place.h5
-	srcli featurize runs/paper/pick.h5 runs/paper/place.h5 --params params-paper.yaml --out runs/paper/features.h5
+	srcli featurize runs/paper/pick.h5 runs/paper/place.h5 --params params-paper.yaml --out runs/paper/features.h5 --device auto
 	srcli ablate runs/paper/features.h5 --params params-paper.yaml --policies-dir runs/paper/policies --out runs/paper/ablation --device auto
 	srcli noise-sweep runs/paper/features.h5 --params params-paper.yaml --policies-dir runs/paper/policies --out runs/paper/noise --device auto
 	srcli report runs/paper --params params-paper.yaml --out runs/paper/report

@@ -104,6 +104,10 @@ class Candidates:
         return int(self.poses.shape[0])
 
 
+OPENING_MARGIN = 0.012
+"""How much wider than an action's width the gripper opens before it grasps, up to its stroke, metres."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """What the arm is to do. ``index`` is the candidate taken, or None for a method that brought its own pose."""

@@ -16,7 +16,7 @@ from srcli.actions.proposals import clearance_maps, propose
 from srcli.actions.quality import quality_model
 from srcli.config.candidates import CandidateConfig
 from srcli.perception.geometry import check_observation
-from srcli.types import F32, F64, I64, Bool, Candidates, Observation
+from srcli.types import F32, F64, I64, OPENING_MARGIN, Bool, Candidates, Observation
 
 #: ``candidates.quality``: rated by the features of the height map.
 SHAPE = "shape"
@@ -141,7 +141,7 @@ def _search(points: F32, frames: F64, config: CandidateConfig, wanted: Bool | No
     score = quality_model().score(features)
     positions = maps.positions(proposals.frame, proposals.v, proposals.u, proposals.height)
     rotations = frames[proposals.frame]
-    widths = np.maximum(proposals.opening - np.float32(config.opening_margin), 0).astype(np.float32)
+    widths = np.maximum(proposals.opening - np.float32(OPENING_MARGIN), 0).astype(np.float32)
     kept = (score >= config.min_quality) & _in_reach(positions, rotations, config)
     return ScoredGrasps(positions[kept], rotations[kept], widths[kept], score[kept], features[kept])
 

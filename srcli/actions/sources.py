@@ -18,6 +18,7 @@ from srcli.actions.graspnet import GraspGroup, check_group, from_candidates, rea
 from srcli.actions.grasps import sample_grasps
 from srcli.actions.gripper import GRIPPER
 from srcli.actions.poses import canonical_poses
+from srcli.artifacts.core import code_origin, content_digest
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import ArtifactError, ConfigError, SceneError, unknown_name
 from srcli.types import Candidates, EpisodeSpec, Observation
@@ -153,6 +154,19 @@ def grasp_source(spec: str, config: CandidateConfig) -> GraspSource:
     if name.endswith(".npy") or "/" in head:
         raise ArtifactError(f"no grasp file or folder {name}")
     raise unknown_name("source of grasps", head, source_names())
+
+
+def content_of(config: CandidateConfig) -> dict[str, str]:
+    """Sums of what the candidates depend on beside the parameters: files of rows and weights, code of detectors. Mostly empty."""
+    name, _ = _split_frame(config.source)
+    head, _, argument = name.partition(":")
+    found = {"candidates.quality": content_digest(Path(config.quality)), "candidates.source": content_digest(Path(name))}
+    if name != SAMPLER and not found["candidates.source"]:
+        found["candidates.source"] = content_digest(Path(argument)) if argument else ""
+        for point in entry_points(group=ENTRY_POINTS):
+            if point.name == head and not point.value.startswith("srcli."):
+                found["candidates.detector"] = code_origin(point.load())
+    return {key: value for key, value in found.items() if value}
 
 
 def source_names() -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import numpy as np
 
 from srcli import __version__
 from srcli.artifacts.output import Output
-from srcli.errors import ArtifactError, BusyError, DiskError
+from srcli.errors import ArtifactError, BusyError, ConfigError, DiskError
 
 SCHEMA = "schema"
 SCHEMA_VERSION = "schema_version"
@@ -211,6 +212,27 @@ def file_digest(path: Path | str) -> str:
     return digest.hexdigest()
 
 
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files below a folder with their names; empty where there is neither."""
+    if path.is_file():
+        return file_digest(path)
+    if not path.is_dir():
+        return ""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def code_origin(thing: object) -> str:
+    """SHA-256 of the source file that a class or function of another package comes from; empty for this package's own."""
+    module = sys.modules.get(getattr(thing, "__module__", ""))
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or module.__name__.partition(".")[0] == "srcli":
+        return ""
+    return content_digest(Path(file))
+
+
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 
@@ -325,6 +347,17 @@ def disk_error(error: BaseException, path: Path) -> DiskError | None:
     if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskError(f"{path}: the disk is full", "free some space and run the same command again; finished work is kept")
     return DiskError(f"{path}: cannot be written ({os.strerror(code)})", "check the permissions of the folder, or choose another")
+
+
+def sidecar_path(path: Path) -> Path:
+    """The JSON file beside an output.
+
+    Raises:
+        ConfigError: it would be the output itself.
+    """
+    if path.suffix == ".json":
+        raise ConfigError(f"{path}: a .json file of that name goes beside the output", "give the output another ending")
+    return path.with_suffix(".json")
 
 
 @contextmanager

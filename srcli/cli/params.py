@@ -16,7 +16,7 @@ def show(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Print all parameters in force as a commented YAML file: srcli params > params.yaml."""
+    """Print all parameters in force as a commented YAML file, for example: srcli params > all.yaml."""
     values = parameters(params, (Flag("--seed", "seed", seed),), assignments or ())
     if as_json:
         from srcli.cli.output import emit

@@ -10,7 +10,10 @@ import typer
 from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Workers, parameter
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
 
-app = typer.Typer(no_args_is_help=True, help="Make the embedded models anew: the encoder, the rating of grasps.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make models: the embedded encoder, objects of your own that it is taught, the rating of grasps, GraspNet.",
+)
 
 
 @app.command("encoder")
@@ -109,9 +112,12 @@ def pretrain_teach(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        from srcli.stages.teach import checked
+
+        chosen = checked(names or ())
         section = values.pretrain.teach
         does = (
-            f"teach {', '.join(names or ['all objects of your own'])}, starting from {begin}",
+            f"teach {', '.join(chosen)}, starting from {begin}",
             f"render {section.scenes} scenes, {count} worker(s)",
             f"train for {section.steps} steps",
         )

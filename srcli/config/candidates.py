@@ -45,12 +45,6 @@ class CandidateConfig(Section):
     )
     max_depth: float = Field(default=0.045, ge=0.01, le=0.055, description="how far fingers may reach below the top, metres")
     clearance: float = Field(default=0.003, ge=0.0, le=0.02, description="room between fingertips and whatever is below, metres")
-    opening_margin: float = Field(
-        default=0.012,
-        ge=0.0,
-        le=0.04,
-        description="what the executor adds to a candidate's width when it opens the gripper, metres",
-    )
     nms_distance: float = Field(
         default=0.015, ge=0.0, le=0.1, description="candidates nearer than this are compared in angle, metres"
     )

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srcli.config.base import Section
 
 
-class GraspConfig(Section):
+class _Piles(Section):
+    """How many objects lie in a scene."""
+
+    objects_min: int = Field(4, ge=1, le=15, description="fewest objects in a pile")
+    objects_max: int = Field(15, ge=1, le=15, description="most objects in a pile")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> _Piles:
+        if self.objects_min > self.objects_max:
+            raise ValueError(f"objects_min {self.objects_min} is more than objects_max {self.objects_max}")
+        return self
+
+
+class GraspConfig(_Piles):
     """Simulated outcomes of grasps in piles, and the network that is fitted to them."""
 
     seed: int = Field(20261, ge=0, description="root seed of piles, drawn grasps and initial weights")
     piles: int = Field(300, ge=1, description="piles played for training, of varied instances of the seen split")
-    valid_piles: int = Field(24, ge=1, description="piles played for validation and calibration, for each split")
+    valid_piles: int = Field(24, ge=1, description="piles played for calibration, and for validation on each split")
     grasps: int = Field(16, ge=1, le=500, description="grasps executed in each pile, each in a copy of it")
     explored: float = Field(
         0.4, ge=0, le=1, description="share of these that are drawn from all proposals, whatever quality they seem to have"
     )
-    objects_min: int = Field(4, ge=1, le=15, description="fewest objects in a pile")
-    objects_max: int = Field(15, ge=1, le=15, description="most objects in a pile")
     points: int = Field(96, ge=8, le=256, description="surface points read around a gripper")
     width: int = Field(32, ge=4, le=256, description="width of the first layer; the others are two and three times as wide")
     steps: int = Field(3000, ge=1, description="optimiser steps")
@@ -38,7 +49,7 @@ class TeachConfig(Section):
     learning_rate: float = Field(5e-4, gt=0, le=0.1, description="peak learning rate; higher learns faster and forgets more")
 
 
-class GraspNetConfig(Section):
+class GraspNetConfig(_Piles):
     """GraspNet's network on labelled scenes of the simulation: small, so that the path is proven, not the best of detectors."""
 
     seed: int = Field(20263, ge=0, description="root seed of scenes, sampling and initial weights")
@@ -46,8 +57,6 @@ class GraspNetConfig(Section):
     valid_scenes: int = Field(8, ge=1, description="scenes labelled for validation")
     points: int = Field(8192, ge=2048, le=100_000, description="points of a scene's cloud; the original reads 20,000")
     labelled: int = Field(64, ge=1, le=2048, description="points of objects that are labelled, in each scene")
-    objects_min: int = Field(4, ge=1, le=15, description="fewest objects in a pile")
-    objects_max: int = Field(15, ge=1, le=15, description="most objects in a pile")
     steps: int = Field(300, ge=1, description="optimiser steps")
     batch: int = Field(2, ge=1, le=64, description="scenes per step")
     learning_rate: float = Field(1e-3, gt=0, le=0.1, description="Adam; a tenth of it after half, three quarters, nine tenths")
@@ -88,3 +97,14 @@ class PretrainConfig(Section):
     grasp: GraspConfig = Field(default_factory=GraspConfig)
     teach: TeachConfig = Field(default_factory=TeachConfig)
     graspnet: GraspNetConfig = Field(default_factory=GraspNetConfig)
+
+    @model_validator(mode="after")
+    def _possible(self) -> PretrainConfig:
+        if self.objects_min > self.objects_max:
+            raise ValueError(f"objects_min {self.objects_min} is more than objects_max {self.objects_max}")
+        if self.batch > min(self.first_scenes, self.scenes):
+            raise ValueError(
+                f"batch {self.batch} is more than the scenes that the first step may draw from, first_scenes {self.first_scenes} "
+                f"of {self.scenes}"
+            )
+        return self

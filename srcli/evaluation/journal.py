@@ -14,7 +14,21 @@ from typing import Any
 from srcli.artifacts.core import config_digest, disk_error, to_json
 from srcli.errors import ArtifactError
 
-ROOMS = ("actions", "evaluation", "language", "models", "objects", "perception", "policies", "sim", "tasks", "seeding.py")
+ROOMS = (
+    "actions",
+    "artifacts",
+    "evaluation",
+    "language",
+    "learning",
+    "models",
+    "objects",
+    "perception",
+    "policies",
+    "sim",
+    "tasks",
+    "seeding.py",
+    "types.py",
+)
 """What an episode goes through. Shipped policies are left out: the file of a policy is recorded with its episodes."""
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, cast
 
+from srcli.artifacts.core import code_origin
 from srcli.errors import unknown_name
 from srcli.policies.base import Choice, Decision, Fittable, Policy, register, registered
 
@@ -21,7 +22,7 @@ _MODULES = {
     "learned": "srcli.policies.learned",
 }
 
-__all__ = ["ENTRY_POINTS", "Choice", "Decision", "Fittable", "Policy", "get_policy", "policy_names", "register"]
+__all__ = ["ENTRY_POINTS", "Choice", "Decision", "Fittable", "Policy", "get_policy", "method_origin", "policy_names", "register"]
 
 
 def policy_names() -> tuple[str, ...]:
@@ -47,3 +48,12 @@ def get_policy(name: str, /, **options: Any) -> Policy:
                     return cast("Callable[..., Policy]", point.load())(**options)
             raise unknown_name("policy", name, policy_names())
     return registered()[name](**options)
+
+
+def method_origin(name: str) -> str:
+    """SHA-256 of the source file of a method of another package; empty for built-in ones, and for names that are none."""
+    if name in _MODULES:
+        return ""
+    if name in registered():
+        return code_origin(registered()[name])
+    return next((code_origin(point.load()) for point in entry_points(group=ENTRY_POINTS) if point.name == name), "")

@@ -191,6 +191,12 @@ def shipped_policy(name: str) -> Path:
     return path
 
 
+def shipped_names() -> tuple[str, ...]:
+    """The policies inside the package."""
+    folder = Path(str(files("srcli.policies") / "weights"))
+    return tuple(sorted(path.stem for path in folder.glob("*.h5")))
+
+
 def parse_method(text: str) -> tuple[str, Path | None]:
     """``NAME`` or ``NAME=FILE`` as a method's name and its policy file."""
     name, separator, file = text.partition("=")

@@ -13,9 +13,8 @@ import numpy as np
 from srcli.sim.motion import Arm
 from srcli.sim.physics import Physics
 from srcli.sim.robot import FINGER, HOME, MAX_OPENING, inverse
-from srcli.types import F64, Action, Execution, Reason
+from srcli.types import F64, OPENING_MARGIN, Action, Execution, Reason
 
-OPENING_MARGIN = 0.012
 _TRANSIT_HEIGHT = 0.25
 _TRANSIT_SPEED = 1.0
 _TABLE_GAP = 0.002

@@ -64,10 +64,14 @@ class _Job:
 
 def recorded_config(params: Params, task: str, seed: int) -> dict[str, Any]:
     """What the bytes of one episode depend on; the number of episodes comes on top of it for the whole file."""
+    from srcli.actions.sources import content_of
+
     collect = params.collect.model_dump(mode="json", include={"split", "wording", "max_attempts"})
     config: dict[str, Any] = {"task": task, "seed": seed, "collect": collect}
     for name in SECTIONS if task == "pick" else (*SECTIONS, "placements"):
         config[name] = getattr(params, name).model_dump(mode="json")
+    if content := content_of(params.candidates):
+        config["content"] = content
     return config
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcli.artifacts.core import atomic_write, file_digest, output_lock
+from srcli.actions.sources import content_of
+from srcli.artifacts.core import atomic_write, content_digest, file_digest, output_lock
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.errors import ConfigError, MissingAssetError, unknown_name
 from srcli.evaluation.casefiles import CaseFolder, read_cases_folder
@@ -23,8 +24,8 @@ from srcli.evaluation.tables import to_json, to_markdown
 from srcli.evaluation.worker import Job, Method, Setup, play, start
 from srcli.objects.library import library_folder, library_records
 from srcli.parallel import Executor, Progress, make_executor
-from srcli.policies import get_policy, policy_names
-from srcli.policies.learned import parse_method, shipped_policy
+from srcli.policies import get_policy, method_origin, policy_names
+from srcli.policies.learned import parse_method, shipped_names, shipped_policy
 from srcli.seeding import Domain, episode_seed
 
 if TYPE_CHECKING:
@@ -209,7 +210,12 @@ def resolve_methods(names: Sequence[str], policies: Sequence[Path | str]) -> tup
             except MissingAssetError as error:
                 if name in ("sr", "sr_a", "base", "a2"):
                     raise
-                raise unknown_name("method", name, [*policy_names(), *given]) from error
+                if Path(name).suffix == ".h5":
+                    raise ConfigError(
+                        f"'{name}' is not a method", f"a policy file is given as NAME=FILE, e.g. sr={name}"
+                    ) from error
+                known = [other for other in policy_names() if other != "learned"]
+                raise unknown_name("method", name, [*known, *shipped_names(), *given]) from error
     return tuple(methods)
 
 
@@ -239,6 +245,11 @@ def _recorded(setup: Setup, task: str, seed: int) -> dict[str, Any]:
         "code": code_digest(),
         **{key: getattr(setup, key).model_dump(mode="json") for key in sections},
     }
+    content = content_of(setup.candidates)
+    if weights := content_digest(Path(setup.encoder.pretrained)) if setup.encoder.pretrained else "":
+        content["encoder.pretrained"] = weights
+    if content:
+        recorded["content"] = content
     if task != "pick":
         recorded["placements"] = setup.placements.model_dump(mode="json")
     if setup.perturb is not None:
@@ -265,7 +276,8 @@ def _played_with(method: Method, setup: Setup, task: str, seed: int) -> dict[str
     """What the episodes of a method depend on."""
     shared = _recorded(setup, task, seed)
     if method.path is None:
-        return {**shared, "method": method.name}
+        own = method_origin(method.name)
+        return {**shared, "method": method.name, **({"method_code": own} if own else {})}
     return {**shared, "policy": file_digest(method.path), "combine": setup.combine.model_dump(mode="json")}
 
 

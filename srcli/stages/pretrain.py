@@ -133,35 +133,40 @@ def run(
 
     Raises:
         MismatchError: cache or checkpoint belong to other settings.
+        BusyError: another run is writing to the cache.
     """
+    from srcli.artifacts.core import output_lock, sidecar_path
     from srcli.stages.pretraining.batches import scenes_in_use
     from srcli.stages.pretraining.lexicon import build_lexicon
     from srcli.stages.pretraining.loop import make_learner, train
 
+    sidecar_path(out)
     lexicon = build_lexicon(config.hide_unseen)
     # Before hours of rendering: weights to start from may be missing or foreign.
     learner = make_learner(config, lexicon)
-    if rendered is None:
-        render_all(config, sim, cache, report, executor=executor)
-    metrics: dict[str, float] = {}
-    digest = ""
+    cache.mkdir(parents=True, exist_ok=True)
+    with output_lock(cache / "scenes"):
+        if rendered is None:
+            render_all(config, sim, cache, report, executor=executor)
+        metrics: dict[str, float] = {}
+        digest = ""
 
-    def checkpointed(done: int, values: dict[str, float]) -> None:
-        nonlocal digest
-        if done % config.validate_every < config.checkpoint_every or done == config.steps:
+        def checkpointed(done: int, values: dict[str, float]) -> None:
+            nonlocal digest
+            if done % config.validate_every < config.checkpoint_every or done == config.steps:
+                metrics.update(measure(config, learner, lexicon, cache))
+            digest = export(config, learner, lexicon, done, metrics, out)
+            report("train", done, config.steps, {**values, **metrics})
+
+        def ready(step: int) -> None:
+            if rendered is not None:
+                rendered(scenes_in_use(config, step))
+
+        train(config, learner, lexicon, cache / "train", cache / "checkpoint.safetensors", checkpointed, ready)
+        if not digest:  # a finished run was started again
             metrics.update(measure(config, learner, lexicon, cache))
-        digest = export(config, learner, lexicon, done, metrics, out)
-        report("train", done, config.steps, {**values, **metrics})
-
-    def ready(step: int) -> None:
-        if rendered is not None:
-            rendered(scenes_in_use(config, step))
-
-    train(config, learner, lexicon, cache / "train", cache / "checkpoint.safetensors", checkpointed, ready)
-    if not digest:  # a finished run was started again
-        metrics.update(measure(config, learner, lexicon, cache))
-        digest = export(config, learner, lexicon, config.steps, metrics, out)
-    return PretrainSummary(out, digest, config.steps, config.scenes, metrics)
+            digest = export(config, learner, lexicon, config.steps, metrics, out)
+        return PretrainSummary(out, digest, config.steps, config.scenes, metrics)
 
 
 def measure(
@@ -173,7 +178,6 @@ def measure(
 
     from srcli.perception.encoders.embedded import dense_forward, image_tensor
     from srcli.perception.encoders.text import forward_text
-    from srcli.stages.pretraining.lexicon import build_lexicon
     from srcli.stages.pretraining.validate import validate
 
     def dense(rgb: Any) -> Any:
@@ -191,7 +195,7 @@ def measure(
         if (split == "unseen" and config.hide_unseen) or (split == "taught" and not taught):
             continue
         only = frozenset(taught) if split == "taught" else None
-        values = validate(cache / f"valid_{split}", config.valid_scenes, build_lexicon(), dense, text, config.seed, only)
+        values = validate(cache / f"valid_{split}", config.valid_scenes, lexicon, dense, text, config.seed, only)
         out.update({f"{split}/{k}": round(v, 4) for k, v in values.items()})
     learner.model.train()
     return out
@@ -205,16 +209,18 @@ def export(
     metrics: dict[str, float],
     out: Path,
     parents: tuple[str, ...] = (),
+    taught: tuple[str, ...] = (),
     **more: Any,
 ) -> str:
     """Write the present weights as an embedded encoder; returns their sha256.
 
     Args:
         parents: sha256 of the weights that these were taught from, nearest last.
+        taught: names of the user's objects that they were taught.
         more: for the sidecar.
     """
     from srcli.perception.encoders.embedded import save_embedded
 
     recipe = config.model_dump(mode="json", exclude={"grasp", "teach", "graspnet"})
-    sidecar = {"recipe": recipe, "steps_done": steps, "metrics": metrics, **more}
-    return save_embedded(learner.model.state_dict(), learner.rows, lexicon.words, out, sidecar, parents)
+    sidecar = {"recipe": recipe, "steps_done": steps, "metrics": metrics, "taught": list(taught), **more}
+    return save_embedded(learner.model.state_dict(), learner.rows, lexicon.words, out, sidecar, parents, taught)

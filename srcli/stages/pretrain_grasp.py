@@ -48,7 +48,7 @@ def run(
     executor: Executor | None = None,
     report: Report = _silent,
 ) -> GraspSummary:
-    """Play the piles that are not in the cache yet, fit, calibrate on the seen validation piles, measure on both splits.
+    """Play the piles that are not in the cache yet, fit, calibrate on piles of their own, measure on others of both splits.
 
     Args:
         out: ``*.safetensors`` to write; ``candidates.quality`` takes it.
@@ -62,12 +62,12 @@ def run(
         BusyError: another run is writing to the cache.
     """
     from srcli.actions.closing import load_network
-    from srcli.artifacts.core import atomic_write, output_lock
+    from srcli.artifacts.core import atomic_write, output_lock, sidecar_path
     from srcli.errors import SceneError
     from srcli.stages.grasping import fitting
     from srcli.stages.grasping.outcomes import KINDS, PileJob, load
 
-    config = params.pretrain.grasp
+    config, sidecar = params.pretrain.grasp, sidecar_path(out)
     cache.mkdir(parents=True, exist_ok=True)
     with output_lock(cache / "outcomes"):
         _claim(params, cache)
@@ -86,7 +86,7 @@ def run(
         network = fitting.fit(
             config,
             outcomes["train"],
-            outcomes["valid_seen"],
+            outcomes["calibration"],
             lambda done, values: report("train", done, config.steps, dict(values)),
         )
         network.save(out)
@@ -98,7 +98,7 @@ def run(
                 "shape": rating(found.shape, found),
             }
             for kind, found in outcomes.items()
-            if kind != "train"
+            if kind.startswith("valid_")
         }
         note = {
             "sha256": stored.sha256,
@@ -106,7 +106,7 @@ def run(
             "grasps": {kind: {"executed": len(found), "held": int(found.held.sum())} for kind, found in outcomes.items()},
             "metrics": metrics,
         }
-        with atomic_write(out.with_suffix(".json")) as temporary:
+        with atomic_write(sidecar) as temporary:
             temporary.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
     return GraspSummary(out, stored.sha256, len(outcomes["train"]), metrics)
 

@@ -64,13 +64,13 @@ def run(
     """
     import torch
 
-    from srcli.artifacts.core import atomic_write, file_digest, output_lock
+    from srcli.artifacts.core import atomic_write, file_digest, output_lock, sidecar_path
     from srcli.models.graspnet.network import GraspNet
     from srcli.seeding import generator
     from srcli.stages.detecting.labels import SceneJob, load, scene_path
     from srcli.stages.detecting.loss import accuracy, loss, predict
 
-    config = params.pretrain.graspnet
+    config, sidecar = params.pretrain.graspnet, sidecar_path(out)
     cache.mkdir(parents=True, exist_ok=True)
     with output_lock(cache / "scenes"):
         _claim(params, cache)
@@ -128,7 +128,7 @@ def run(
             torch.save({"model_state_dict": {key: value.cpu() for key, value in network.state_dict().items()}}, temporary)
         digest = file_digest(out)
         note = {"sha256": digest, **wanted, "metrics": metrics}
-        with atomic_write(out.with_suffix(".json")) as temporary:
+        with atomic_write(sidecar) as temporary:
             temporary.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
     return GraspNetSummary(out, digest, config.scenes, metrics)
 

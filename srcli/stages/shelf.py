@@ -208,7 +208,9 @@ def given_policies(
                 f"{path}: was trained with seed {seed}, which is not among the training seeds {list(seeds)}",
                 "add it to the section's seeds, for example -S 'ablate.seeds=[0, 1]'",
             )
-        if stored.encoder != dict(encoder()):
+        from srcli.perception.encoders.interface import taught_from
+
+        if stored.encoder != dict(encoder()) and not taught_from(encoder(), stored.encoder):
             raise MismatchError(
                 f"{path}: was trained with encoder '{stored.encoder.get('name', '?')}', not with '{encoder().get('name', '?')}'",
                 "choose the recorded encoder, or give a policy of this one",

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from srcli.config import Params
     from srcli.config.pretrain import PretrainConfig
     from srcli.parallel import Executor
+    from srcli.perception.encoders.embedded import EmbeddedModel
+    from srcli.stages.pretraining.lexicon import Lexicon
+    from srcli.stages.pretraining.loop import Learner
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 
@@ -57,9 +60,9 @@ def run(
     Killed and started again it goes on from the last checkpoint.
 
     Args:
-        names: objects of the user's library; none: all of them.
+        names: objects of the user's library; none: all of them. Those that the start weights were taught come with them.
         out: ``*.safetensors`` to write.
-        cache: folder for rendered scenes and the checkpoint.
+        cache: folder for rendered scenes and checkpoints, in a folder for each set of objects.
         start: weights to go on from: ``embedded`` for those of the package, or a file.
         executor: renders the scenes; None does it in this process.
         report: called with phase, done, total and values.
@@ -70,16 +73,41 @@ def run(
         MissingAssetError, ArtifactError: the weights to start from are not there, or damaged.
         MismatchError: cache or checkpoint belong to other settings.
     """
+    from srcli.artifacts.core import config_digest, output_lock, sidecar_path
+    from srcli.objects.library import library_folder, library_records
     from srcli.perception.encoders.embedded import SHIPPED, load_embedded
-    from srcli.stages.pretrain import export, measure, render_all
     from srcli.stages.pretraining.lexicon import build_lexicon
-    from srcli.stages.pretraining.loop import make_learner, train
+    from srcli.stages.pretraining.loop import make_learner
 
-    taught = checked(names)
-    config = settings(params, start)
+    sidecar_path(out)
     first = load_embedded(SHIPPED if start == "embedded" else Path(start))
-    lexicon = build_lexicon()
+    taught = checked(names, first.taught)
+    config = settings(params, start)
+    lexicon = build_lexicon(taught=taught)
     learner = make_learner(config, lexicon)
+    records = library_records(library_folder())
+    # What is taught at another time has scenes of its own.
+    cache = cache / config_digest({name: records[name] for name in taught})[:12]
+    cache.mkdir(parents=True, exist_ok=True)
+    with output_lock(cache / "scenes"):
+        return _teach(params, config, learner, lexicon, first, taught, out, cache, executor, report)
+
+
+def _teach(
+    params: Params,
+    config: PretrainConfig,
+    learner: Learner,
+    lexicon: Lexicon,
+    first: EmbeddedModel,
+    taught: tuple[str, ...],
+    out: Path,
+    cache: Path,
+    executor: Executor | None,
+    report: Report,
+) -> TeachSummary:
+    from srcli.stages.pretrain import export, measure, render_all
+    from srcli.stages.pretraining.loop import train
+
     render_all(config, params.sim, cache, report, taught=taught, executor=executor)
     before = measure(config, learner, lexicon, cache, taught)
     report("before", 1, 1, before)
@@ -92,12 +120,16 @@ def run(
     train(config, learner, lexicon, cache / "train", cache / "checkpoint.safetensors", checkpointed, lambda step: None)
     after = measure(config, learner, lexicon, cache, taught)
     parents = (*first.parents, first.sha256)
-    digest = export(config, learner, lexicon, config.steps, after, out, parents, taught=list(taught), before=before)
+    digest = export(config, learner, lexicon, config.steps, after, out, parents, taught, before=before)
     return TeachSummary(out, digest, taught, before, after)
 
 
-def checked(names: Sequence[str]) -> tuple[str, ...]:
+def checked(names: Sequence[str], before: Sequence[str] = ()) -> tuple[str, ...]:
     """The objects to teach, sorted.
+
+    Args:
+        names: of the user's library; none: all of it.
+        before: taught already; those that are still in the library are taught again, so that they are not forgotten.
 
     Raises:
         ConfigError: there are none, or one is held out.
@@ -111,7 +143,7 @@ def checked(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in own:
             raise unknown_name("object of your own", name, sorted(own))
-    chosen = tuple(sorted(set(names) or own))
+    chosen = tuple(sorted((set(names) or set(own)) | (set(before) & set(own))))
     for name in chosen:
         if own[name].split == "unseen":
             raise ConfigError(

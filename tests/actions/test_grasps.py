@@ -10,7 +10,7 @@ from srcli.actions.gripper import GRIPPER
 from srcli.actions.poses import rotation_matrices
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import SceneError
-from srcli.types import Candidates, Observation
+from srcli.types import OPENING_MARGIN, Candidates, Observation
 
 HEIGHT, WIDTH, FOCAL = 360, 640, 457.0
 EYES = ((0.5, 0.001, 0.8), (0.45, 0.6, 0.6), (0.55, -0.6, 0.6))
@@ -69,7 +69,7 @@ def fingers(candidates: Candidates) -> np.ndarray:
     grid = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], np.linspace(0, -GRIPPER.finger_length, 13), indexing="ij"), axis=-1)
     grid = grid.reshape(-1, 3) * [*half, 1.0]
     frames = rotation_matrices(candidates.poses)
-    offset = (candidates.widths + CandidateConfig().opening_margin) / 2 + GRIPPER.finger_thickness / 2
+    offset = (candidates.widths + OPENING_MARGIN) / 2 + GRIPPER.finger_thickness / 2
     both = [grid + np.stack([sign * offset, 0 * offset, 0 * offset], axis=1)[:, None] for sign in (-1, 1)]
     return np.stack([np.einsum("kij,kpj->kpi", frames, p) + candidates.poses[:, None, :3] for p in both], axis=1)
 

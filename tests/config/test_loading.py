@@ -26,6 +26,8 @@ BAD = {
     "no such choice": ("model:\n  variant: srx\n", ["model.variant", "'base', 'sr_a', 'sr' or 'a2'"], ["base | sr_a | sr | a2"]),
     "list too short": ("cloud:\n  lower: [0.1, 0.2]\n", ["cloud.lower"], []),
     "a section's own rule": ("cloud:\n  lower: [1.0, 1.0, 1.0]\n", ["cloud.lower must be below"], []),
+    "fewest above most": ("pretrain:\n  grasp:\n    objects_min: 9\n    objects_max: 3\n", ["objects_min 9 is more"], []),
+    "more than there are": ("pretrain:\n  scenes: 8\n  batch: 9\n", ["batch 9 is more"], []),
     "a section's own error": ("sim:\n  workspace_x: [0.7, 0.2]\n", ["params.yaml: sim.workspace_x"], []),
     "not a number": ("train:\n  lr: .nan\n", ["train.lr"], []),
     "section is a value": ("train: 3\n", ["train = 3"], []),

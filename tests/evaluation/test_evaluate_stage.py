@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
+from srcli.actions.sources import content_of
+from srcli.artifacts.core import code_origin
 from srcli.artifacts.evaluation import load_evaluation
 from srcli.config import Params
+from srcli.config.candidates import CandidateConfig
 from srcli.errors import ArtifactError, BusyError, ConfigError, SrcliError, UnknownNameError
 from srcli.evaluation.journal import Journal, code_digest
 from srcli.evaluation.report import Played, tables
 from srcli.evaluation.worker import Job, Setup
+from srcli.policies import method_origin
 from srcli.stages import evaluate as stage
 from srcli.stages import replay
 from srcli.stages.evaluate import calibration_episodes, resolve_methods, run
@@ -282,6 +286,49 @@ def test_episodes_of_other_code_or_objects_are_played_anew(tmp_path: Path, monke
         patch.setattr(stage, "library_records", lambda folder: {"my_cup": {"mesh_sha256": "0"}})
         assert run(params(), [], tmp_path, executor=FakeExecutor()).played == 24
     assert len(code_digest()) == 64
+
+
+def test_episodes_with_other_files_or_other_methods_are_played_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = tmp_path / "grasp.safetensors"
+    weights.write_bytes(b"one")
+    mine = params()
+    mine = mine.model_copy(update={"candidates": mine.candidates.model_copy(update={"quality": str(weights)})})
+    assert run(mine, [], tmp_path / "out", executor=FakeExecutor()).played == 24
+    assert run(mine, [], tmp_path / "out", executor=FakeExecutor()).played == 0
+    weights.write_bytes(b"two")
+    assert run(mine, [], tmp_path / "out", executor=FakeExecutor()).played == 24
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "method_origin", lambda name: "edited")
+        assert run(mine, [], tmp_path / "out", executor=FakeExecutor()).played == 24
+
+
+def test_what_candidates_depend_on_beside_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert content_of(CandidateConfig()) == {}
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    (rows / "0-4-1.npy").write_bytes(b"a")
+    first = content_of(CandidateConfig(source=f"{rows}@world"))
+    (rows / "0-4-2.npy").write_bytes(b"b")
+    assert list(first) == ["candidates.source"]
+    assert content_of(CandidateConfig(source=f"{rows}@world")) != first
+    (tmp_path / "net.tar").write_bytes(b"c")
+    assert list(content_of(CandidateConfig(source="graspnet:net.tar"))) == ["candidates.source"]
+
+
+def test_code_of_other_packages_counts_and_our_own_does_not() -> None:
+    assert len(code_origin(FakeExecutor)) == 64
+    assert code_origin(Journal) == ""
+    assert method_origin("similarity") == method_origin("no such method") == ""
+
+
+def test_a_policy_file_given_as_a_method_is_told_how() -> None:
+    with pytest.raises(ConfigError, match=r"x\.h5"):
+        resolve_methods(["x.h5"], [])
+    with pytest.raises(UnknownNameError) as error:
+        resolve_methods(["smilarity"], [])
+    assert "sr_a" in error.value.hint
+    assert "learned" not in error.value.hint
 
 
 def test_a_folder_to_reuse_has_to_be_there(tmp_path: Path) -> None:

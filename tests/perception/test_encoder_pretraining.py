@@ -11,12 +11,12 @@ import torch
 from srcli.config.encoder import EncoderConfig
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
-from srcli.errors import ArtifactError, MismatchError, MissingAssetError
+from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError
 from srcli.objects import Variation, catalogue, describe, in_band
-from srcli.perception.encoders.embedded import load_embedded
+from srcli.perception.encoders.embedded import SHIPPED, load_embedded
 from srcli.perception.encoders.loading import load_encoder
 from srcli.perception.encoders.text import forward_text, words_of
-from srcli.stages.pretrain import run
+from srcli.stages.pretrain import measure, run
 from srcli.stages.pretraining.batches import make_batch, scenes_in_use
 from srcli.stages.pretraining.captions import caption
 from srcli.stages.pretraining.facts import Concept, Facts, concepts, name_phrases
@@ -293,3 +293,55 @@ def test_crops_of_the_bare_table_still_train_the_relations(tmp_path):
     loss.backward()
     assert torch.isfinite(loss)
     assert learner.relation_head.weight.grad is not None
+
+
+def test_hidden_categories_stay_out_of_the_measurement(cache, tmp_path):
+    seen = catalogue().seen
+    shard = read_shard(shard_path(cache / "valid_seen", 0))
+    facts = tuple(
+        tuple(
+            facts_of(catalogue()[seen[(3 * s + k) % len(seen)]], describe(catalogue()[seen[(3 * s + k) % len(seen)]]))
+            for k in range(3)
+        )
+        for s in range(len(shard.facts))
+    )
+    write_shard(shard_path(tmp_path / "valid_seen", 0), Shard(np.array(shard.rgb), np.array(shard.slots), facts))
+    config, lexicon = small(hide_unseen=True), build_lexicon(True)
+    values = measure(config, make_learner(config, lexicon), lexicon, tmp_path)
+    assert "seen/region_name" in values and not any(key.startswith("unseen") for key in values)
+
+
+def test_a_shard_with_too_few_scenes_is_rendered_anew(tmp_path, monkeypatch):
+    from srcli.stages.pretraining import render
+
+    made = []
+
+    def scene(world, config, kind, index, pool, taught=()):
+        made.append(index)
+        return np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 8, 8), np.uint8), ()
+
+    monkeypatch.setattr(render, "render_scene", scene)
+    monkeypatch.setattr(render, "make_pool", lambda *arguments: ())
+    for scenes in (4, 4, 7, 5):
+        render.render_shard(small(), SimConfig(), "valid_seen", tmp_path, 0, scenes)
+    assert made == [*range(4), *range(7)]
+    assert len(read_shard(shard_path(tmp_path, 0)).rgb) == 7
+
+
+def test_a_checkpoint_belongs_to_the_weights_it_started_from(tmp_path):
+    from srcli.stages.pretraining.loop import fingerprint_of
+
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(SHIPPED.read_bytes())
+    config, lexicon = small(start=str(start)), build_lexicon()
+    learner = make_learner(config, lexicon)
+    first = fingerprint_of(config, learner, lexicon)
+    assert fingerprint_of(config, learner, lexicon) == first
+    start.write_bytes(b"other")
+    assert fingerprint_of(config, learner, lexicon) != first
+
+
+def test_outputs_that_would_overwrite_each_other_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"\.json"):
+        run(small(), SimConfig(), tmp_path / "weights.json", tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

@@ -99,6 +99,10 @@ def test_outcomes_of_piles_to_a_network_and_resumed(tmp_path: Path, monkeypatch:
 
     with pytest.raises(MismatchError, match=r"pretrain\.grasp\.grasps"):
         pretrain_grasp.run(_params(grasps=5), out, cache, executor=SerialExecutor())
+    whole = lost.read_bytes()
+    lost.write_bytes(whole[:-40])
+    with pytest.raises(ArtifactError, match="not outcomes"):
+        pretrain_grasp.run(params, out, cache, executor=SerialExecutor())
     lost.write_bytes(b"no")
     with pytest.raises(ArtifactError, match="not outcomes"):
         pretrain_grasp.run(params, out, cache, executor=SerialExecutor())

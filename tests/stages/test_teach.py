@@ -118,11 +118,25 @@ def test_taught_encoder_has_the_word_and_serves_the_policies_of_its_parent(
     assert "taught from" in caplog.text
     with pytest.raises(MismatchError, match="was trained with encoder"):
         read_policy(shipped_policy("sr"), {**after.identity.as_dict(), "parents": ["0" * 64]})
-    # Other objects in the cache's scenes: refused before anything is rendered.
+    # What was taught before comes along, in scenes of its own.
     _add(library, "blip", "user")
     _forget()
-    with pytest.raises(MismatchError, match="other settings"):
-        teach.run(_small(), ["blip", "zorb"], out, cache)
+    again = teach.run(_small(), ["blip"], library / "both.safetensors", cache, start=str(out))
+    assert again.taught == ("blip", "zorb")
+    both = load_encoder(EncoderConfig(pretrained=str(library / "both.safetensors")))
+    assert both.unknown_words("zorb blip") == ()
+    assert both.identity.parents == (before.identity.sha256, after.identity.sha256)
+    assert read_policy(shipped_policy("sr"), both.identity.as_dict()).network is not None
+
+
+def test_objects_that_are_not_taught_have_no_say(library: Path) -> None:
+    _add(library, "blip", "user")
+    _forget()
+    plain, taught = build_lexicon(), build_lexicon(taught=("zorb",))
+    assert not {"zorb", "blip"} & plain.words
+    assert "zorb" in taught.words
+    assert "blip" not in taught.words
+    assert {name.phrase for name in taught.names} - {name.phrase for name in plain.names} == {"zorb"}
 
 
 def test_lineage() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from srcli.artifacts.core import sidecar_path
 from srcli.errors import ArtifactError, MissingAssetError
 from srcli.perception.encoders import tower
 from srcli.perception.encoders.compat import import_open_clip
@@ -45,6 +46,7 @@ class EmbeddedModel:
         vocabulary: words that occur in pre-training.
         sha256: of the weights file.
         parents: of the weights that these were taught from, nearest last.
+        taught: names of the user's objects that they were taught.
     """
 
     model: Any
@@ -52,6 +54,7 @@ class EmbeddedModel:
     vocabulary: frozenset[str]
     sha256: str
     parents: tuple[str, ...] = ()
+    taught: tuple[str, ...] = ()
 
 
 def create_model() -> tuple[Any, Any]:
@@ -92,6 +95,7 @@ def save_embedded(
     path: Path,
     sidecar: dict[str, Any],
     parents: Sequence[str] = (),
+    taught: Sequence[str] = (),
 ) -> str:
     """Write weights (fp16, token rows sparse) with their vocabulary, and the JSON sidecar, each atomically.
 
@@ -102,6 +106,7 @@ def save_embedded(
         path: ``*.safetensors``; the sidecar gets the suffix ``.json``.
         sidecar: recipe and metrics, for people; the format and the weights' sha256 are added.
         parents: sha256 of the weights that these were taught from, nearest last.
+        taught: names of the user's objects that they were taught.
 
     Returns:
         The sha256 of the weights file.
@@ -116,12 +121,12 @@ def save_embedded(
     # One metadata entry: safetensors writes several in no fixed order, and equal weights have to be equal bytes.
     header: dict[str, Any] = {"format": FORMAT, "model": MODEL_NAME, "vocabulary": sorted(vocabulary)}
     if parents:
-        header["parents"] = list(parents)
+        header |= {"parents": list(parents), "taught": list(taught)}
     data = save(tensors, metadata={_HEADER: json.dumps(header, sort_keys=True)})
     digest = hashlib.sha256(data).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, "model": MODEL_NAME, "sha256": digest, **sidecar}, indent=1, sort_keys=True) + "\n"
-    for target, content in ((path, data), (path.with_suffix(".json"), text.encode())):
+    for target, content in ((path, data), (sidecar_path(path), text.encode())):
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         temporary.write_bytes(content)
         os.replace(temporary, target)
@@ -171,4 +176,4 @@ def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
     model.eval().requires_grad_(False)
     model.visual.to(memory_format=torch.channels_last)
     vocabulary, parents = frozenset(header["vocabulary"]), tuple(header.get("parents", ()))
-    return EmbeddedModel(model, tokenizer, vocabulary, file_sha256(path), parents)
+    return EmbeddedModel(model, tokenizer, vocabulary, file_sha256(path), parents, tuple(header.get("taught", ())))

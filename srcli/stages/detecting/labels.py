@@ -8,6 +8,8 @@ closure at several frictions). Which of these hold in the simulation is for the 
 from __future__ import annotations
 
 import math
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -259,7 +261,7 @@ def load(path: Path) -> Labels:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Labels(**{field.name: file[field.name] for field in fields(Labels)})
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactError(
             f"{path}: not a labelled scene ({error})", "delete it; 'srcli pretrain graspnet' makes it anew"
         ) from error

@@ -5,6 +5,8 @@ Every grasp of a pile is executed in a copy of the same settled scene, so that a
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +28,12 @@ from srcli.sim import World
 from srcli.tasks.pick import pile_drops
 from srcli.types import F32, F64, I64, Action, Bool, Reason
 
-Kind = Literal["train", "valid_seen", "valid_unseen"]
-KINDS: tuple[Kind, ...] = ("train", "valid_seen", "valid_unseen")
+Kind = Literal["train", "calibration", "valid_seen", "valid_unseen"]
+KINDS: tuple[Kind, ...] = ("train", "calibration", "valid_seen", "valid_unseen")
 STORED_POINTS = 256
 """Points kept of a closing region, more than the network reads, so that it may read others each time."""
 
-_STREAM: dict[Kind, int] = {"train": 20, "valid_seen": 21, "valid_unseen": 22}
+_STREAM: dict[Kind, int] = {"train": 20, "valid_seen": 21, "valid_unseen": 22, "calibration": 23}
 _PLACE = 0.04
 
 
@@ -187,7 +189,7 @@ def load(folder: Path, jobs: Sequence[PileJob]) -> Outcomes:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("points", "count", "grasps", "held", "shape", "offered")}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ArtifactError(
                 f"{path}: not outcomes of grasps ({error})", "delete it; 'srcli pretrain grasp' plays it anew"
             ) from error

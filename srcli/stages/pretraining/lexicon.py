@@ -43,20 +43,23 @@ def facts_of(entry: ObjectEntry, attributes: Attributes) -> Facts:
     return Facts(entry.name, labels, colors, attributes.attributes, attributes.general, attributes.functions)
 
 
-def _entries(hide_unseen: bool) -> tuple[ObjectEntry, ...]:
-    return tuple(e for e in catalogue() if not (hide_unseen and e.split == "unseen"))
+def _entries(hide_unseen: bool, taught: tuple[str, ...]) -> tuple[ObjectEntry, ...]:
+    known = catalogue()
+    names = known.seen if hide_unseen else known.names
+    return tuple(known[name] for name in dict.fromkeys((*names, *taught)))
 
 
-@lru_cache(maxsize=2)
-def build_lexicon(hide_unseen: bool = False) -> Lexicon:
-    """The lexicon of the catalogue.
+@lru_cache(maxsize=4)
+def build_lexicon(hide_unseen: bool = False, taught: tuple[str, ...] = ()) -> Lexicon:
+    """The lexicon of the catalogue's two splits.
 
     Args:
         hide_unseen: leave out the categories of the unseen split.
+        taught: names of the user's objects that are taught; the others of the library have no say.
     """
     found: set[Concept] = set()
     names: set[Concept] = set()
-    for entry in _entries(hide_unseen):
+    for entry in _entries(hide_unseen, taught):
         own = facts_of(entry, describe(entry))
         label = own.labels[0].split()
         plain = label[1:] if len(label) > 1 and label[0] in own.colors else label

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from srcli.config.pretrain import PretrainConfig
 from srcli.errors import ArtifactError, MismatchError
-from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, load_embedded
+from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, file_sha256, load_embedded
 from srcli.perception.encoders.text import forward_text
 from srcli.stages.pretraining.batches import Batch, make_batch
 from srcli.stages.pretraining.captions import RELATIONS
@@ -80,13 +80,18 @@ def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
     model.token_embedding = table
     model.visual.to(memory_format=torch.channels_last)
     if config.start:
-        take_over(model, rows, SHIPPED if config.start == "embedded" else Path(config.start))
+        take_over(model, rows, start_weights(config))
     trained = [*model.parameters(), *head.parameters()]
     decay = [p for p in trained if p.ndim >= 2]
     plain = [p for p in trained if p.ndim < 2]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
     return Learner(model, tokenizer, head, optimizer, rows, lookup)
+
+
+def start_weights(config: PretrainConfig) -> Path:
+    """The file that ``config.start`` names."""
+    return SHIPPED if config.start == "embedded" else Path(config.start)
 
 
 def take_over(model: Any, rows: tuple[int, ...], path: Path) -> None:
@@ -197,7 +202,8 @@ def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -
     import hashlib
 
     skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach", "graspnet"}
-    content = [config.model_dump(exclude=skip), lexicon.concepts, lexicon.names, learner.rows]
+    start = file_sha256(start_weights(config)) if config.start else ""
+    content = [config.model_dump(exclude=skip), start, lexicon.concepts, lexicon.names, learner.rows]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -17,7 +17,7 @@ from srcli.sim.render import Light
 from srcli.sim.world import World
 from srcli.stages.pretraining.facts import Facts
 from srcli.stages.pretraining.lexicon import facts_of
-from srcli.stages.pretraining.store import SCENES_PER_SHARD, VIEWS, Shard, shard_path, write_shard
+from srcli.stages.pretraining.store import SCENES_PER_SHARD, VIEWS, Shard, read_shard, shard_path, write_shard
 from srcli.types import F64, U8
 
 Kind = Literal["train", "valid_seen", "valid_unseen", "valid_taught"]
@@ -141,7 +141,7 @@ def render_scene(
 def render_shard(
     config: PretrainConfig, sim: SimConfig, kind: Kind, folder: Path, shard: int, scenes: int, taught: Sequence[str] = ()
 ) -> None:
-    """Render the scenes of one shard and write it; a shard that exists is left alone.
+    """Render the scenes of one shard and write it; a shard that is there with all its scenes is left alone.
 
     Training views have no sensor noise (it is added in training), and objects settle only briefly: nothing is grasped here.
 
@@ -150,9 +150,9 @@ def render_shard(
         taught: names of objects that training and their own validation show more often.
     """
     path = shard_path(folder, shard)
-    if path.is_dir():
-        return
     first = shard * SCENES_PER_SHARD
+    if path.is_dir() and len(read_shard(path).rgb) >= min(SCENES_PER_SHARD, scenes - first):
+        return
     brief = {"noise": False, "drop_interval": _DROP_INTERVAL, "settle_limit": _SETTLE_LIMIT}
     with World(sim.model_copy(update=brief) if kind == "train" else sim, robot=False) as world:
         pool = make_pool(config, kind, shard)

@@ -49,10 +49,13 @@ def write_shard(path: Path, shard: Shard) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    # Fewer scenes of an earlier run may be in its place.
+    read_shard.cache_clear()
     np.save(temporary / "rgb.npy", shard.rgb)
     np.save(temporary / "slots.npy", shard.slots)
     text = json.dumps([[asdict(f) for f in scene] for scene in shard.facts])
     (temporary / "scenes.json").write_text(text)
+    shutil.rmtree(path, ignore_errors=True)
     os.replace(temporary, path)
 
 
