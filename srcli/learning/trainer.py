@@ -26,6 +26,8 @@ from srcli.types import I64
 F32 = npt.NDArray[np.float32]
 CHUNK = 8
 """Samples that a processor works on at once: the tensors of a whole batch do not fit any cache (measured: 1.7 times as fast)."""
+LOSS_EVERY = 10
+"""Updates between two records of the training loss; those without a validation have NaN in its columns."""
 CURVES = ("update", "train_loss", "valid_loss", "valid_top1", "valid_rate", "pick_rate", "place_rate")
 
 
@@ -203,15 +205,15 @@ class Trainer:
             losses.append(self._step(state.update))
             state.update += 1
             due = state.update % config.validate_every == 0 or state.update == self.updates
-            if due:
-                self._record(float(np.mean(losses)))
+            if due or state.update % LOSS_EVERY == 0:
+                self._record(float(np.mean(losses)), due)
                 losses = []
             state.pending = losses
             if self.checkpoint is not None and (state.update % config.checkpoint_every == 0 or state.update == end):
                 save_checkpoint(self.checkpoint, self.identity, self.master, state)
             if progress is not None:
                 curves = state.curves
-                last = {name: curves[name][-1] if curves[name] else math.nan for name in CURVES}
+                last = {name: next((v for v in reversed(curves[name]) if v == v), math.nan) for name in CURVES}
                 shown = losses[-1] if losses else last["train_loss"]
                 progress(Progress(state.update, self.updates, shown, last["valid_loss"], last["valid_rate"]))
 
@@ -289,7 +291,11 @@ class Trainer:
         for name, p in self.network.named_parameters():
             p.copy_(self.master[name])
 
-    def _record(self, train_loss: float) -> None:
+    def _record(self, train_loss: float, validated: bool) -> None:
+        if not validated:
+            for name in CURVES:
+                self.state.curves[name].append({"update": float(self.state.update), "train_loss": train_loss}.get(name, math.nan))
+            return
         metrics = validate(self.network, self.data, self.config, self.device)
         row = (self.state.update, train_loss, *astuple(metrics))
         for name, value in zip(CURVES, row, strict=True):

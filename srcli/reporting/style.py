@@ -18,7 +18,7 @@ CSS = """
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.55 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,
 "Helvetica Neue",
 Arial,sans-serif;font-feature-settings:"tnum";-webkit-text-size-adjust:100%}
-.wrap{max-width:1120px;margin:0 auto;padding:0 22px 72px}
+.wrap{max-width:1300px;margin:0 auto;padding:0 22px 72px}
 header{padding:52px 0 8px}
 header .kicker{color:var(--soft);font-size:.82rem;letter-spacing:.09em;text-transform:uppercase;margin:0 0 .5rem}
 h1{font:600 clamp(1.9rem,4.4vw,2.8rem)/1.12 ui-serif,Georgia,"Iowan Old Style","Times New Roman",serif;margin:0 0 .9rem;

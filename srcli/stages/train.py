@@ -107,8 +107,11 @@ def _write_curves(trained: Trained, summary: TrainSummary) -> None:
     from srcli.artifacts.core import atomic_write
 
     names = list(trained.curves)
-    rows = zip(*(trained.curves[name].tolist() for name in names), strict=True)
-    lines = [",".join(names), *(",".join(_cell(v) for v in row) for row in rows)]
+    rows = list(zip(*(trained.curves[name].tolist() for name in names), strict=True))
+    # `dvc plots` would draw an empty cell as zero: the table has the validations, the policy file all records.
+    column = names.index("valid_loss")
+    validated = [row for row in rows if row[column] == row[column]]
+    lines = [",".join(names), *(",".join(_cell(v) for v in row) for row in validated or rows)]
     with atomic_write(summary.curves) as path:
         path.write_text("\n".join(lines) + "\n")
     told = ("updates", "samples", "valid_loss", "valid_top1", "valid_rate", "pick_rate", "place_rate")
@@ -140,10 +143,14 @@ def draw_curves(path: Path, runs: dict[str, dict[str, Sequence[float]]]) -> None
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for i, (name, curves) in enumerate(runs.items()):
-        left.plot(curves["update"], curves["train_loss"], f"C{i}--", linewidth=1, label=f"{name}, training (augmented)")
-        left.plot(curves["update"], curves["valid_loss"], f"C{i}-", label=f"{name}, validation")
-        right.plot(curves["update"], curves["valid_rate"], f"C{i}-", label=f"{name}, a right candidate")
-        right.plot(curves["update"], curves["valid_top1"], f"C{i}:", label=f"{name}, the expert's candidate")
+        for axis, curve, style, label in (
+            (left, "train_loss", "--", "training (augmented)"),
+            (left, "valid_loss", "-", "validation"),
+            (right, "valid_rate", "-", "a right candidate"),
+            (right, "valid_top1", ":", "the expert's candidate"),
+        ):
+            known = [(x, y) for x, y in zip(curves["update"], curves[curve], strict=True) if y == y]
+            axis.plot([x for x, _ in known], [y for _, y in known], f"C{i}{style}", linewidth=1.2, label=f"{name}, {label}")
     left.set(xlabel="update", ylabel="cross-entropy (nats)")
     right.set(xlabel="update", ylabel="share of validation samples", ylim=(0.0, 1.02))
     for axis in (left, right):

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from srcli.config.model import ModelConfig
 from srcli.config.train import AugmentConfig, TrainConfig
 from srcli.errors import ArtifactError, MismatchError, SceneError
+from srcli.learning import trainer as trainer_module
 from srcli.learning.augment import augment, mirror_poses, random_rotation, rotate_poses
 from srcli.learning.dataset import Labels, TrainingSet
 from srcli.learning.policy_file import read_policy, write_policy
@@ -206,6 +207,15 @@ def test_learning_rate_rises_then_falls() -> None:
     config = TrainConfig(lr=1.0, warmup=10)
     rates = [learning_rate(config, u, 100) for u in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) > 0.95 and rates[100] == pytest.approx(0.02)
+
+
+def test_the_training_loss_is_recorded_between_validations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_module, "LOSS_EVERY", 2)
+    config = SMALL.model_copy(update={"updates": 7, "validate_every": 4})
+    curves = Trainer(made_up(24), MODEL, config, seed=4).run().curves
+    assert curves["update"].tolist() == [2, 4, 6, 7]
+    assert np.isfinite(curves["train_loss"]).all()
+    assert np.isfinite(curves["valid_loss"]).tolist() == [False, True, False, True]
 
 
 def test_same_seed_same_weights_and_a_resumed_run_ends_the_same(tmp_path: Path) -> None:
