@@ -69,6 +69,17 @@ def write_policy(
     save_policy(path, trained.weights, model.model_dump(mode="json"), dict(encoder), trained.curves, training)
 
 
+def taught_from(identity: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
+    """Whether an encoder was taught from the recorded one: the same in all but its weights, which are a parent's.
+
+    Args:
+        identity, recorded: as :meth:`srcli.perception.encoders.interface.EncoderIdentity.as_dict` gives them.
+    """
+    parents = list(identity.get("parents", ()))
+    earlier = [dict(identity, sha256=sha, parents=parents[:place]) for place, sha in enumerate(parents)]
+    return any(parent == {"parents": [], **recorded} for parent in earlier)
+
+
 def read_policy(path: Path, encoder: Mapping[str, Any] | None = None, device: str = "cpu") -> LoadedPolicy:
     """Rebuild the network of a policy file.
 
@@ -87,8 +98,6 @@ def read_policy(path: Path, encoder: Mapping[str, Any] | None = None, device: st
 
     stored = load_policy(path)
     if encoder is not None and dict(encoder) != stored.encoder:
-        from srcli.perception.encoders.interface import taught_from
-
         if not taught_from(encoder, stored.encoder):
             ours, theirs = (str(e.get("name", "?")) for e in (encoder, stored.encoder))
             raise MismatchError(

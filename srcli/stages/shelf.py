@@ -208,7 +208,7 @@ def given_policies(
                 f"{path}: was trained with seed {seed}, which is not among the training seeds {list(seeds)}",
                 "add it to the section's seeds, for example -S 'ablate.seeds=[0, 1]'",
             )
-        from srcli.perception.encoders.interface import taught_from
+        from srcli.learning.policy_file import taught_from
 
         if stored.encoder != dict(encoder()) and not taught_from(encoder(), stored.encoder):
             raise MismatchError(

@@ -153,7 +153,13 @@ def test_ctrl_c_in_a_real_process() -> None:
         "import time, typer\nfrom srcli.cli.running import command\napp = typer.Typer()\n"
         "@app.command()\n@command\ndef wait() -> None:\n    print('ready', flush=True)\n    time.sleep(60)\napp()"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        # Started in the background, the tests may have been told to ignore Ctrl-C.
+        [sys.executable, "-c", f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.2)

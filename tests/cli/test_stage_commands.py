@@ -53,7 +53,7 @@ def _replace(monkeypatch: pytest.MonkeyPatch, stage: str, result: Any) -> list[t
             raise result
         return result
 
-    fake = SimpleNamespace(run=run)
+    fake = SimpleNamespace(run=run, checked=lambda names: ("whisk",))
     monkeypatch.setitem(sys.modules, f"srcli.stages.{stage}", fake)
     monkeypatch.setattr(srcli.stages, stage, fake, raising=False)
     return calls

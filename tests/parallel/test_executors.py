@@ -66,7 +66,9 @@ def test_stopping_early_ends_the_workers():
 
 
 SCRIPT = """
-import sys
+import signal, sys
+# Started in the background, the tests may have been told to ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {folder!r})
 import parallel_jobs
 from srcli.parallel import make_executor

@@ -12,10 +12,10 @@ from srcli.config import Params
 from srcli.config.encoder import EncoderConfig
 from srcli.config.pretrain import TeachConfig
 from srcli.errors import ConfigError, MismatchError, UnknownNameError
-from srcli.learning.policy_file import read_policy
+from srcli.learning.policy_file import read_policy, taught_from
 from srcli.objects import catalogue
 from srcli.objects.library import VARIABLE
-from srcli.perception.encoders.interface import EncoderIdentity, taught_from
+from srcli.perception.encoders.interface import EncoderIdentity
 from srcli.perception.encoders.loading import load_encoder
 from srcli.policies.learned import shipped_policy
 from srcli.sim import World

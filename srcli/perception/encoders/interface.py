@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -39,17 +39,6 @@ class EncoderIdentity:
         if not self.parents:
             del plain["parents"]
         return plain
-
-
-def taught_from(identity: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
-    """Whether an encoder was taught from the recorded one: the same in all but its weights, which are a parent's.
-
-    Args:
-        identity, recorded: :meth:`EncoderIdentity.as_dict`.
-    """
-    parents = list(identity.get("parents", ()))
-    earlier = [dict(identity, sha256=sha, parents=parents[:place]) for place, sha in enumerate(parents)]
-    return any(parent == {"parents": [], **recorded} for parent in earlier)
 
 
 @dataclass(frozen=True, slots=True)
