@@ -165,7 +165,7 @@ def content_of(config: CandidateConfig) -> dict[str, str]:
         found["candidates.source"] = content_digest(Path(argument)) if argument else ""
         for point in entry_points(group=ENTRY_POINTS):
             if point.name == head and not point.value.startswith("srcli."):
-                found["candidates.detector"] = code_origin(point.load())
+                found["candidates.detector"] = code_origin(_factory(point))
     return {key: value for key, value in found.items() if value}
 
 
@@ -224,11 +224,15 @@ def _checked(found: Candidates, name: str) -> Candidates:
 
 
 def _load(point: EntryPoint, argument: str) -> Detector:
+    found: Detector = _factory(point)(argument)
+    return found
+
+
+def _factory(point: EntryPoint) -> Callable[[str], Any]:
     try:
-        factory = point.load()
+        factory: Callable[[str], Any] = point.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"the source of grasps '{point.name}' cannot be loaded: {error}", f"announced as {point.value}"
         ) from error
-    found: Detector = factory(argument)
-    return found
+    return factory

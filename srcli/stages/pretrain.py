@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
 from srcli.objects.library import library_folder, library_records
+from srcli.stages.pretraining.claim import Report, claim, silent
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
     from srcli.stages.pretraining.lexicon import Lexicon
     from srcli.stages.pretraining.loop import Learner
     from srcli.stages.pretraining.render import Kind
-
-Report = Callable[[str, int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,6 @@ class PretrainSummary:
     steps: int
     scenes: int
     metrics: dict[str, float]
-
-
-def _silent(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> None:
-    return
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ def render_all(
     config: PretrainConfig,
     sim: SimConfig,
     cache: Path,
-    report: Report = _silent,
+    report: Report = silent,
     *,
     taught: tuple[str, ...] = (),
     executor: Executor | None = None,
@@ -95,20 +89,12 @@ def render_all(
 
 def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[str, ...]) -> None:
     """Record what the cache was rendered with; refuse a cache of other settings."""
-    from srcli.errors import MismatchError
-
     keys = {"seed", "objects_min", "objects_max", "hide_unseen"}
     wanted: dict[str, Any] = {"pretrain": config.model_dump(mode="json", include=keys), "sim": sim.model_dump(mode="json")}
     if taught:
         known = library_records(library_folder())
         wanted["taught"] = {name: known[name] for name in taught}
-    cache.mkdir(parents=True, exist_ok=True)
-    path = cache / "settings.json"
-    if path.is_file() and json.loads(path.read_text()) != wanted:
-        raise MismatchError(
-            f"the scenes in {cache} were rendered with other settings", "name another cache folder or delete this one"
-        )
-    path.write_text(json.dumps(wanted, indent=1))
+    claim(cache, wanted, "the scenes")
 
 
 def run(
@@ -119,7 +105,7 @@ def run(
     *,
     rendered: Callable[[int], None] | None = None,
     executor: Executor | None = None,
-    report: Report = _silent,
+    report: Report = silent,
 ) -> PretrainSummary:
     """Render, train and export; killed and started again it goes on from the last checkpoint.
 

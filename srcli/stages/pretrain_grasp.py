@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from srcli.stages.pretraining.claim import Report, claim, silent
 
 if TYPE_CHECKING:
     from srcli.config import Params
     from srcli.parallel import Executor
     from srcli.stages.grasping.outcomes import Outcomes, PileJob
     from srcli.types import F32
-
-Report = Callable[[str, int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,6 @@ class GraspSummary:
     metrics: dict[str, Any]
 
 
-def _silent(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> None:
-    return
-
-
 def run(
     params: Params,
     out: Path,
@@ -46,7 +41,7 @@ def run(
     *,
     workers: int = 1,
     executor: Executor | None = None,
-    report: Report = _silent,
+    report: Report = silent,
 ) -> GraspSummary:
     """Play the piles that are not in the cache yet, fit, calibrate on piles of their own, measure on others of both splits.
 
@@ -138,28 +133,6 @@ def _claim(params: Params, cache: Path) -> None:
         **params.model_dump(mode="json", include={"sim", "scene", "candidates"}),
     }
     claim(cache, wanted, "the outcomes")
-
-
-def claim(cache: Path, wanted: dict[str, Any], what: str) -> None:
-    """Record in a cache what it is made with.
-
-    Raises:
-        MismatchError: it was made with other settings; names them.
-    """
-    from srcli.artifacts.core import atomic_write, differing_keys
-    from srcli.errors import MismatchError
-
-    path = cache / "settings.json"
-    if path.is_file():
-        differing = differing_keys(json.loads(path.read_text(encoding="utf-8")), wanted)
-        if differing:
-            raise MismatchError(
-                f"{what} in {cache} were made with other settings: {', '.join(differing)}",
-                "name another --cache or delete this one",
-            )
-        return
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
 
 
 def _play(params: Params, cache: Path, jobs: list[PileJob], workers: int, executor: Executor | None, report: Report) -> None:

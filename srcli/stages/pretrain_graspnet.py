@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from srcli.stages.pretraining.claim import Report, claim, silent
 
 if TYPE_CHECKING:
     from srcli.config import Params
     from srcli.parallel import Executor
 
-Report = Callable[[str, int, int, dict[str, float]], None]
 
 _STREAM = 42
 _REPORT_EVERY = 5
@@ -35,10 +35,6 @@ class GraspNetSummary:
     metrics: dict[str, float]
 
 
-def _silent(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> None:
-    return
-
-
 def run(
     params: Params,
     out: Path,
@@ -47,7 +43,7 @@ def run(
     workers: int = 1,
     device: str = "cpu",
     executor: Executor | None = None,
-    report: Report = _silent,
+    report: Report = silent,
 ) -> GraspNetSummary:
     """Label the scenes that are not in the cache yet, train, measure on validation scenes.
 
@@ -154,8 +150,6 @@ def _resume(state: Path, wanted: dict[str, Any], network: Any, optimizer: Any, d
 
 def _claim(params: Params, cache: Path) -> None:
     """Record what the scenes are made with; refuse those of other settings."""
-    from srcli.stages.pretrain_grasp import claim
-
     keys = {"seed", "points", "labelled", "objects_min", "objects_max"}
     wanted = {
         "pretrain": {"graspnet": params.pretrain.graspnet.model_dump(mode="json", include=keys)},

@@ -109,7 +109,8 @@ def _encoder(
 def _grasps(
     params: Params, out_dir: Path, executor: Executor, device: str, progress: Progress | None
 ) -> tuple[dict[str, Any], str, list[Path]]:
-    from srcli.evaluation.journal import Journal
+    from srcli.actions.sources import content_of
+    from srcli.evaluation.journal import Journal, code_digest
     from srcli.stages.probing import grasps
     from srcli.stages.probing.numbers import grasp_numbers
     from srcli.stages.probing.pictures import draw_calibration
@@ -121,6 +122,7 @@ def _grasps(
     sections = ("scene", "sim", "language", "candidates")
     counts = {"sampled": section.sampled, "dense_grasps": section.dense_grasps}
     config = {"seed": params.seed, **params.model_dump(mode="json", include=set(sections)), **counts}
+    config |= {"code": code_digest(), "content": content_of(params.candidates)}
     journal = Journal(out_dir / "unfinished", "grasps", config)
     records = _play(executor, grasps.play, jobs, grasps.start, (params,), progress, "grasps", journal)
     journal.path.unlink(missing_ok=True)

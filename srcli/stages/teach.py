@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srcli.errors import ConfigError, unknown_name
+from srcli.stages.pretraining.claim import Report, silent
 
 if TYPE_CHECKING:
     from srcli.config import Params
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from srcli.stages.pretraining.lexicon import Lexicon
     from srcli.stages.pretraining.loop import Learner
 
-Report = Callable[[str, int, int, dict[str, float]], None]
 
 _WARMUP = 20
 
@@ -41,10 +41,6 @@ class TeachSummary:
     after: dict[str, float]
 
 
-def _silent(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> None:
-    return
-
-
 def run(
     params: Params,
     names: Sequence[str],
@@ -53,7 +49,7 @@ def run(
     *,
     start: str = "embedded",
     executor: Executor | None = None,
-    report: Report = _silent,
+    report: Report = silent,
 ) -> TeachSummary:
     """Render scenes that show the objects among those of the catalogue, train on all of them, measure before and after.
 
@@ -110,7 +106,7 @@ def _teach(
 
     render_all(config, params.sim, cache, report, taught=taught, executor=executor)
     before = measure(config, learner, lexicon, cache, taught)
-    report("before", 1, 1, before)
+    report("before", 1, 1, {name: before[name] for name in ("taught/patch", "seen/patch", "unseen/patch")})
     last: dict[str, float] = {}
 
     def checkpointed(done: int, values: dict[str, float]) -> None:
