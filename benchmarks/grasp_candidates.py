@@ -1,4 +1,4 @@
-"""Measures the grasp sampler in the simulator, and fits its quality score anew.
+"""Measures the grasp sampler with the score by shape in the simulator, and fits that score anew.
 
     python benchmarks/grasp_candidates.py measure --scenes 20 --attempts 4 --record attempts.npz
     python benchmarks/grasp_candidates.py fit attempts.npz --out srcli/actions/quality.json
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srcli.actions.closing import SHAPE
 from srcli.actions.features import FEATURES
 from srcli.actions.grasps import ScoredGrasps, sample_grasps, scored_grasps, thin_out
 from srcli.actions.poses import canonical_quaternions, rotation_matrices
@@ -79,7 +80,7 @@ def pick_one(found: ScoredGrasps, config: CandidateConfig, kind: str, rng: np.ra
 
 def measure(args: argparse.Namespace) -> None:
     """Runs the scenes and prints the table."""
-    config = CandidateConfig()
+    config = CandidateConfig(quality=SHAPE)
     loose = config.model_copy(update={"min_quality": 0.0}) if args.explore else config
     counts, times, coverage = [], [], []
     rows: list[tuple[str, float, bool, str, np.ndarray]] = []

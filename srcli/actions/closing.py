@@ -1,9 +1,9 @@
 """A network that reads the surface points in and around the region that a gripper closes, and says how likely the grasp holds.
 
 ``srcli pretrain grasp`` makes it; ``candidates.quality`` puts it in the place of the score of :mod:`srcli.actions.quality`. Every
-point goes through three shared layers, the strongest and the mean answer of all points and what is known of the grasp itself
-through two more (a PointNet, Qi et al. 2017, on a gripper's closing region as in Liang et al., PointNetGPD, 2019). It is small
-enough for plain numpy, so that collecting needs no torch.
+point goes through three shared layers; the strongest and the mean answer of all points, the features of the height map and what
+is known of the grasp itself go through two more (a PointNet, Qi et al. 2017, on a gripper's closing region as in Liang et al.,
+PointNetGPD, 2019). It is small enough for plain numpy, so that collecting needs no torch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+from srcli.actions.features import FEATURES
 from srcli.artifacts.core import atomic_write
 from srcli.errors import ArtifactError, MissingAssetError
 from srcli.types import F32, F64, I64
 
-FORMAT = "srcli-closing-1"
+FORMAT = "srcli-closing-2"
+#: ``candidates.quality``: rated by the package's network, or by the features of the height map alone.
+EMBEDDED, SHAPE = "embedded", "shape"
+SHIPPED = Path(__file__).parent / "weights" / "grasp.safetensors"
+"""The package's own network."""
 #: Corners of the box around the fingertips that is read, in the tool frame (closing, across, approach), metres.
 LOWER = (-0.075, -0.035, -0.080)
 UPPER = (0.075, 0.035, 0.035)
@@ -28,6 +33,8 @@ POINT_INPUTS = 5
 GRASP_INPUTS = 4
 #: Names of the arrays and their shapes; the widths of the layers are free.
 LAYERS = ("point1", "point2", "point3", "pooled", "logit")
+STANDARD = ("features.mean", "features.scale")
+"""Names of the arrays (len(FEATURES),) by which features are standardised."""
 
 _PAD = 0.011
 _SCALE = np.float32(0.05)
@@ -42,17 +49,19 @@ class Regions:
         points: (K, P, 3) float32, metres, tool frame; rows from ``count`` on are zero.
         count: (K,) int64, points that are there.
         grasps: (K, 3) float32: opening in metres, height of the tip above the table in metres, cosine of the tilt.
+        features: (K, len(FEATURES)) float32 of the height map (:mod:`srcli.actions.features`).
     """
 
     points: F32
     count: I64
     grasps: F32
+    features: F32
 
     def __len__(self) -> int:
         return len(self.count)
 
 
-def crop(points: F32, positions: F64, rotations: F64, widths: F32, most: int) -> Regions:
+def crop(points: F32, positions: F64, rotations: F64, widths: F32, features: F32, most: int) -> Regions:
     """The points in the box around each grasp's tips; where there are more than ``most``, evenly spaced ones of them.
 
     Args:
@@ -60,30 +69,39 @@ def crop(points: F32, positions: F64, rotations: F64, widths: F32, most: int) ->
         positions: (K, 3) fingertips, metres.
         rotations: (K, 3, 3) tool frames, columns = closing, across, approach.
         widths: (K,) opening before closing, metres.
+        features: (K, len(FEATURES)) of the height map.
         most: P.
     """
     total = len(positions)
     local = np.zeros((total, most, 3), dtype=np.float32)
     count = np.zeros(total, dtype=np.int64)
-    lower, upper = np.array(LOWER, dtype=np.float32), np.array(UPPER, dtype=np.float32)
-    if total and len(points):
-        from scipy.spatial import cKDTree
-
-        reach = float(np.linalg.norm(np.maximum(np.abs(lower), np.abs(upper))))
-        around = cKDTree(points).query_ball_point(positions, reach, return_sorted=True)
-        for row, near in enumerate(around):
-            tool = (points[near] - positions[row].astype(np.float32)) @ rotations[row].astype(np.float32)
-            inside = tool[np.all((tool >= lower) & (tool <= upper), axis=1)]
-            if len(inside) > most:
-                inside = inside[np.arange(most) * len(inside) // most]
-            local[row, : len(inside)] = inside
-            count[row] = len(inside)
+    turned_clouds: dict[bytes, tuple[F32, F32, F32]] = {}
+    for row in range(total):
+        # Grasps share few rotations: the cloud is turned once for each.
+        rotation = rotations[row].astype(np.float32)
+        key = rotation.tobytes()
+        if key not in turned_clouds:
+            x, y, z = np.ascontiguousarray((points @ rotation).T)
+            turned_clouds[key] = (x, y, z)
+        tip = positions[row].astype(np.float32) @ rotation
+        axes = turned_clouds[key]
+        inside = np.ones(len(points), dtype=bool)
+        for axis, values in enumerate(axes):
+            inside &= values >= tip[axis] + LOWER[axis]
+            inside &= values <= tip[axis] + UPPER[axis]
+        found = np.flatnonzero(inside)
+        if len(found) > most:
+            found = found[np.arange(most) * len(found) // most]
+        for axis, values in enumerate(axes):
+            local[row, : len(found), axis] = values[found] - tip[axis]
+        count[row] = len(found)
     grasps = np.stack([widths, positions[:, 2], -rotations[:, 2, 2]], axis=1).astype(np.float32)
-    return Regions(local, count, grasps)
+    return Regions(local, count, grasps, features)
 
 
 def inputs(regions: Regions) -> tuple[F32, F32]:
-    """What the network is given: of each point (K, P, POINT_INPUTS), of each grasp (K, GRASP_INPUTS); all of order one.
+    """What the network is given beside the features: of each point (K, P, POINT_INPUTS), of each grasp (K, GRASP_INPUTS); all of
+    order one.
 
     Of a point its place, whether it lies between the opened fingers, and how far it lies beyond them.
     """
@@ -103,7 +121,13 @@ def inputs(regions: Regions) -> tuple[F32, F32]:
 def turned(regions: Regions) -> Regions:
     """The same grasps with the fingers exchanged: half a turn about the approach."""
     points = regions.points * np.array([-1.0, -1.0, 1.0], dtype=np.float32)
-    return Regions(points, regions.count, regions.grasps)
+    return Regions(points, regions.count, regions.grasps, regions.features)
+
+
+def standardised(features: F32, mean: F32, scale: F32) -> F32:
+    """Features (K, F) around zero, cut off at four standard deviations."""
+    out: F32 = np.clip((features - mean) / scale, -4.0, 4.0)
+    return out
 
 
 @dataclass(frozen=True)
@@ -111,8 +135,8 @@ class ClosingNetwork:
     """The trained network.
 
     Attributes:
-        weights: for each of :data:`LAYERS` a ``NAME.weight`` (out, in) and a ``NAME.bias`` (out,), float32; calibrated, so that
-            the logistic function of the last gives a probability.
+        weights: for each of :data:`LAYERS` a ``NAME.weight`` (out, in) and a ``NAME.bias`` (out,), and :data:`STANDARD`, float32;
+            calibrated, so that the logistic function of the last gives a probability.
         points: P, the number of points read at most.
         sha256: of the file it came from, empty if it came from none.
     """
@@ -131,19 +155,18 @@ class ClosingNetwork:
 
     def _logit(self, regions: Regions) -> F32:
         each, grasp = inputs(regions)
-        there = np.arange(each.shape[1]) < regions.count[:, None]
-        # Only the points that are there are worked on: regions hold very different numbers of them.
-        hidden = each[there]
+        hidden = each.reshape(-1, POINT_INPUTS)
         for name in LAYERS[:3]:
-            hidden = np.maximum(hidden @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"], 0.0)
-        width = hidden.shape[1]
-        pooled = np.zeros((len(regions), 2 * width), dtype=np.float32)
-        filled = np.flatnonzero(regions.count)
-        if len(filled):
-            starts = np.concatenate([[0], np.cumsum(regions.count[filled])[:-1]])
-            pooled[filled, :width] = np.maximum.reduceat(hidden, starts, axis=0)
-            pooled[filled, width:] = np.add.reduceat(hidden, starts, axis=0) / regions.count[filled, None]
-        joined = np.concatenate([pooled, grasp], axis=1)
+            hidden = hidden @ self.weights[f"{name}.weight"].T
+            hidden += self.weights[f"{name}.bias"]
+            np.maximum(hidden, 0.0, out=hidden)
+        hidden = hidden.reshape(*each.shape[:2], -1)
+        # The answers are never negative: padding at zero changes neither the greatest nor the sum.
+        hidden[np.arange(each.shape[1]) >= regions.count[:, None]] = 0.0
+        mean = hidden.sum(axis=1) / np.maximum(regions.count, 1)[:, None].astype(np.float32)
+        pooled = np.concatenate([hidden.max(axis=1, initial=0.0), mean], axis=1)
+        features = standardised(regions.features, self.weights[STANDARD[0]], self.weights[STANDARD[1]])
+        joined = np.concatenate([pooled, grasp, features], axis=1)
         joined = np.maximum(joined @ self.weights["pooled.weight"].T + self.weights["pooled.bias"], 0.0)
         logit: F32 = (joined @ self.weights["logit.weight"].T + self.weights["logit.bias"])[:, 0]
         return logit
@@ -161,6 +184,11 @@ class ClosingNetwork:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)
+
+
+def network_file(quality: str) -> Path | None:
+    """The file that ``candidates.quality`` names; None for the score by shape."""
+    return SHIPPED if quality == EMBEDDED else None if quality == SHAPE else Path(quality)
 
 
 @lru_cache(maxsize=4)
@@ -193,12 +221,14 @@ def load_network(path: Path) -> ClosingNetwork:
 
 def _fits(weights: Mapping[str, F32]) -> bool:
     """Whether the arrays are those of :data:`LAYERS`, each fitting the one before."""
-    if set(weights) != {f"{name}.{part}" for name in LAYERS for part in ("weight", "bias")}:
+    if set(weights) != {*STANDARD, *(f"{name}.{part}" for name in LAYERS for part in ("weight", "bias"))}:
+        return False
+    if any(weights[name].shape != (len(FEATURES),) for name in STANDARD):
         return False
     width = POINT_INPUTS
     for name in LAYERS:
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-        expected = 2 * width + GRASP_INPUTS if name == "pooled" else width
+        expected = 2 * width + GRASP_INPUTS + len(FEATURES) if name == "pooled" else width
         if weight.ndim != 2 or bias.shape != weight.shape[:1] or weight.shape[1] != expected:
             return False
         width = len(weight)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.actions.closing import crop, load_network
+from srcli.actions.closing import crop, load_network, network_file
 from srcli.actions.features import FEATURES, describe
 from srcli.actions.gripper import GRIPPER
 from srcli.actions.heightmaps import HeightMaps, build_maps, surface_points
@@ -18,8 +18,6 @@ from srcli.config.candidates import CandidateConfig
 from srcli.perception.geometry import check_observation
 from srcli.types import F32, F64, I64, OPENING_MARGIN, Bool, Candidates, Observation
 
-#: ``candidates.quality``: rated by the features of the height map.
-SHAPE = "shape"
 #: Grasps of a scene that a network rates.
 _RATED = 200
 #: Edge of the cells in which the number of candidates is limited, metres.
@@ -85,29 +83,33 @@ def sample_grasps(observation: Observation, config: CandidateConfig) -> Candidat
     Raises:
         SceneError: the observation is unusable.
     """
-    found = scored_grasps(observation, config)
-    if config.quality != SHAPE:
-        found = rescored(found, surface_points(observation, config), config)
+    check_observation(observation)
+    points = surface_points(observation, config)
+    found = _scored(points, config)
+    if (file := network_file(config.quality)) is not None:
+        found = rescored(found, points, config, file)
     kept = found.take(thin_out(found, config))
     poses = np.concatenate([kept.positions, canonical_quaternions(kept.rotations)], axis=1)
     return Candidates(poses=poses.astype(np.float32), widths=kept.widths, quality=kept.quality, kind="grasp")
 
 
-def rescored(found: ScoredGrasps, points: F32, config: CandidateConfig) -> ScoredGrasps:
-    """The best and most diverse of the proposals, rated by the network that ``candidates.quality`` names.
+def rescored(found: ScoredGrasps, points: F32, config: CandidateConfig, file: Path) -> ScoredGrasps:
+    """The best and most diverse of the proposals, rated by a network.
 
     The score by shape is cheap enough for thousands of proposals; the network rates the :data:`_RATED` that it leaves.
 
     Args:
         found: proposals of one scene.
         points: (P, 3) its surface points.
+        file: of the network.
 
     Raises:
         MissingAssetError, ArtifactError: the network's file is not there, or not one.
     """
-    network = load_network(Path(config.quality))
+    network = load_network(file)
     kept = found.take(thin_out(found, config.model_copy(update={"count": _RATED, "per_cell": 2 * config.per_cell})))
-    quality = network.score(crop(points, kept.positions, kept.rotations, kept.widths, network.points))
+    regions = crop(points, kept.positions, kept.rotations, kept.widths, kept.features, network.points)
+    quality = network.score(regions)
     rated = replace(kept, quality=quality)
     return rated.take(quality >= config.min_quality)
 
@@ -115,7 +117,10 @@ def rescored(found: ScoredGrasps, points: F32, config: CandidateConfig) -> Score
 def scored_grasps(observation: Observation, config: CandidateConfig) -> ScoredGrasps:
     """All proposals with ``config.min_quality``, before any thinning; for the sampler and for studies of the quality score."""
     check_observation(observation)
-    points = surface_points(observation, config)
+    return _scored(surface_points(observation, config), config)
+
+
+def _scored(points: F32, config: CandidateConfig) -> ScoredGrasps:
     if len(points) == 0:
         return _none()
     found = _search(points, approach_frames(config.yaws), config, None)
@@ -213,15 +218,22 @@ def _rank_in_group(group: I64) -> I64:
 
 def _suppress(positions: F64, rotations: F64, config: CandidateConfig) -> I64:
     """Greedy non-maximum suppression of grasps given best first; indices of those that stay."""
-    alive = np.ones(len(positions), dtype=bool)
+    if len(positions) == 0:
+        return np.zeros(0, dtype=np.int64)
+    from scipy.spatial import cKDTree
+
+    better, worse = cKDTree(positions).query_pairs(config.nms_distance, output_type="ndarray").T  # better < worse
     cosine = np.cos(config.nms_angle)
-    kept = []
+    same = ((positions[better] - positions[worse]) ** 2).sum(axis=1) < config.nms_distance**2
+    for axis in (2, 0):
+        angle = np.einsum("kc,kc->k", rotations[better, :, axis], rotations[worse, :, axis])
+        same &= (angle if axis == 2 else np.abs(angle)) > cosine
+    better, worse = better[same], worse[same]
+    order = np.argsort(better, kind="stable")
+    worse = worse[order]
+    starts = np.searchsorted(better[order], np.arange(len(positions) + 1))
+    alive = np.ones(len(positions), dtype=bool)
     for index in range(len(positions)):
-        if not alive[index]:
-            continue
-        kept.append(index)
-        near = np.flatnonzero(alive & (((positions - positions[index]) ** 2).sum(axis=1) < config.nms_distance**2))
-        same = rotations[near, :, 2] @ rotations[index, :, 2] > cosine
-        same &= np.abs(rotations[near, :, 0] @ rotations[index, :, 0]) > cosine
-        alive[near[same]] = False
-    return np.array(kept, dtype=np.int64)
+        if alive[index]:
+            alive[worse[starts[index] : starts[index + 1]]] = False
+    return np.flatnonzero(alive)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from srcli.actions.closing import network_file
 from srcli.actions.graspnet import GraspGroup, check_group, from_candidates, read_grasps, suppress, to_candidates
 from srcli.actions.grasps import sample_grasps
 from srcli.actions.gripper import GRIPPER
@@ -160,7 +161,11 @@ def content_of(config: CandidateConfig) -> dict[str, str]:
     """Sums of what the candidates depend on beside the parameters: files of rows and weights, code of detectors. Mostly empty."""
     name, _ = _split_frame(config.source)
     head, _, argument = name.partition(":")
-    found = {"candidates.quality": content_digest(Path(config.quality)), "candidates.source": content_digest(Path(name))}
+    rating = network_file(config.quality)
+    found = {
+        "candidates.quality": content_digest(rating) if rating else "",
+        "candidates.source": content_digest(Path(name)),
+    }
     if name != SAMPLER and not found["candidates.source"]:
         found["candidates.source"] = content_digest(Path(argument)) if argument else ""
         for point in entry_points(group=ENTRY_POINTS):

@@ -24,10 +24,10 @@ class CandidateConfig(Section):
         "NAME[:ARGUMENT] of an installed detector; @world or @VIEW behind it names the frame of its rows",
     )
     quality: str = Field(
-        default="shape",
+        default="embedded",
         min_length=1,
-        description="what the sampler rates its grasps by: shape (features of the height map), or a .safetensors file of "
-        "'srcli pretrain grasp' (a network on the points around the gripper)",
+        description="what the sampler rates its grasps by: embedded (the package's network on the points around the gripper), a "
+        ".safetensors file of 'srcli pretrain grasp' (such a network of your own), or shape (features of the height map alone)",
     )
     count: int = Field(default=80, ge=1, le=500, description="largest number of candidates of a scene")
     per_cell: int = Field(

@@ -24,7 +24,7 @@ class GraspConfig(_Piles):
     """Simulated outcomes of grasps in piles, and the network that is fitted to them."""
 
     seed: int = Field(20261, ge=0, description="root seed of piles, drawn grasps and initial weights")
-    piles: int = Field(300, ge=1, description="piles played for training, of varied instances of the seen split")
+    piles: int = Field(200, ge=1, description="piles played for training, of varied instances of the seen split")
     valid_piles: int = Field(24, ge=1, description="piles played for calibration, and for validation on each split")
     grasps: int = Field(16, ge=1, le=500, description="grasps executed in each pile, each in a copy of it")
     explored: float = Field(
@@ -32,7 +32,7 @@ class GraspConfig(_Piles):
     )
     points: int = Field(96, ge=8, le=256, description="surface points read around a gripper")
     width: int = Field(32, ge=4, le=256, description="width of the first layer; the others are two and three times as wide")
-    steps: int = Field(3000, ge=1, description="optimiser steps")
+    steps: int = Field(1000, ge=1, description="optimiser steps")
     batch: int = Field(256, ge=2, le=4096, description="grasps per step")
     learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
     weight_decay: float = Field(0.02, ge=0, le=1, description="decoupled weight decay")
@@ -47,6 +47,12 @@ class TeachConfig(Section):
     valid_scenes: int = Field(20, ge=4, description="scenes rendered for each validation: of the splits, and of what is taught")
     steps: int = Field(400, ge=1, description="optimiser steps")
     learning_rate: float = Field(5e-4, gt=0, le=0.1, description="peak learning rate; higher learns faster and forgets more")
+    kept: float = Field(
+        0.3,
+        ge=0.0,
+        lt=1.0,
+        description="share of the weights before in the average that is written; higher forgets and learns less",
+    )
 
 
 class GraspNetConfig(_Piles):
@@ -72,8 +78,8 @@ class PretrainConfig(Section):
     valid_scenes: int = Field(40, ge=4, description="scenes rendered per validation split (seen, unseen)")
     objects_min: int = Field(8, ge=1, le=15, description="fewest objects in a scene")
     objects_max: int = Field(15, ge=1, le=20, description="most objects in a scene")
-    first_scenes: int = Field(60, ge=4, description="scenes in use at the first step; the others join as training proceeds")
-    scenes_per_step: float = Field(0.4, ge=0, description="scenes that join with every step, until all are in use")
+    first_scenes: int = Field(100, ge=4, description="scenes in use at the first step; the others join as training proceeds")
+    scenes_per_step: float = Field(0.8, ge=0, description="scenes that join with every step, until all are in use")
     hide_unseen: bool = Field(
         False, description="leave the categories of the unseen split out altogether (the harder row of the protocol)"
     )

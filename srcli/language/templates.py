@@ -56,7 +56,7 @@ TEMPLATES: dict[Wording, tuple[Template, ...]] = {
     ),
 }
 
-# Other words for keywords that are not labels; the synonyms of labels stand in the catalogue. Held out like the templates.
+# Other words for keywords that are not labels; the synonyms of labels stand in the catalogue. No demonstration has them.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "fruit": ("piece of fruit",),
     "container": ("vessel", "receptacle"),

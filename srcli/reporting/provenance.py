@@ -109,7 +109,7 @@ def _conditions(evaluated: Evaluated) -> Folded:
             shown.append(Row((key, text)))
     candidates = config.get("candidates")
     source = str(candidates.get("source", "sampler")) if isinstance(candidates, Mapping) else "sampler"
-    own = "the package's own sampler on the noisy height maps with a learned quality score"
+    own = "the package's own sampler on the noisy height maps with a learned quality"
     intro = Prose(
         f"Grasp candidates: {own if source == 'sampler' else source}; placements: "
         "positions on the noisy height map. No true object pose, no true mask. All methods choose among the same candidates."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
 from srcli.objects.library import library_folder, library_records
-from srcli.stages.pretraining.claim import Report, claim, silent
+from srcli.stages.pretraining.claim import Report, catalogue_digest, claim, silent
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
@@ -89,8 +89,16 @@ def render_all(
 
 def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[str, ...]) -> None:
     """Record what the cache was rendered with; refuse a cache of other settings."""
+    from srcli.artifacts.core import file_digest
+    from srcli.stages.pretraining import render
+
     keys = {"seed", "objects_min", "objects_max", "hide_unseen"}
-    wanted: dict[str, Any] = {"pretrain": config.model_dump(mode="json", include=keys), "sim": sim.model_dump(mode="json")}
+    wanted: dict[str, Any] = {
+        "pretrain": config.model_dump(mode="json", include=keys),
+        "sim": sim.model_dump(mode="json"),
+        "catalogue": catalogue_digest(),
+        "drawing": file_digest(Path(render.__file__)),
+    }
     if taught:
         known = library_records(library_folder())
         wanted["taught"] = {name: known[name] for name in taught}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.stages.pretraining.claim import Report, claim, silent
+from srcli.stages.pretraining.claim import Report, catalogue_digest, claim, silent
 
 if TYPE_CHECKING:
     from srcli.config import Params
@@ -130,7 +130,10 @@ def _claim(params: Params, cache: Path) -> None:
     keys = {"seed", "grasps", "explored", "objects_min", "objects_max"}
     wanted = {
         "pretrain": {"grasp": params.pretrain.grasp.model_dump(mode="json", include=keys)},
-        **params.model_dump(mode="json", include={"sim", "scene", "candidates"}),
+        # Which grasps are executed does not depend on what rates them afterwards.
+        "candidates": params.candidates.model_dump(mode="json", exclude={"quality"}),
+        **params.model_dump(mode="json", include={"sim", "scene"}),
+        "catalogue": catalogue_digest(),
     }
     claim(cache, wanted, "the outcomes")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.stages.pretraining.claim import Report, claim, silent
+from srcli.stages.pretraining.claim import Report, catalogue_digest, claim, silent
 
 if TYPE_CHECKING:
     from srcli.config import Params
@@ -154,6 +154,7 @@ def _claim(params: Params, cache: Path) -> None:
     wanted = {
         "pretrain": {"graspnet": params.pretrain.graspnet.model_dump(mode="json", include=keys)},
         **params.model_dump(mode="json", include={"sim", "scene"}),
+        "catalogue": catalogue_digest(),
     }
     claim(cache, wanted, "the labelled scenes")
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ConfigError, unknown_name
 from srcli.stages.pretraining.claim import Report, silent
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from srcli.config import Params
     from srcli.config.pretrain import PretrainConfig
     from srcli.parallel import Executor
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _WARMUP = 20
+_NORM_BATCHES = 30
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def _teach(
     from srcli.stages.pretrain import export, measure, render_all
     from srcli.stages.pretraining.loop import train
 
+    start = {name: value.clone() for name, value in learner.model.state_dict().items()}
+    known = first.model.token_embedding.weight[list(learner.rows)].ne(0).any(dim=1)
     render_all(config, params.sim, cache, report, taught=taught, executor=executor)
     before = measure(config, learner, lexicon, cache, taught)
     report("before", 1, 1, {name: before[name] for name in ("taught/patch", "seen/patch", "unseen/patch")})
@@ -114,10 +119,51 @@ def _teach(
         report("train", done, config.steps, values)
 
     train(config, learner, lexicon, cache / "train", cache / "checkpoint.safetensors", checkpointed, lambda step: None)
+    kept = params.pretrain.teach.kept
+    draw_back(learner.model, start, kept, known)
+    refresh_norms(config, learner, lexicon, cache / "train")
     after = measure(config, learner, lexicon, cache, taught)
     parents = (*first.parents, first.sha256)
-    digest = export(config, learner, lexicon, config.steps, after, out, parents, taught, before=before)
+    digest = export(config, learner, lexicon, config.steps, after, out, parents, taught, before=before, kept=kept)
     return TeachSummary(out, digest, taught, before, after)
+
+
+def draw_back(model: Any, start: Mapping[str, Tensor], kept: float, known: Tensor) -> None:
+    """Average the weights with those before, which forgets less for little that was learned (Wortsman et al. 2022, WiSE-FT).
+
+    Args:
+        model: the trained one, changed in place.
+        start: its state before training.
+        kept: share of ``start`` in the average.
+        known: (rows,) whether the encoder knew a token before; the rows of new ones stay as they were learned.
+    """
+    mixed = {}
+    for name, value in model.state_dict().items():
+        mixed[name] = start[name] + (1.0 - kept) * (value - start[name]) if value.is_floating_point() else value
+    table = "token_embedding.weight"
+    mixed[table] = mixed[table].where(known[:, None], model.state_dict()[table])
+    model.load_state_dict(mixed)
+
+
+def refresh_norms(config: PretrainConfig, learner: Learner, lexicon: Lexicon, folder: Path) -> None:
+    """Measure the statistics of the batch norms anew: the average of two networks has its own, not the average of theirs."""
+    import torch
+
+    from srcli.perception.encoders.embedded import dense_forward
+    from srcli.stages.pretraining.batches import make_batch
+
+    norms = [module for module in learner.model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all that is read
+    learner.model.train()
+    with torch.no_grad():
+        for step in range(_NORM_BATCHES):
+            dense_forward(learner.model, make_batch(config, folder, lexicon, config.steps + step).images)
+    learner.model.eval()
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
 
 
 def checked(names: Sequence[str], before: Sequence[str] = ()) -> tuple[str, ...]:

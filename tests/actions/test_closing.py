@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from srcli.actions.closing import (
     LAYERS,
     LOWER,
     POINT_INPUTS,
+    SHIPPED,
     UPPER,
     ClosingNetwork,
     Regions,
@@ -22,17 +24,24 @@ from srcli.actions.closing import (
     load_network,
     turned,
 )
-from srcli.actions.grasps import sample_grasps
+from srcli.actions.features import FEATURES
+from srcli.actions.grasps import rescored, sample_grasps, scored_grasps
+from srcli.actions.heightmaps import surface_points
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import ArtifactError, MissingAssetError
 from srcli.models.closing import Closing
 
 DOWN = np.diag([1.0, -1.0, -1.0])
+MEAN, SCALE = np.full(len(FEATURES), 1.0, np.float32), np.full(len(FEATURES), 2.0, np.float32)
+
+
+def none_of(total: int) -> np.ndarray:
+    return np.zeros((total, len(FEATURES)), np.float32)
 
 
 def network(seed: int = 0, points: int = 24) -> ClosingNetwork:
     torch.manual_seed(seed)
-    return ClosingNetwork(Closing((6, 8, 10, 7)).arrays(), points)
+    return ClosingNetwork(Closing((6, 8, 10, 7), MEAN, SCALE).arrays(), points)
 
 
 def regions(seed: int = 0, total: int = 5, most: int = 24) -> Regions:
@@ -41,7 +50,8 @@ def regions(seed: int = 0, total: int = 5, most: int = 24) -> Regions:
     points = rng.uniform(LOWER, UPPER, (total, most, 3)).astype(np.float32)
     points[np.arange(most) >= count[:, None]] = 0
     grasps = np.stack([rng.uniform(0.01, 0.08, total), rng.uniform(0, 0.1, total), rng.uniform(0.8, 1, total)], axis=1)
-    return Regions(points, count, grasps.astype(np.float32))
+    features = rng.normal(1, 2, (total, len(FEATURES)))
+    return Regions(points, count, grasps.astype(np.float32), features.astype(np.float32))
 
 
 def test_crop_against_one_grasp_after_the_other() -> None:
@@ -50,14 +60,14 @@ def test_crop_against_one_grasp_after_the_other() -> None:
     angle = rng.uniform(0, 3, 6)
     turns = np.array([[[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in angle])
     positions, widths = rng.uniform([0.42, -0.08, 0.01], [0.58, 0.08, 0.1], (6, 3)), np.full(6, 0.05, np.float32)
-    found = crop(cloud, positions, turns @ DOWN, widths, 4000)
+    found = crop(cloud, positions, turns @ DOWN, widths, none_of(6), 4000)
     for row in range(6):
         tool = (cloud - positions[row]) @ (turns[row] @ DOWN)
         inside = tool[((tool >= LOWER) & (tool <= UPPER)).all(axis=1)]
         assert abs(found.count[row] - len(inside)) <= 1  # a point on the border, in another precision
         if found.count[row] == len(inside):
             np.testing.assert_allclose(found.points[row, : len(inside)], inside, atol=1e-6)
-    few = crop(cloud, positions, turns @ DOWN, widths, 10)
+    few = crop(cloud, positions, turns @ DOWN, widths, none_of(6), 10)
     assert (few.count == 10).all()
     full = {tuple(point) for point in found.points[0]}
     assert all(tuple(point) in full for point in few.points[0])
@@ -65,16 +75,16 @@ def test_crop_against_one_grasp_after_the_other() -> None:
 
 
 def test_no_points_and_no_grasps() -> None:
-    empty = crop(np.zeros((0, 3), np.float32), np.zeros((2, 3)), np.stack([DOWN, DOWN]), np.zeros(2, np.float32), 8)
+    empty = crop(np.zeros((0, 3), np.float32), np.zeros((2, 3)), np.stack([DOWN, DOWN]), np.zeros(2, np.float32), none_of(2), 8)
     assert empty.count.tolist() == [0, 0]
     assert np.isfinite(network().score(empty)).all()
-    none = crop(np.ones((5, 3), np.float32), np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros(0, np.float32), 8)
+    none = crop(np.ones((5, 3), np.float32), np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros(0, np.float32), none_of(0), 8)
     assert network().score(none).shape == (0,)
 
 
 def test_the_network_in_numpy_is_the_one_that_is_trained() -> None:
     torch.manual_seed(0)
-    module = Closing((6, 8, 10, 7))
+    module = Closing((6, 8, 10, 7), MEAN, SCALE)
     read = regions()
     answers = []
     for side in (read, turned(read)):
@@ -82,7 +92,7 @@ def test_the_network_in_numpy_is_the_one_that_is_trained() -> None:
         assert (each.shape[2], grasp.shape[1]) == (POINT_INPUTS, GRASP_INPUTS)
         there = torch.from_numpy(np.arange(24) < side.count[:, None])
         with torch.no_grad():
-            answers.append(module(torch.from_numpy(each), torch.from_numpy(grasp), there))
+            answers.append(module(torch.from_numpy(each), torch.from_numpy(grasp), torch.from_numpy(side.features), there))
     expected = torch.sigmoid(sum(answers) / 2).numpy()
     np.testing.assert_allclose(ClosingNetwork(module.arrays(), 24).score(read), expected, atol=1e-6)
 
@@ -91,16 +101,19 @@ def test_padding_order_and_exchanged_fingers_change_nothing() -> None:
     read, model = regions(), network()
     score = model.score(read)
     np.testing.assert_allclose(model.score(turned(read)), score, atol=1e-6)
-    wider = Regions(np.concatenate([read.points, np.full_like(read.points, 9.0)], axis=1), read.count, read.grasps)
+    more = np.concatenate([read.points, np.full_like(read.points, 9.0)], axis=1)
+    wider = Regions(more, read.count, read.grasps, read.features)
     # The share of points that there is room for is an input: as many again is half of it.
     half = ClosingNetwork({k: v.copy() for k, v in model.weights.items()}, 48)
-    half.weights["pooled.weight"][:, -1] *= 2
+    half.weights["pooled.weight"][:, -1 - len(FEATURES)] *= 2
     np.testing.assert_allclose(half.score(wider), score, atol=1e-6)
     shuffled = read.points.copy()
     for row, count in enumerate(read.count):
         shuffled[row, :count] = shuffled[row, np.random.default_rng(row).permutation(count)]
-    np.testing.assert_allclose(model.score(Regions(shuffled, read.count, read.grasps)), score, atol=1e-6)
+    np.testing.assert_allclose(model.score(Regions(shuffled, read.count, read.grasps, read.features)), score, atol=1e-6)
     assert score.std() > 0
+    others = Regions(read.points, read.count, read.grasps, read.features + 1)
+    assert not np.allclose(model.score(others), score, atol=1e-3)
 
 
 def test_a_file_comes_back_and_other_files_are_refused(tmp_path: Path) -> None:
@@ -136,17 +149,22 @@ def test_the_sampler_takes_its_quality_from_the_network(tmp_path: Path) -> None:
     found, plain = sample_grasps(observation, config), sample_grasps(observation, CandidateConfig(min_quality=0.0))
     assert 0 < len(found) <= config.count
     assert not np.array_equal(np.sort(found.quality), np.sort(plain.quality))
-    from srcli.actions.heightmaps import surface_points
-    from srcli.actions.poses import rotation_matrices
-
-    read = crop(
-        surface_points(observation, config),
-        found.poses[:, :3].astype(np.float64),
-        rotation_matrices(found.poses),
-        found.widths,
-        64,
-    )
-    np.testing.assert_allclose(load_network(path).score(read), found.quality, atol=2e-3)
+    points = surface_points(observation, config)
+    rated = rescored(scored_grasps(observation, config), points, config, path)
+    read = crop(points, rated.positions, rated.rotations, rated.widths, rated.features, 64)
+    np.testing.assert_allclose(load_network(path).score(read), rated.quality, atol=1e-6)
+    assert set(found.quality) <= set(rated.quality)
     assert found.quality[0] == found.quality.max()
     best = float(found.quality.max())
     assert len(sample_grasps(observation, config.model_copy(update={"min_quality": best + 0.01}))) == 0
+
+
+def test_the_package_rates_with_its_own_network() -> None:
+    observation = draw((Box(0.5, 0.0, (0.04, 0.06, 0.05)), Box(0.42, 0.08, (0.03, 0.03, 0.07), 0.4)))
+    named = sample_grasps(observation, CandidateConfig(quality=str(SHIPPED)))
+    found = sample_grasps(observation, CandidateConfig())
+    np.testing.assert_array_equal(found.quality, named.quality)
+    np.testing.assert_array_equal(found.poses, named.poses)
+    assert found.quality[0] > 0.8  # free-standing blocks that fit between the fingers
+    note = json.loads(SHIPPED.with_suffix(".json").read_text())
+    assert note["sha256"] == load_network(SHIPPED).sha256

@@ -78,7 +78,7 @@ def test_address_follows_content(tmp_path: Path) -> None:
     stamp = (first.parent / "visual0.obj").stat().st_mtime_ns
     assert write_urdf(build(entry), tmp_path) == first
     assert (first.parent / "visual0.obj").stat().st_mtime_ns == stamp
-    others = [Variation(scale=(1.0, 1.0, 1.01)), Variation(recolor=(("lime", "red"),))]
+    others = [Variation(scale=(1.0, 1.0, 1.01)), Variation(recolor=(("green", "red"),))]
     paths = {first, *(write_urdf(build(entry, other), tmp_path) for other in others)}
     assert len(paths) == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.parent.name for p in paths), "no temporary folder stays"

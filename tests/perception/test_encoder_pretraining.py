@@ -12,18 +12,20 @@ from srcli.config.encoder import EncoderConfig
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError
+from srcli.language.relations import PLACE_TEMPLATES
+from srcli.language.templates import TEMPLATES
 from srcli.objects import Variation, catalogue, describe, in_band
 from srcli.perception.encoders.embedded import SHIPPED, load_embedded
 from srcli.perception.encoders.loading import load_encoder
 from srcli.perception.encoders.text import forward_text, words_of
 from srcli.stages.pretrain import measure, run
 from srcli.stages.pretraining.batches import make_batch, scenes_in_use
-from srcli.stages.pretraining.captions import caption
+from srcli.stages.pretraining.captions import OTHER_WORDS, caption, is_held_out, place_caption
 from srcli.stages.pretraining.facts import Concept, Facts, concepts, name_phrases
 from srcli.stages.pretraining.lexicon import build_lexicon, facts_of
 from srcli.stages.pretraining.loop import batch_loss, learning_rate, load_checkpoint, make_learner, save_checkpoint
 from srcli.stages.pretraining.loss import multi_positive
-from srcli.stages.pretraining.render import make_pool
+from srcli.stages.pretraining.render import choose, make_pool
 from srcli.stages.pretraining.store import Shard, complete_shards, read_shard, shard_path, write_shard
 from srcli.stages.pretraining.validate import smooth, validate
 
@@ -92,7 +94,11 @@ def test_every_caption_stays_inside_the_declared_vocabulary():
         concept = lexicon.concepts[index]
         text = caption(concept, rng)
         assert set(words_of(text)) <= lexicon.words and text == text.lower()
-        assert concept.phrase in text
+        first, _, rest = concept.phrase.partition(" ")
+        others = OTHER_WORDS.get(concept.kind, {}).get(concept.phrase, ())
+        if concept.kind == "colored":
+            others = tuple(f"{other} {rest}" for other in OTHER_WORDS["attribute"].get(first, ()))
+        assert any(phrase in text for phrase in (concept.phrase, *others))
     for entry in catalogue():
         assert concepts(facts_of(entry, describe(entry))) <= lexicon.concept_set
         for word in (entry.label, *entry.synonyms, *entry.general, *entry.attributes, *entry.functions):
@@ -102,6 +108,54 @@ def test_every_caption_stays_inside_the_declared_vocabulary():
         Concept("label", "remote controller") in lexicon.concept_set
         and Concept("label", "remote controller") not in hidden.concept_set
     )
+
+
+def test_held_out_forms_are_never_said_but_other_words_are():
+    forms = [t.text.format("red mug", a="a").lower() for t in TEMPLATES["heldout"]]
+    forms += [form.format("next to", "red mug") for form in PLACE_TEMPLATES["heldout"]]
+    assert all(is_held_out(form) for form in forms)
+    assert not any(is_held_out(t.text.format("red mug", a="a").lower()) for t in TEMPLATES["train"])
+    rng = np.random.default_rng(1)
+    concepts_of_kinds = [Concept("label", "red mug"), Concept("attribute", "red"), Concept("general", "container")]
+    concepts_of_kinds += [Concept("function", "eat"), Concept("colored", "red mug")]
+    said = [caption(concept, rng) for concept in concepts_of_kinds for _ in range(2000)]
+    said += [place_caption("red mug", rng)[0] for _ in range(2000)]
+    begins = (
+        "could you hand me the ",
+        "please fetch the ",
+        "pass me any ",
+        "pick up something ",
+        "hand me the thing that looks ",
+    )
+    begins += (
+        "find a thing that i can use to ",
+        "pass me whatever helps me to ",
+        "set this down ",
+        "could you lay it ",
+        "leave the thing ",
+    )
+    framed = (("find the ", " and lift it"), ("take a ", " from the table"), ("take an ", " from the table"))
+    for text in said:
+        assert not any(begin in text for begin in begins), text
+        assert not any(before in text and after in text.split(before, 1)[1] for before, after in framed), text
+    assert any(text.startswith("could you") for text in said) and any("take the" in text for text in said)
+    assert not any("quench" in caption(Concept("label", "coconut drink"), rng) for _ in range(200))
+    for word in ("crimson mug", "scarlet", "vessel", "snack on"):
+        assert any(word in text for text in said), word
+
+
+def test_half_of_the_scenes_gather_what_is_easily_confused():
+    pool = make_pool(small(), "train", 0)
+
+    def alike(chosen):
+        sets = [{*i.facts.colors, *i.facts.general, *i.facts.functions} for i in chosen]
+        return np.mean([bool(a & b) for a, b in itertools.combinations(sets, 2)])
+
+    rng = np.random.default_rng(0)
+    themed = np.mean([alike(choose(pool, 10, rng)) for _ in range(200)])
+    plain = np.mean([alike([pool[i] for i in rng.choice(len(pool), 10, replace=False)]) for _ in range(200)])
+    assert themed > 1.15 * plain
+    assert len({i.facts.name for i in choose(pool, 10, rng)}) == 10
 
 
 def test_training_never_shows_a_held_out_instance(monkeypatch):

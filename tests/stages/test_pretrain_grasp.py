@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from srcli.actions.closing import ClosingNetwork, Regions, load_network
+from srcli.actions.features import FEATURES
 from srcli.config import Params
 from srcli.config.pretrain import GraspConfig
 from srcli.errors import ArtifactError, MismatchError, SceneError
@@ -39,7 +40,10 @@ def made_up(total: int, seed: int) -> Outcomes:
     count = rng.integers(20, outcomes.STORED_POINTS, total)
     points[np.arange(points.shape[1]) >= count[:, None]] = 0
     grasps = np.tile(np.array([0.06, 0.03, 1.0], np.float32), (total, 1))
-    return Outcomes(Regions(points, count, grasps), held, np.full(total, 0.5, np.float32), held | True, np.arange(total))
+    features = rng.normal(size=(total, len(FEATURES))).astype(np.float32)
+    return Outcomes(
+        Regions(points, count, grasps, features), held, np.full(total, 0.5, np.float32), held | True, np.arange(total)
+    )
 
 
 def test_the_fit_learns_what_holds_and_is_calibrated() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from srcli.config import Params
 from srcli.config.encoder import EncoderConfig
@@ -137,6 +138,23 @@ def test_objects_that_are_not_taught_have_no_say(library: Path) -> None:
     assert "zorb" in taught.words
     assert "blip" not in taught.words
     assert {name.phrase for name in taught.names} - {name.phrase for name in plain.names} == {"zorb"}
+
+
+def test_drawing_back_averages_all_but_new_words() -> None:
+    model = torch.nn.Module()
+    model.token_embedding = torch.nn.Embedding(3, 2)
+    model.norm = torch.nn.BatchNorm1d(2)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    end = {name: value + 1 for name, value in start.items()}
+    model.load_state_dict(end)
+    teach.draw_back(model, start, 0.25, torch.tensor([True, False, True]))
+    got = model.state_dict()
+    torch.testing.assert_close(got["norm.weight"], start["norm.weight"] + 0.75)
+    torch.testing.assert_close(got["norm.running_var"], start["norm.running_var"] + 0.75)
+    assert int(got["norm.num_batches_tracked"]) == int(end["norm.num_batches_tracked"])
+    torch.testing.assert_close(
+        got["token_embedding.weight"] - start["token_embedding.weight"], torch.tensor([[0.75], [1.0], [0.75]]).expand(3, 2)
+    )
 
 
 def test_lineage() -> None:

@@ -25,7 +25,7 @@ from srcli.perception.encoders.compat import import_open_clip
 from srcli.types import U8
 
 MODEL_NAME = "srcli-embedded"
-FORMAT = 1
+FORMAT = 2
 _HERE = Path(__file__).parent
 SHIPPED = _HERE.parent / "weights" / "embedded.safetensors"
 _MEAN, _STD = 0.45, 0.25

@@ -1,7 +1,8 @@
 """The convolutional image tower of the embedded encoder, registered with timm so that open_clip can name it.
 
-Three stride-2 convolutions to one feature per 8 x 8 pixels, then residual blocks, partly dilated: the receptive field covers an
-object of the table scene, and the whole image is read at once, without tiles.
+Three stride-2 convolutions to one feature per 8 x 8 pixels; residual blocks at half that resolution, where width is cheap and
+the receptive field (215 pixels) covers an object of the table scene; then back to 8 x 8 pixels, where the fine features are
+added again (a feature pyramid of two levels, Lin et al. 2017). The whole image is read at once, without tiles.
 """
 
 from __future__ import annotations
@@ -11,24 +12,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 TOWER_NAME = "srcli_conv8"
 STRIDE = 8
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, padding: int | None = None) -> nn.Sequential:
-    pad = dilation if padding is None else padding
-    conv = nn.Conv2d(inputs, outputs, 3, stride, pad, dilation, bias=False)
+def _conv(inputs: int, outputs: int, stride: int = 1, padding: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs))
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch normalisation and a skip connection (He et al. 2016), dilated."""
+    """Two 3x3 convolutions with batch normalisation and a skip connection (He et al. 2016)."""
 
-    def __init__(self, width: int, dilation: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = _conv(width, width, dilation=dilation)
-        self.second = _conv(width, width, dilation=dilation)
+        self.first = _conv(width, width)
+        self.second = _conv(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.second(torch.relu(self.first(x))))
@@ -38,10 +39,15 @@ class ConvTower(nn.Module):
     """(B, 3, H, W) to (B, widths[-1], H / 8, W / 8); H and W are multiples of 8.
 
     The interface (``forward_features``, ``forward_head``, ``reset_classifier``, ``num_features``, ``default_cfg``) is timm's.
+
+    Args:
+        widths: of the three reductions; the last is also that of the features.
+        deep: width at half resolution.
+        blocks: residual blocks there.
     """
 
     def __init__(
-        self, widths: tuple[int, int, int] = (24, 48, 96), dilations: tuple[int, ...] = (1, 2, 2), global_pool: str = "avg"
+        self, widths: tuple[int, int, int] = (24, 48, 96), deep: int = 192, blocks: int = 2, global_pool: str = "avg"
     ) -> None:
         super().__init__()
         self.num_features = widths[-1]
@@ -52,7 +58,10 @@ class ConvTower(nn.Module):
             [_conv(3, widths[0], 2), _conv(widths[0], widths[1], 2), _conv(widths[1], widths[2], 2, padding=0)]
         )
         self.edge = nn.ZeroPad2d((0, 1, 0, 1))
-        self.blocks = nn.Sequential(*[ResidualBlock(widths[-1], d) for d in dilations])
+        self.down = _conv(widths[-1], deep)
+        self.blocks = nn.Sequential(*[ResidualBlock(deep) for _ in range(blocks)])
+        self.lateral = nn.Conv2d(deep, widths[-1], 1, bias=False)
+        self.merge = _conv(widths[-1], widths[-1])
 
     def reset_classifier(self, num_classes: int = 0, global_pool: str | None = None) -> None:
         """There is no classifier: only the pooling can be set."""
@@ -67,8 +76,13 @@ class ConvTower(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """One feature per cell of 8 x 8 pixels, before projection."""
-        out: Tensor = self.blocks(self.stem_features(x))
-        return out
+        fine = self.stem_features(x)
+        coarse = functional.avg_pool2d(fine, 2, ceil_mode=True, count_include_pad=False)
+        coarse = self.lateral(self.blocks(torch.relu(self.down(coarse))))
+        # Bilinear doubling is the inverse of pooling pairs: cell centres stay where they were; an odd edge is cut off.
+        coarse = functional.interpolate(coarse, scale_factor=2, mode="bilinear")[..., : fine.shape[2], : fine.shape[3]]
+        mixed = torch.relu(fine + coarse)
+        return torch.relu(mixed + self.merge(mixed))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Average over the cells: (B, num_features)."""

@@ -38,7 +38,7 @@ def thinned(regions: Regions, most: int, rng: np.random.Generator | None = None)
         points[:] = np.take_along_axis(regions.points, chosen[..., None], axis=1)
     count = np.minimum(regions.count, most)
     points[np.arange(most) >= count[:, None]] = 0.0
-    return Regions(points, count, regions.grasps)
+    return Regions(points, count, regions.grasps, regions.features)
 
 
 def varied(regions: Regions, rng: np.random.Generator) -> Regions:
@@ -47,14 +47,14 @@ def varied(regions: Regions, rng: np.random.Generator) -> Regions:
     sign[..., 2] = 1.0
     shaken = regions.points * sign + rng.normal(0.0, _JITTER, regions.points.shape)
     shaken[np.arange(regions.points.shape[1]) >= regions.count[:, None]] = 0.0
-    return Regions(shaken.astype(np.float32), regions.count, regions.grasps)
+    return Regions(shaken.astype(np.float32), regions.count, regions.grasps, regions.features)
 
 
-def tensors(regions: Regions) -> tuple[Tensor, Tensor, Tensor]:
+def tensors(regions: Regions) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What :class:`srcli.models.closing.Closing` is called with."""
     each, grasp = inputs(regions)
     there = np.arange(each.shape[1]) < regions.count[:, None]
-    return torch.from_numpy(each), torch.from_numpy(grasp), torch.from_numpy(there)
+    return torch.from_numpy(each), torch.from_numpy(grasp), torch.from_numpy(regions.features), torch.from_numpy(there)
 
 
 def fit(
@@ -73,7 +73,9 @@ def fit(
     try:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            network = Closing((config.width, 2 * config.width, 3 * config.width, 3 * config.width))
+            features = train.regions.features
+            mean, scale = features.mean(axis=0), features.std(axis=0) + np.float32(1e-3)
+            network = Closing((config.width, 2 * config.width, 3 * config.width, 3 * config.width), mean, scale)
         _train(config, network, train, report)
         network.eval()
         raw = ClosingNetwork(network.arrays(), config.points)
@@ -89,11 +91,11 @@ def _train(config: GraspConfig, network: Closing, train: Outcomes, report: Calla
         rng = generator((config.seed, step), _STREAM)
         rows = rng.integers(len(train), size=config.batch)
         regions = _take(train.regions, rows)
-        each, grasp, there = tensors(varied(thinned(regions, config.points, rng), rng))
+        read = tensors(varied(thinned(regions, config.points, rng), rng))
         held = torch.from_numpy(train.held[rows].astype(np.float32))
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / config.steps)))
-        loss = functional.binary_cross_entropy_with_logits(network(each, grasp, there), held)
+        loss = functional.binary_cross_entropy_with_logits(network(*read), held)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
@@ -105,7 +107,7 @@ def _train(config: GraspConfig, network: Closing, train: Outcomes, report: Calla
 
 
 def _take(regions: Regions, rows: I64) -> Regions:
-    return Regions(regions.points[rows], regions.count[rows], regions.grasps[rows])
+    return Regions(regions.points[rows], regions.count[rows], regions.grasps[rows], regions.features[rows])
 
 
 def scores(network: ClosingNetwork, outcomes: Outcomes) -> F32:

@@ -26,7 +26,7 @@ from srcli.objects import ObjectModel, build, catalogue, sample_variation
 from srcli.seeding import Domain, episode_seed, generator
 from srcli.sim import World
 from srcli.tasks.pick import pile_drops
-from srcli.types import F32, F64, I64, Action, Bool, Reason
+from srcli.types import F32, F64, I64, Action, Bool, Observation, Reason
 
 Kind = Literal["train", "calibration", "valid_seen", "valid_unseen"]
 KINDS: tuple[Kind, ...] = ("train", "calibration", "valid_seen", "valid_unseen")
@@ -35,6 +35,7 @@ STORED_POINTS = 256
 
 _STREAM: dict[Kind, int] = {"train": 20, "valid_seen": 21, "valid_unseen": 22, "calibration": 23}
 _PLACE = 0.04
+_ARRAYS = ("points", "count", "grasps", "features", "held", "shape", "offered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,29 @@ def play(job: PileJob) -> dict[str, Any]:
     if _worker is None:
         raise RuntimeError("the worker has not been started")
     params, world = _worker.params, _worker.world
+    models, poses, observation, chosen, offered = look(world, params, job)
+    quaternions = canonical_quaternions(chosen.rotations)
+    held = np.zeros(len(chosen), dtype=bool)
+    reached = np.zeros(len(chosen), dtype=bool)
+    for row in range(len(chosen)):
+        pose = np.concatenate([chosen.positions[row], quaternions[row]]).astype(np.float32)
+        reached[row], held[row] = _outcome(world, models, poses, Action("grasp", pose, float(chosen.widths[row])))
+    points = surface_points(observation, params.candidates)
+    regions = crop(points, chosen.positions, chosen.rotations, chosen.widths, chosen.features, STORED_POINTS)
+    return {
+        "points": regions.points[reached].astype(np.float16),
+        "count": regions.count[reached],
+        "grasps": regions.grasps[reached],
+        "features": regions.features[reached],
+        "held": held[reached],
+        "shape": chosen.quality[reached],
+        "offered": (np.arange(len(chosen)) < offered)[reached],
+    }
+
+
+def look(world: World, params: Params, job: PileJob) -> tuple[list[ObjectModel], F64, Observation, ScoredGrasps, int]:
+    """Drop a pile and choose what is executed in it: models, their poses, views, grasps, and how many of these are candidates
+    of the sampler (the first ones)."""
     config = params.pretrain.grasp
     seed = episode_seed(config.seed, Domain.PRETRAIN if job.kind == "train" else Domain.PRETRAIN_VALID, job.number)
     rng = generator(seed, _STREAM[job.kind])
@@ -100,24 +124,7 @@ def play(job: PileJob) -> dict[str, Any]:
     observation, _ = world.observe(rng)
     found = scored_grasps(observation, params.candidates.model_copy(update={"min_quality": 0.0}))
     offered, others = _drawn(found, params, rng)
-    chosen = found.take(np.concatenate([offered, others]))
-    quaternions = canonical_quaternions(chosen.rotations)
-    held = np.zeros(len(chosen), dtype=bool)
-    reached = np.zeros(len(chosen), dtype=bool)
-    for row in range(len(chosen)):
-        pose = np.concatenate([chosen.positions[row], quaternions[row]]).astype(np.float32)
-        reached[row], held[row] = _outcome(world, models, poses, Action("grasp", pose, float(chosen.widths[row])))
-    regions = crop(
-        surface_points(observation, params.candidates), chosen.positions, chosen.rotations, chosen.widths, STORED_POINTS
-    )
-    return {
-        "points": regions.points[reached].astype(np.float16),
-        "count": regions.count[reached],
-        "grasps": regions.grasps[reached],
-        "held": held[reached],
-        "shape": chosen.quality[reached],
-        "offered": (np.arange(len(chosen)) < len(offered))[reached],
-    }
+    return models, poses, observation, found.take(np.concatenate([offered, others])), len(offered)
 
 
 def _models(kind: Kind, count: int, rng: np.random.Generator) -> list[ObjectModel]:
@@ -188,7 +195,7 @@ def load(folder: Path, jobs: Sequence[PileJob]) -> Outcomes:
         path = pile_path(folder, job)
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in ("points", "count", "grasps", "held", "shape", "offered")}
+                arrays = {name: file[name] for name in _ARRAYS}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ArtifactError(
                 f"{path}: not outcomes of grasps ({error})", "delete it; 'srcli pretrain grasp' plays it anew"
@@ -197,7 +204,8 @@ def load(folder: Path, jobs: Sequence[PileJob]) -> Outcomes:
         for name, value in arrays.items():
             parts.setdefault(name, []).append(value)
     joined = {name: np.concatenate(values) for name, values in parts.items()}
-    regions = Regions(joined["points"].astype(np.float32), joined["count"].astype(np.int64), joined["grasps"])
+    points, count = joined["points"].astype(np.float32), joined["count"].astype(np.int64)
+    regions = Regions(points, count, joined["grasps"], joined["features"])
     return Outcomes(regions, joined["held"], joined["shape"], joined["offered"], joined["pile"].astype(np.int64))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from srcli.artifacts.core import atomic_write, differing_keys
+from srcli.artifacts.core import atomic_write, content_digest, differing_keys
 from srcli.errors import MismatchError
 
 Report = Callable[[str, int, int, dict[str, float]], None]
@@ -16,6 +16,13 @@ Report = Callable[[str, int, int, dict[str, float]], None]
 
 def silent(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> None:
     """Tells nobody."""
+
+
+def catalogue_digest() -> str:
+    """Sum of the files that say what the objects look like."""
+    from importlib.resources import files
+
+    return content_digest(Path(str(files("srcli.objects"))) / "data")
 
 
 def claim(cache: Path, wanted: dict[str, Any], what: str) -> None:

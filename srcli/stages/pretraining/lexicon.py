@@ -9,7 +9,7 @@ from typing import Any
 from srcli.objects import Attributes, ObjectEntry, Variation, catalogue, describe
 from srcli.objects.palette import base_colors, color_words
 from srcli.perception.encoders.text import words_of
-from srcli.stages.pretraining.captions import all_templates
+from srcli.stages.pretraining.captions import OTHER_WORDS, all_templates
 from srcli.stages.pretraining.facts import Concept, Facts, concepts
 
 _ENGLISH = "a an and for in into is it its me of on one or put some that the this to with you your move place near around next"
@@ -69,7 +69,8 @@ def build_lexicon(hide_unseen: bool = False, taught: tuple[str, ...] = ()) -> Le
             variations += [Variation(recolor=((entry.main_color, color),)) for color in base_colors()]
         for variation in variations:
             found |= concepts(facts_of(entry, describe(entry, variation)))
-    texts = [c.phrase for c in found] + list(all_templates()) + [_ENGLISH]
+    others = [other for c in found for other in OTHER_WORDS.get(c.kind, {}).get(c.phrase, ())]
+    texts = [c.phrase for c in found] + others + list(all_templates()) + [_ENGLISH]
     words = frozenset(w for t in texts for w in words_of(t))
     return Lexicon(tuple(sorted(found)), tuple(sorted(names)), words)
 

@@ -26,6 +26,7 @@ from srcli.stages.pretraining.loss import region_text_loss
 
 _MAX_SCALE = 40.0
 _CLIP_NORM = 2.0
+_KNOWN = 20_000
 
 Progress = Callable[[int, dict[str, float]], None]
 
@@ -53,6 +54,8 @@ class Learner:
         """Compact token ids, cut to the longest sentence. Order is kept, so the end-of-text mark stays the largest."""
         new = [t for t in dict.fromkeys(texts) if t not in self.known]
         if new:
+            if len(self.known) > _KNOWN:  # most sentences are said once
+                self.known = {t: self.known[t] for t in texts if t in self.known}
             self.known.update(zip(new, self.tokenizer(new), strict=True))
         raw = torch.stack([self.known[t] for t in texts])
         ends = int(raw.argmax(dim=1).max()) + 1

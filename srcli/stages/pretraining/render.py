@@ -27,6 +27,10 @@ _STREAM: dict[Kind, int] = {"train": 0, "valid_seen": 1, "valid_unseen": 2, "val
 _TAUGHT = 4
 _MOST_TAUGHT = 3
 _DROP_INTERVAL, _SETTLE_LIMIT = 24, 120
+_THEMED = 0.5
+"""Share of training scenes with a theme."""
+_THEME_WEIGHT = 6.0
+"""How many times as likely objects of the theme are to lie there."""
 
 
 def _drops(count: int, sim: SimConfig, rng: np.random.Generator) -> F64:
@@ -112,6 +116,17 @@ def _taught(config: PretrainConfig, kind: Kind, index: int, names: Sequence[str]
     return out
 
 
+def choose(pool: Sequence[Instance], count: int, rng: np.random.Generator) -> list[Instance]:
+    """Objects of a training scene. Half of the scenes gather what is easily confused: the same colour, category or use."""
+    weights = np.ones(len(pool))
+    if rng.random() < _THEMED:
+        anchor = pool[int(rng.integers(len(pool)))].facts
+        for index, other in enumerate(o.facts for o in pool):
+            alike = bool({*anchor.colors, *anchor.general, *anchor.functions} & {*other.colors, *other.general, *other.functions})
+            weights[index] = _THEME_WEIGHT if alike else 1.0
+    return [pool[i] for i in rng.choice(len(pool), size=count, replace=False, p=weights / weights.sum())]
+
+
 def render_scene(
     world: World, config: PretrainConfig, kind: Kind, index: int, pool: Sequence[Instance], taught: Sequence[str] = ()
 ) -> tuple[U8, U8, tuple[Facts, ...]]:
@@ -122,7 +137,7 @@ def render_scene(
     """
     rng = generator(_seed(config, kind, index), _STREAM[kind])
     count = min(int(rng.integers(config.objects_min, config.objects_max + 1)), len(pool))
-    chosen = [pool[i] for i in rng.choice(len(pool), size=count, replace=False)]
+    chosen = choose(pool, count, rng) if kind == "train" else [pool[i] for i in rng.choice(len(pool), size=count, replace=False)]
     if taught and kind in ("train", "valid_taught"):
         own = _taught(config, kind, index, taught)
         others = [instance for instance in chosen if instance.facts.name not in taught]
