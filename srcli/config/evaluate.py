@@ -20,7 +20,7 @@ class CombineConfig(Section):
     )
     align2: float = Field(default=1.0, ge=0.0, le=100.0, description="weight of the network's log probability")
     prior: float = Field(
-        default=5.0, ge=0.0, le=100.0, description="weight of a grasp's quality (0..1); chosen on development scenes"
+        default=2.0, ge=0.0, le=100.0, description="weight of a grasp's quality (0..1); chosen on development scenes"
     )
     prior_place: float = Field(default=2.0, ge=0.0, le=100.0, description="weight of a placement's quality (0..1)")
     radius: float = Field(default=0.025, gt=0.0, le=0.2, description="radius of the closing region around the fingertips, metres")

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from srcli.actions.closing import SHIPPED
 from srcli.actions.sources import content_of
-from srcli.artifacts.core import code_origin
+from srcli.artifacts.core import code_origin, file_digest
 from srcli.artifacts.evaluation import load_evaluation
 from srcli.config import Params
 from srcli.config.candidates import CandidateConfig
@@ -304,16 +305,17 @@ def test_episodes_with_other_files_or_other_methods_are_played_anew(tmp_path: Pa
 
 def test_what_candidates_depend_on_beside_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert content_of(CandidateConfig()) == {}
+    assert content_of(CandidateConfig(quality="shape")) == {}
+    assert content_of(CandidateConfig()) == {"candidates.quality": file_digest(SHIPPED)}
     rows = tmp_path / "rows"
     rows.mkdir()
     (rows / "0-4-1.npy").write_bytes(b"a")
-    first = content_of(CandidateConfig(source=f"{rows}@world"))
+    first = content_of(CandidateConfig(source=f"{rows}@world", quality="shape"))
     (rows / "0-4-2.npy").write_bytes(b"b")
     assert list(first) == ["candidates.source"]
-    assert content_of(CandidateConfig(source=f"{rows}@world")) != first
+    assert content_of(CandidateConfig(source=f"{rows}@world", quality="shape")) != first
     (tmp_path / "net.tar").write_bytes(b"c")
-    assert list(content_of(CandidateConfig(source="graspnet:net.tar"))) == ["candidates.source"]
+    assert list(content_of(CandidateConfig(source="graspnet:net.tar", quality="shape"))) == ["candidates.source"]
 
 
 def test_code_of_other_packages_counts_and_our_own_does_not() -> None:
