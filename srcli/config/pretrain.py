@@ -48,7 +48,7 @@ class TeachConfig(Section):
     steps: int = Field(400, ge=1, description="optimiser steps")
     learning_rate: float = Field(5e-4, gt=0, le=0.1, description="peak learning rate; higher learns faster and forgets more")
     kept: float = Field(
-        0.3,
+        0.45,
         ge=0.0,
         lt=1.0,
         description="share of the weights before in the average that is written; higher forgets and learns less",
