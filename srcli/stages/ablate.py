@@ -84,7 +84,7 @@ STUDIES: dict[str, Study] = {
     "combine": Study(
         "weights of 1Align, 2Align and the prior in the semantic consistency score",
         {
-            "2align+prior": _combined(0.0, 1.0, 5.0),
+            "2align+prior": _combined(0.0, 1.0, 2.0),
             "2align": _combined(0.0, 1.0, 0.0),
             "1align": _combined(1.0, 0.0, 0.0),
             "1align+prior": _combined(1.0, 0.0, 0.25),
