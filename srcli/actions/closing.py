@@ -204,7 +204,7 @@ def load_network(path: Path) -> ClosingNetwork:
     from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load
 
-    hint = "make it with 'srcli pretrain grasp', or take candidates.quality: shape"
+    hint = "make it with 'srcli pretrain grasp', or take candidates.quality: embedded or shape"
     if not path.is_file():
         raise MissingAssetError(f"{path}: no such file to score grasps with", hint)
     try:
