@@ -20,7 +20,7 @@ RATIO_BAND = 0.10
 COLOR_BAND = 0.15
 """Close to it in colour: the main colours' Euclidean distance in sRGB (0..1) is below this."""
 HUE_JITTER, SATURATION_JITTER, VALUE_JITTER = 0.012, 0.10, 0.12
-RECOLOR_CHANCE = 0.6
+RECOLOR_CHANCE = 0.75
 _TRIES = 2000
 
 
