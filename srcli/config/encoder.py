@@ -21,7 +21,8 @@ class EncoderConfig(Section):
     )
     pretrained: str = Field(
         "",
-        description="open_clip tag ('openai') or path of a weights file; may be empty for 'embedded' and 'hf-hub:'",
+        description="open_clip tag ('openai') or path of a weights file; may be empty for 'embedded' and 'hf-hub:'; "
+        "seen-only: the embedded encoder that was trained without the categories of the unseen split",
     )
     quickgelu: bool | None = Field(
         None,

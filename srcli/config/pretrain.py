@@ -84,16 +84,17 @@ class PretrainConfig(Section):
         False, description="leave the categories of the unseen split out altogether (the harder row of the protocol)"
     )
     start: str = Field(
-        "", description="weights to go on from: a .safetensors file, or embedded for those of the package; empty: from nothing"
+        "",
+        description="weights to go on from: a .safetensors file, or embedded or seen-only of the package; empty: from nothing",
     )
-    steps: int = Field(5600, ge=1, description="optimiser steps")
+    steps: int = Field(8000, ge=1, description="optimiser steps")
     batch: int = Field(6, ge=2, le=256, description="crops per step")
     crop_height: int = Field(256, ge=64, le=360, multiple_of=8, description="height of a training crop in pixels")
     crop_width: int = Field(288, ge=64, le=640, multiple_of=8, description="width of a training crop in pixels")
     texts: int = Field(112, ge=8, le=1024, description="sentences contrasted per step, besides the list of all names")
     relations: int = Field(24, ge=1, le=512, description="sentences for placing per step, of which the relation is told apart")
     relation_weight: float = Field(0.3, ge=0, le=10, description="weight of telling relations apart in the loss")
-    patches: int = Field(3, ge=1, le=16, description="single patches drawn per object and step")
+    patches: int = Field(8, ge=1, le=16, description="single patches drawn per object and step")
     learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
     weight_decay: float = Field(0.02, ge=0, le=1, description="decoupled weight decay on weights, not on biases and norms")
     warmup: int = Field(150, ge=0, description="steps of linear warm-up")

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from srcli.config.pretrain import PretrainConfig
 from srcli.errors import ArtifactError, MismatchError
-from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, file_sha256, load_embedded
+from srcli.perception.encoders.embedded import create_model, dense_forward, file_sha256, load_embedded, weights_file
 from srcli.perception.encoders.text import forward_text
 from srcli.stages.pretraining.batches import Batch, make_batch
 from srcli.stages.pretraining.captions import RELATIONS
@@ -94,7 +95,7 @@ def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
 
 def start_weights(config: PretrainConfig) -> Path:
     """The file that ``config.start`` names."""
-    return SHIPPED if config.start == "embedded" else Path(config.start)
+    return weights_file(config.start)
 
 
 def take_over(model: Any, rows: tuple[int, ...], path: Path) -> None:
@@ -210,6 +211,24 @@ def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _batches(
+    config: PretrainConfig, folder: Path, lexicon: Lexicon, first: int, ready: Callable[[int], None]
+) -> Iterator[tuple[int, Batch]]:
+    """The remaining steps with their batches; the next is made beside the learning from this one."""
+    with ThreadPoolExecutor(max_workers=1) as maker:
+
+        def made(step: int) -> Future[Batch]:
+            ready(step)
+            return maker.submit(make_batch, config, folder, lexicon, step)
+
+        coming = [made(step) for step in range(first, config.steps)[:1]]
+        for step in range(first, config.steps):
+            batch = coming.pop().result()
+            if step + 1 < config.steps:
+                coming.append(made(step + 1))
+            yield step, batch
+
+
 def train(
     config: PretrainConfig,
     learner: Learner,
@@ -225,16 +244,15 @@ def train(
         folder: shards of training scenes.
         checkpoint: file to resume from and to write to.
         on_checkpoint: called with the steps done and the mean loss and seconds per step since the last call.
-        ready: called before each step; blocks until the scenes of that step are rendered.
+        ready: called before a step's batch is made; blocks until the scenes of that step are rendered.
     """
     torch.set_num_threads(config.threads)
     fingerprint = fingerprint_of(config, learner, lexicon)
     first = load_checkpoint(learner, fingerprint, checkpoint) if checkpoint.is_file() else 0
     learner.model.train()
     total, count, started = 0.0, 0, time.monotonic()
-    for step in range(first, config.steps):
-        ready(step)
-        loss = batch_loss(config, learner, make_batch(config, folder, lexicon, step), lexicon)
+    for step, batch in _batches(config, folder, lexicon, first, ready):
+        loss = batch_loss(config, learner, batch, lexicon)
         if not bool(torch.isfinite(loss)):
             raise ArtifactError(
                 f"the loss is not finite at step {step}", f"lower pretrain.learning_rate; {checkpoint} holds the last state"
