@@ -79,7 +79,7 @@ class PretrainConfig(Section):
     objects_min: int = Field(8, ge=1, le=15, description="fewest objects in a scene")
     objects_max: int = Field(15, ge=1, le=20, description="most objects in a scene")
     first_scenes: int = Field(100, ge=4, description="scenes in use at the first step; the others join as training proceeds")
-    scenes_per_step: float = Field(0.8, ge=0, description="scenes that join with every step, until all are in use")
+    scenes_per_step: float = Field(2.0, ge=0, description="scenes that join with every step, until all are in use")
     hide_unseen: bool = Field(
         False, description="leave the categories of the unseen split out altogether (the harder row of the protocol)"
     )
@@ -87,8 +87,8 @@ class PretrainConfig(Section):
         "",
         description="weights to go on from: a .safetensors file, or embedded or seen-only of the package; empty: from nothing",
     )
-    steps: int = Field(8000, ge=1, description="optimiser steps")
-    batch: int = Field(6, ge=2, le=256, description="crops per step")
+    steps: int = Field(6000, ge=1, description="optimiser steps")
+    batch: int = Field(12, ge=2, le=256, description="crops per step")
     crop_height: int = Field(256, ge=64, le=360, multiple_of=8, description="height of a training crop in pixels")
     crop_width: int = Field(288, ge=64, le=640, multiple_of=8, description="width of a training crop in pixels")
     texts: int = Field(112, ge=8, le=1024, description="sentences contrasted per step, besides the list of all names")
@@ -98,7 +98,7 @@ class PretrainConfig(Section):
     learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
     weight_decay: float = Field(0.02, ge=0, le=1, description="decoupled weight decay on weights, not on biases and norms")
     warmup: int = Field(150, ge=0, description="steps of linear warm-up")
-    threads: int = Field(1, ge=1, le=256, description="threads of the training process")
+    threads: int = Field(2, ge=1, le=256, description="threads that share the crops of a step; the result does not depend on it")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints (resumable, and exported as weights)")
     validate_every: int = Field(500, ge=1, description="steps between validations")
     grasp: GraspConfig = Field(default_factory=GraspConfig)

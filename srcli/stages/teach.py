@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _WARMUP = 20
+_BATCH = 6
 _NORM_BATCHES = 30
 
 
@@ -209,6 +210,7 @@ def settings(params: Params, start: str) -> PretrainConfig:
             "steps": teach.steps,
             "learning_rate": teach.learning_rate,
             "warmup": min(_WARMUP, teach.steps),
+            "batch": _BATCH,
             "start": start,
             "hide_unseen": params.pretrain.hide_unseen or start == SEEN_ONLY,
         }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from srcli.config.encoder import EncoderConfig
 from srcli.config.pretrain import PretrainConfig
@@ -15,7 +17,7 @@ from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAsset
 from srcli.language.relations import PLACE_TEMPLATES
 from srcli.language.templates import TEMPLATES
 from srcli.objects import Variation, catalogue, describe, in_band
-from srcli.perception.encoders.embedded import SHIPPED, load_embedded
+from srcli.perception.encoders.embedded import SHIPPED, dense_forward, load_embedded
 from srcli.perception.encoders.loading import load_encoder
 from srcli.perception.encoders.text import forward_text, words_of
 from srcli.stages.pretrain import measure, run
@@ -23,8 +25,8 @@ from srcli.stages.pretraining.batches import make_batch, scenes_in_use
 from srcli.stages.pretraining.captions import OTHER_WORDS, caption, is_held_out, place_caption
 from srcli.stages.pretraining.facts import Concept, Facts, concepts, name_phrases
 from srcli.stages.pretraining.lexicon import build_lexicon, facts_of
-from srcli.stages.pretraining.loop import batch_loss, learning_rate, load_checkpoint, make_learner, save_checkpoint
-from srcli.stages.pretraining.loss import multi_positive
+from srcli.stages.pretraining.loop import PART, backward, learning_rate, load_checkpoint, make_learner, save_checkpoint
+from srcli.stages.pretraining.loss import multi_positive, region_text_loss
 from srcli.stages.pretraining.render import choose, make_pool
 from srcli.stages.pretraining.store import Shard, complete_shards, read_shard, shard_path, write_shard
 from srcli.stages.pretraining.validate import smooth, validate
@@ -343,10 +345,61 @@ def test_crops_of_the_bare_table_still_train_the_relations(tmp_path):
     write_shard(shard_path(bare, 0), Shard(np.array(shard.rgb), np.zeros_like(shard.slots), shard.facts))
     config, lexicon = small(), build_lexicon()
     learner = make_learner(config, lexicon)
-    loss = batch_loss(config, learner, make_batch(config, bare, lexicon, 0), lexicon)
-    loss.backward()
-    assert torch.isfinite(loss)
+    with ThreadPoolExecutor(1) as pool:
+        loss = backward(config, learner, make_batch(config, bare, lexicon, 0), lexicon, pool)
+    assert np.isfinite(loss)
     assert learner.relation_head.weight.grad is not None
+
+
+def gradients(config, learner, lexicon, folder, threads):
+    learner.model.train()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        loss = backward(config, learner, make_batch(config, folder, lexicon, 1), lexicon, pool)
+    return loss, {name: p.grad for name, p in learner.model.named_parameters()}, dict(learner.model.visual.named_buffers())
+
+
+def test_gradient_is_that_of_the_whole_graph(cache):
+    """One part, so that batch norms see what they would see without parts."""
+    config, lexicon = small(batch=PART), build_lexicon()
+    loss, found, norms = gradients(config, make_learner(config, lexicon), lexicon, cache / "train", 2)
+    whole = make_learner(config, lexicon)
+    whole.model.train()
+    batch = make_batch(config, cache / "train", lexicon, 1)
+    model = whole.model
+    cells = functional.normalize(dense_forward(model, batch.images), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
+    regions = functional.normalize(torch.stack([cells[torch.from_numpy(c)].mean(0) for c in batch.region_cells]), dim=1)
+    texts, names = (
+        forward_text(model, whole.ids(t))[0] for t in (batch.texts, tuple(concept.phrase for concept in lexicon.names))
+    )
+    ids = whole.ids(batch.relations)
+    tokens = forward_text(model, ids)[1]
+    placed = torch.stack([tokens[i, 1 : int(ids[i].argmax()) + 1].mean(0) for i in range(len(ids))])
+    relation = functional.cross_entropy(whole.relation_head(placed), torch.from_numpy(batch.relation_truth))
+    picked = [torch.from_numpy(x) for x in (batch.patch_cells, batch.table_cells)]
+    truths = [torch.from_numpy(x) for x in (batch.text_truth, batch.name_truth, batch.patch_owner)]
+    expected = config.relation_weight * relation + region_text_loss(
+        model.logit_scale.exp(), texts, names, regions, cells[picked[0]], cells[picked[1]], *truths
+    )
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    for name, parameter in model.named_parameters():
+        scale = float(parameter.grad.abs().max()) + 1e-6
+        assert torch.allclose(found[name], parameter.grad, atol=2e-3 * scale), name
+    for name, value in model.visual.named_buffers():
+        assert torch.allclose(norms[name].float(), value.float(), atol=1e-5), name
+
+
+def test_result_does_not_depend_on_threads(cache):
+    config, lexicon = small(batch=2 * PART + 1), build_lexicon()
+    losses, results = set(), []
+    for threads in (1, 3):
+        loss, found, norms = gradients(config, make_learner(config, lexicon), lexicon, cache / "train", threads)
+        losses.add(loss)
+        results.append({**found, **norms})
+    assert len(losses) == 1
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+    fresh = dict(make_learner(config, lexicon).model.visual.named_buffers())
+    assert not torch.equal(norms["trunk.down.1.running_mean"], fresh["trunk.down.1.running_mean"])
 
 
 def test_hidden_categories_stay_out_of_the_measurement(cache, tmp_path):

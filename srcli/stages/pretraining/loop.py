@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -28,6 +30,8 @@ from srcli.stages.pretraining.loss import region_text_loss
 _MAX_SCALE = 40.0
 _CLIP_NORM = 2.0
 _KNOWN = 20_000
+PART = 4
+"""Crops that a thread computes, and that a batch norm sees, at a time."""
 
 Progress = Callable[[int, dict[str, float]], None]
 
@@ -41,6 +45,7 @@ class Learner:
         rows: token ids of the compact embedding table, ascending.
         lookup: (49408,) id to row; -1 where a token is not in use.
         known: sentences tokenised so far.
+        towers: copies of the image tower, for threads.
     """
 
     model: Any
@@ -50,6 +55,28 @@ class Learner:
     rows: tuple[int, ...]
     lookup: Tensor
     known: dict[str, Tensor] = field(default_factory=dict)
+    towers: list[Any] = field(default_factory=list)
+
+    def replicas(self, count: int) -> list[Any]:
+        """Copies of the image tower that share its weights and have gradients and batch statistics of their own."""
+        while len(self.towers) < count:
+            visual = copy.deepcopy(self.model.visual)
+            for own, shared in zip(visual.parameters(), self.model.visual.parameters(), strict=True):
+                own.data = shared.data
+            self.towers.append(SimpleNamespace(visual=visual))
+        for tower in self.towers[:count]:
+            tower.visual.train(self.model.visual.training)
+            for own, shared in zip(tower.visual.buffers(), self.model.visual.buffers(), strict=True):
+                own.copy_(shared)
+        return self.towers[:count]
+
+    @torch.no_grad()
+    def merge_norms(self, towers: list[Any]) -> None:
+        """Give the tower the mean of its copies' batch statistics."""
+        for index, shared in enumerate(self.model.visual.buffers()):
+            found = [list(tower.visual.buffers())[index] for tower in towers]
+            if found:
+                shared.copy_(torch.stack(found).mean(dim=0) if shared.is_floating_point() else found[0])
 
     def ids(self, texts: tuple[str, ...]) -> Tensor:
         """Compact token ids, cut to the longest sentence. Order is kept, so the end-of-text mark stays the largest."""
@@ -116,22 +143,62 @@ def learning_rate(config: PretrainConfig, step: int) -> float:
     return config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))))
 
 
-def batch_loss(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: Lexicon) -> Tensor:
-    """The loss of one batch: region-text contrast, and telling the relations of sentences for placing apart."""
-    model = learner.model
-    relation = functional.cross_entropy(relation_logits(learner, batch.relations), torch.from_numpy(batch.relation_truth))
-    if not batch.region_cells:  # every crop shows the bare table
+def backward(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: Lexicon, pool: Executor) -> float:
+    """The loss of one batch, whose gradient is left with the parameters: region-text contrast, and telling relations apart.
+
+    Parts of the crops and the sentences are computed by the threads of ``pool``, each with one thread of torch: that scales,
+    operations of this size do not. Batch norms see one part at a time. The result does not depend on the number of threads.
+    """
+    # Without a region every crop shows the bare table.
+    parts = torch.split(batch.images, PART) if batch.region_cells else ()
+    towers = learner.replicas(len(parts))
+    seen = [pool.submit(dense_forward, tower, part) for tower, part in zip(towers, parts, strict=True)]
+    said = pool.submit(_read, learner, batch, lexicon).result()
+    outputs = [job.result() for job in seen]
+    learner.merge_norms(towers)
+    leaves = [value.detach().requires_grad_() for value in (*outputs, *said)]
+    loss = _loss(config, learner, batch, leaves[: len(outputs)], *leaves[len(outputs) :])
+    learner.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    shares = [
+        pool.submit(torch.autograd.grad, output, tuple(tower.visual.parameters()), leaf.grad)
+        for output, tower, leaf in zip(outputs, towers, leaves, strict=False)
+    ]
+    spoken = [(value, leaf.grad) for value, leaf in zip(said, leaves[len(outputs) :], strict=True) if leaf.grad is not None]
+    pool.submit(torch.autograd.backward, [v for v, _ in spoken], [g for _, g in spoken]).result()
+    for share in shares:
+        for parameter, gradient in zip(learner.model.visual.parameters(), share.result(), strict=True):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+    return float(loss.detach())
+
+
+def _read(learner: Learner, batch: Batch, lexicon: Lexicon) -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings (T, D) of the sentences and (C, D) of all names, and the mean token feature (S, D) of sentences for placing."""
+    texts, _ = forward_text(learner.model, learner.ids(batch.texts))
+    names, _ = forward_text(learner.model, learner.ids(tuple(c.phrase for c in lexicon.names)))
+    ids = learner.ids(batch.relations)
+    _, tokens = forward_text(learner.model, ids)
+    real = torch.arange(ids.shape[1])[None] <= ids.argmax(dim=1, keepdim=True)
+    real[:, 0] = False  # the start mark has read nothing
+    return texts, names, (tokens * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+
+
+def _loss(
+    config: PretrainConfig, learner: Learner, batch: Batch, features: list[Tensor], texts: Tensor, names: Tensor, placed: Tensor
+) -> Tensor:
+    """From (b, D, h, w) features of the parts and what :func:`_read` gives."""
+    # From the mean of a sentence's token features, so that words of like meaning come to lie together.
+    relation = functional.cross_entropy(learner.relation_head(placed), torch.from_numpy(batch.relation_truth))
+    if not features:
         return config.relation_weight * relation
-    features = functional.normalize(dense_forward(model, batch.images).float(), dim=1)
-    cells = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+    dense = functional.normalize(torch.cat(features), dim=1)
+    cells = dense.permute(0, 2, 3, 1).reshape(-1, dense.shape[1])
     sizes = torch.tensor([len(c) for c in batch.region_cells])
     owner = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
     members = cells[torch.cat([torch.from_numpy(c) for c in batch.region_cells])]
     regions = torch.zeros(len(sizes), cells.shape[1]).index_add(0, owner, members)
-    texts, _ = forward_text(model, learner.ids(batch.texts))
-    names, _ = forward_text(model, learner.ids(tuple(c.phrase for c in lexicon.names)))
     return config.relation_weight * relation + region_text_loss(
-        model.logit_scale.exp().clamp(max=_MAX_SCALE),
+        learner.model.logit_scale.exp().clamp(max=_MAX_SCALE),
         texts,
         names,
         functional.normalize(regions, dim=1),
@@ -141,17 +208,6 @@ def batch_loss(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: 
         torch.from_numpy(batch.name_truth),
         torch.from_numpy(batch.patch_owner),
     )
-
-
-def relation_logits(learner: Learner, sentences: tuple[str, ...]) -> Tensor:
-    """(S, groups) from the mean of a sentence's token features, so that words of like meaning come to lie together."""
-    ids = learner.ids(sentences)
-    _, tokens = forward_text(learner.model, ids)
-    real = torch.arange(ids.shape[1])[None] <= ids.argmax(dim=1, keepdim=True)
-    real[:, 0] = False  # the start mark has read nothing
-    mean = (tokens * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
-    logits: Tensor = learner.relation_head(mean)
-    return logits
 
 
 def save_checkpoint(learner: Learner, step: int, fingerprint: str, path: Path) -> None:
@@ -246,27 +302,26 @@ def train(
         on_checkpoint: called with the steps done and the mean loss and seconds per step since the last call.
         ready: called before a step's batch is made; blocks until the scenes of that step are rendered.
     """
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(1)
     fingerprint = fingerprint_of(config, learner, lexicon)
     first = load_checkpoint(learner, fingerprint, checkpoint) if checkpoint.is_file() else 0
     learner.model.train()
     total, count, started = 0.0, 0, time.monotonic()
-    for step, batch in _batches(config, folder, lexicon, first, ready):
-        loss = batch_loss(config, learner, batch, lexicon)
-        if not bool(torch.isfinite(loss)):
-            raise ArtifactError(
-                f"the loss is not finite at step {step}", f"lower pretrain.learning_rate; {checkpoint} holds the last state"
-            )
-        for group in learner.optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
-        learner.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(learner.model.parameters(), _CLIP_NORM)
-        learner.optimizer.step()
-        total, count = total + float(loss.detach()), count + 1
-        done = step + 1
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            save_checkpoint(learner, done, fingerprint, checkpoint)
-            on_checkpoint(done, {"loss": total / count, "step_seconds": (time.monotonic() - started) / count})
-            learner.model.train()
-            total, count, started = 0.0, 0, time.monotonic()
+    with ThreadPoolExecutor(config.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for step, batch in _batches(config, folder, lexicon, first, ready):
+            loss = backward(config, learner, batch, lexicon, pool)
+            if not math.isfinite(loss):
+                raise ArtifactError(
+                    f"the loss is not finite at step {step}", f"lower pretrain.learning_rate; {checkpoint} holds the last state"
+                )
+            for group in learner.optimizer.param_groups:
+                group["lr"] = learning_rate(config, step)
+            torch.nn.utils.clip_grad_norm_(learner.model.parameters(), _CLIP_NORM)
+            learner.optimizer.step()
+            total, count = total + loss, count + 1
+            done = step + 1
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                save_checkpoint(learner, done, fingerprint, checkpoint)
+                on_checkpoint(done, {"loss": total / count, "step_seconds": (time.monotonic() - started) / count})
+                learner.model.train()
+                total, count, started = 0.0, 0, time.monotonic()
