@@ -34,7 +34,7 @@ def pretrain_encoder(
         parameter(
             "--start",
             key="pretrain.start",
-            text="Weights to go on from; 'embedded' or 'seen-only': those of the package.",
+            text="Weights to go on from; 'embedded': those of the package.",
             metavar="FILE",
         ),
     ] = None,

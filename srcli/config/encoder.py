@@ -21,8 +21,7 @@ class EncoderConfig(Section):
     )
     pretrained: str = Field(
         "",
-        description="open_clip tag ('openai') or path of a weights file; may be empty for 'embedded' and 'hf-hub:'; "
-        "seen-only: the embedded encoder that was trained without the categories of the unseen split",
+        description="open_clip tag ('openai') or path of a weights file; may be empty for 'embedded' and 'hf-hub:'",
     )
     quickgelu: bool | None = Field(
         None,

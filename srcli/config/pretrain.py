@@ -46,6 +46,8 @@ class TeachConfig(Section):
     scenes: int = Field(160, ge=20, description="scenes rendered for training, each with an object that is taught")
     valid_scenes: int = Field(20, ge=4, description="scenes rendered for each validation: of the splits, and of what is taught")
     steps: int = Field(400, ge=1, description="optimiser steps")
+    batch: int = Field(6, ge=2, le=256, description="crops per step")
+    patches: int = Field(3, ge=1, le=16, description="single patches drawn per object and step")
     learning_rate: float = Field(5e-4, gt=0, le=0.1, description="peak learning rate; higher learns faster and forgets more")
     kept: float = Field(
         0.45,
@@ -85,7 +87,7 @@ class PretrainConfig(Section):
     )
     start: str = Field(
         "",
-        description="weights to go on from: a .safetensors file, or embedded or seen-only of the package; empty: from nothing",
+        description="weights to go on from: a .safetensors file, or embedded for those of the package; empty: from nothing",
     )
     steps: int = Field(6000, ge=1, description="optimiser steps")
     batch: int = Field(12, ge=2, le=256, description="crops per step")

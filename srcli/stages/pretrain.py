@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,7 @@ def render_all(
 def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[str, ...]) -> None:
     """Record what the cache was rendered with; refuse a cache of other settings."""
     from srcli.artifacts.core import file_digest
+    from srcli.objects import variation
     from srcli.stages.pretraining import render
 
     keys = {"seed", "objects_min", "objects_max", "hide_unseen"}
@@ -97,7 +99,7 @@ def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[st
         "pretrain": config.model_dump(mode="json", include=keys),
         "sim": sim.model_dump(mode="json"),
         "catalogue": catalogue_digest(),
-        "drawing": file_digest(Path(render.__file__)),
+        "drawing": [file_digest(Path(inspect.getfile(module))) for module in (render, variation)],
     }
     if taught:
         known = library_records(library_folder())
@@ -120,8 +122,8 @@ def run(
     Args:
         out: ``*.safetensors`` to write; it is replaced at every checkpoint, so a usable encoder is there early.
         cache: folder for rendered scenes and the checkpoint.
-        rendered: called before a step with the number of scenes it may draw from; blocks until they are there (another process
-            renders). By default all scenes are rendered first.
+        rendered: called one step ahead with the number of scenes a step may draw from; blocks until they are there (another
+            process renders). By default all scenes are rendered first.
         executor: renders the scenes; None does it in this process.
         report: called with phase, done, total and values.
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 _WARMUP = 20
-_BATCH = 6
 _NORM_BATCHES = 30
 
 
@@ -63,7 +62,7 @@ def run(
         names: objects of the user's library; none: all of them. Those that the start weights were taught come with them.
         out: ``*.safetensors`` to write.
         cache: folder for rendered scenes and checkpoints, in a folder for each set of objects.
-        start: weights to go on from: ``embedded`` or ``seen-only`` for those of the package, or a file.
+        start: weights to go on from: ``embedded`` for those of the package, or a file.
         executor: renders the scenes; None does it in this process.
         report: called with phase, done, total and values.
 
@@ -75,15 +74,15 @@ def run(
     """
     from srcli.artifacts.core import config_digest, output_lock, sidecar_path
     from srcli.objects.library import library_folder, library_records
-    from srcli.perception.encoders.embedded import load_embedded, weights_file
+    from srcli.perception.encoders.embedded import SHIPPED, load_embedded
     from srcli.stages.pretraining.lexicon import build_lexicon
     from srcli.stages.pretraining.loop import make_learner
 
     sidecar_path(out)
-    first = load_embedded(weights_file(start))
+    first = load_embedded(SHIPPED if start == "embedded" else Path(start))
     taught = checked(names, first.taught)
     config = settings(params, start)
-    lexicon = build_lexicon(config.hide_unseen, taught)
+    lexicon = build_lexicon(taught=taught)
     learner = make_learner(config, lexicon)
     records = library_records(library_folder())
     # What is taught at another time has scenes of its own.
@@ -112,7 +111,7 @@ def _teach(
     known = first.model.token_embedding.weight[list(learner.rows)].ne(0).any(dim=1)
     render_all(config, params.sim, cache, report, taught=taught, executor=executor)
     before = measure(config, learner, lexicon, cache, taught)
-    report("before", 1, 1, {k: v for k, v in before.items() if k.endswith("/patch")})
+    report("before", 1, 1, {name: value for name, value in before.items() if name.endswith("/patch")})
     last: dict[str, float] = {}
 
     def checkpointed(done: int, values: dict[str, float]) -> None:
@@ -197,9 +196,7 @@ def checked(names: Sequence[str], before: Sequence[str] = ()) -> tuple[str, ...]
 
 
 def settings(params: Params, start: str) -> PretrainConfig:
-    """Section ``pretrain`` with the budget of ``pretrain.teach``; what the start weights have never seen stays hidden."""
-    from srcli.perception.encoders.embedded import SEEN_ONLY
-
+    """Section ``pretrain`` with the budget of ``pretrain.teach``."""
     teach = params.pretrain.teach
     return params.pretrain.model_copy(
         update={
@@ -208,10 +205,10 @@ def settings(params: Params, start: str) -> PretrainConfig:
             "first_scenes": teach.scenes,
             "valid_scenes": teach.valid_scenes,
             "steps": teach.steps,
+            "batch": teach.batch,
+            "patches": teach.patches,
             "learning_rate": teach.learning_rate,
             "warmup": min(_WARMUP, teach.steps),
-            "batch": _BATCH,
             "start": start,
-            "hide_unseen": params.pretrain.hide_unseen or start == SEEN_ONLY,
         }
     )

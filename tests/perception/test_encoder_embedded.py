@@ -11,16 +11,7 @@ from safetensors.torch import save_file
 
 from srcli.config.encoder import EncoderConfig
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, SceneError
-from srcli.objects import catalogue
-from srcli.perception.encoders.embedded import (
-    SHIPPED,
-    create_model,
-    dense_forward,
-    image_tensor,
-    load_embedded,
-    save_embedded,
-    weights_file,
-)
+from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, image_tensor, load_embedded, save_embedded
 from srcli.perception.encoders.loading import load_encoder
 
 ROWS = (0, 320, 1781, 9722, 49406, 49407)
@@ -125,19 +116,3 @@ def test_shipped_weights_ground_words():
     assert e[0] @ e[1] > e[0] @ e[2], "two wordings of one wish are closer than two wishes"
     assert encoder.unknown_words("give me the banana") == ()
     assert encoder.unknown_words("give me the quokka") == ("quokka",)
-
-
-def test_second_weights_never_read_of_what_is_unseen():
-    known = load_embedded(weights_file("seen-only"))
-    assert weights_file("seen-only").stat().st_size < 5_000_000
-    assert json.loads(weights_file("seen-only").with_suffix(".json").read_text())["recipe"]["hide_unseen"]
-    shop = catalogue()
-    seen = {word for name in shop.seen for text in (shop[name].label, *shop[name].synonyms) for word in text.split()}
-    own = {word for name in shop.unseen for text in (shop[name].label, *shop[name].synonyms) for word in text.split()}
-    only = {"hammer", "bleach", "clamp", "repellent"}
-    assert only <= own - seen
-    assert not only & known.vocabulary
-    assert {"banana", "bowl"} <= known.vocabulary
-    encoder = load_encoder(EncoderConfig(pretrained="seen-only"))
-    assert encoder.identity.sha256 == known.sha256 != load_embedded().sha256
-    assert encoder.unknown_words("pick up the hammer") == ("hammer",)

@@ -80,14 +80,6 @@ def test_what_can_be_taught(library: Path, monkeypatch: pytest.MonkeyPatch) -> N
         teach.checked([])
 
 
-def test_what_the_start_never_saw_stays_hidden() -> None:
-    params = _small()
-    assert not teach.settings(params, "embedded").hide_unseen
-    config = teach.settings(params, "seen-only")
-    assert config.hide_unseen
-    assert not {"hammer", "bleach"} & build_lexicon(config.hide_unseen, ()).words
-
-
 def test_every_scene_shows_what_is_taught(library: Path) -> None:
     params = _small()
     config = teach.settings(params, "embedded")

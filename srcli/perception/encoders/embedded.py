@@ -28,8 +28,6 @@ MODEL_NAME = "srcli-embedded"
 FORMAT = 2
 _HERE = Path(__file__).parent
 SHIPPED = _HERE.parent / "weights" / "embedded.safetensors"
-SEEN_ONLY = "seen-only"
-"""``encoder.pretrained`` for the package's second weights, trained without the categories of the unseen split."""
 _MEAN, _STD = 0.45, 0.25
 IMAGE_RECIPE = f"whole view, cells of 8 px, mean {_MEAN}, std {_STD}"
 _EMBEDDING = "token_embedding.weight"
@@ -79,13 +77,6 @@ def dense_forward(model: Any, images: Tensor) -> Tensor:
     features = model.visual.trunk.forward_features(images)
     weight = model.visual.head.proj.weight
     return torch.nn.functional.conv2d(features, weight[:, :, None, None])
-
-
-def weights_file(name: str) -> Path:
-    """The file of weights that is meant: empty or ``embedded`` for the package's own, :data:`SEEN_ONLY`, or a path."""
-    if name == SEEN_ONLY:
-        return SHIPPED.with_name(f"{SHIPPED.stem}-{SEEN_ONLY}{SHIPPED.suffix}")
-    return SHIPPED if name in ("", "embedded") else Path(name)
 
 
 def file_sha256(path: Path) -> str:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from srcli.config.pretrain import PretrainConfig
 from srcli.errors import ArtifactError, MismatchError
-from srcli.perception.encoders.embedded import create_model, dense_forward, file_sha256, load_embedded, weights_file
+from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, file_sha256, load_embedded
 from srcli.perception.encoders.text import forward_text
 from srcli.stages.pretraining.batches import Batch, make_batch
 from srcli.stages.pretraining.captions import RELATIONS
@@ -31,7 +31,7 @@ _MAX_SCALE = 40.0
 _CLIP_NORM = 2.0
 _KNOWN = 20_000
 PART = 4
-"""Crops that a thread computes, and that a batch norm sees, at a time."""
+"""Most crops that a thread computes, and that a batch norm sees, at a time."""
 
 Progress = Callable[[int, dict[str, float]], None]
 
@@ -122,7 +122,7 @@ def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
 
 def start_weights(config: PretrainConfig) -> Path:
     """The file that ``config.start`` names."""
-    return weights_file(config.start)
+    return SHIPPED if config.start == "embedded" else Path(config.start)
 
 
 def take_over(model: Any, rows: tuple[int, ...], path: Path) -> None:
@@ -150,7 +150,7 @@ def backward(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: Le
     operations of this size do not. Batch norms see one part at a time. The result does not depend on the number of threads.
     """
     # Without a region every crop shows the bare table.
-    parts = torch.split(batch.images, PART) if batch.region_cells else ()
+    parts = torch.tensor_split(batch.images, -(-len(batch.images) // PART)) if batch.region_cells else ()
     towers = learner.replicas(len(parts))
     seen = [pool.submit(dense_forward, tower, part) for tower, part in zip(towers, parts, strict=True)]
     said = pool.submit(_read, learner, batch, lexicon).result()
@@ -263,7 +263,7 @@ def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -
 
     skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach", "graspnet"}
     start = file_sha256(start_weights(config)) if config.start else ""
-    content = [config.model_dump(exclude=skip), start, lexicon.concepts, lexicon.names, learner.rows]
+    content = [config.model_dump(exclude=skip), start, lexicon.concepts, lexicon.names, learner.rows, PART]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -300,28 +300,34 @@ def train(
         folder: shards of training scenes.
         checkpoint: file to resume from and to write to.
         on_checkpoint: called with the steps done and the mean loss and seconds per step since the last call.
-        ready: called before a step's batch is made; blocks until the scenes of that step are rendered.
+        ready: called before a step's batch is made, one step ahead; blocks until the scenes of that step are rendered.
     """
-    torch.set_num_threads(1)
     fingerprint = fingerprint_of(config, learner, lexicon)
     first = load_checkpoint(learner, fingerprint, checkpoint) if checkpoint.is_file() else 0
     learner.model.train()
     total, count, started = 0.0, 0, time.monotonic()
-    with ThreadPoolExecutor(config.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for step, batch in _batches(config, folder, lexicon, first, ready):
-            loss = backward(config, learner, batch, lexicon, pool)
-            if not math.isfinite(loss):
-                raise ArtifactError(
-                    f"the loss is not finite at step {step}", f"lower pretrain.learning_rate; {checkpoint} holds the last state"
-                )
-            for group in learner.optimizer.param_groups:
-                group["lr"] = learning_rate(config, step)
-            torch.nn.utils.clip_grad_norm_(learner.model.parameters(), _CLIP_NORM)
-            learner.optimizer.step()
-            total, count = total + loss, count + 1
-            done = step + 1
-            if done % config.checkpoint_every == 0 or done == config.steps:
-                save_checkpoint(learner, done, fingerprint, checkpoint)
-                on_checkpoint(done, {"loss": total / count, "step_seconds": (time.monotonic() - started) / count})
-                learner.model.train()
-                total, count, started = 0.0, 0, time.monotonic()
+    # Sums over several threads of torch are rounded otherwise: the result would depend on the machine.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(config.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for step, batch in _batches(config, folder, lexicon, first, ready):
+                loss = backward(config, learner, batch, lexicon, pool)
+                if not math.isfinite(loss):
+                    raise ArtifactError(
+                        f"the loss is not finite at step {step}",
+                        f"lower pretrain.learning_rate; {checkpoint} holds the last state",
+                    )
+                for group in learner.optimizer.param_groups:
+                    group["lr"] = learning_rate(config, step)
+                torch.nn.utils.clip_grad_norm_(learner.model.parameters(), _CLIP_NORM)
+                learner.optimizer.step()
+                total, count = total + loss, count + 1
+                done = step + 1
+                if done % config.checkpoint_every == 0 or done == config.steps:
+                    save_checkpoint(learner, done, fingerprint, checkpoint)
+                    on_checkpoint(done, {"loss": total / count, "step_seconds": (time.monotonic() - started) / count})
+                    learner.model.train()
+                    total, count, started = 0.0, 0, time.monotonic()
+    finally:
+        torch.set_num_threads(threads)
