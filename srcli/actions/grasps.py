@@ -172,9 +172,7 @@ def _uncovered(points: F32, found: ScoredGrasps, config: CandidateConfig) -> Boo
         return inside
     from scipy.spatial import cKDTree
 
-    # Asked once: a tree that is built fast is worth more here than one that is searched fast.
-    tree = cKDTree(found.positions[good][:, :2], balanced_tree=False, compact_nodes=False)
-    distance, _ = tree.query(points[:, :2], distance_upper_bound=_COVER)
+    distance, _ = cKDTree(found.positions[good][:, :2]).query(points[:, :2], distance_upper_bound=_COVER)
     uncovered: Bool = inside & ~np.isfinite(distance)
     return uncovered
 

@@ -128,15 +128,14 @@ def sliding_max(values: F32, size: int, axis: int) -> F32:
     # Padded in front, a window that starts at i is the one centred at i.
     result = np.full(shape, -np.inf, dtype=np.float32)
     result[tuple(inner)] = values
-    other = np.empty_like(result)
     # A window of 2k is the maximum of two windows of k: log2(size) passes instead of size.
     covered = 1
     while covered < size:
         step = min(covered, size - covered)
-        head, tail, rest = list(inner), list(inner), list(inner)
-        head[axis], tail[axis], rest[axis] = slice(None, -step), slice(step, None), slice(-step, None)
-        np.maximum(result[tuple(head)], result[tuple(tail)], out=other[tuple(head)])
-        other[tuple(rest)] = result[tuple(rest)]
-        result, other, covered = other, result, covered + step
+        head, tail = list(inner), list(inner)
+        head[axis], tail[axis] = slice(None, -step), slice(step, None)
+        wider = result.copy()
+        np.maximum(result[tuple(head)], result[tuple(tail)], out=wider[tuple(head)])
+        result, covered = wider, covered + step
     inner[axis] = slice(None, values.shape[axis])
     return result[tuple(inner)]
