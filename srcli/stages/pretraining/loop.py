@@ -73,8 +73,7 @@ class Learner:
     @torch.no_grad()
     def merge_norms(self, towers: list[Any]) -> None:
         """Give the tower the mean of its copies' batch statistics."""
-        for index, shared in enumerate(self.model.visual.buffers()):
-            found = [list(tower.visual.buffers())[index] for tower in towers]
+        for shared, *found in zip(self.model.visual.buffers(), *(tower.visual.buffers() for tower in towers), strict=True):
             if found:
                 shared.copy_(torch.stack(found).mean(dim=0) if shared.is_floating_point() else found[0])
 
