@@ -128,14 +128,17 @@ def sliding_max(values: F32, size: int, axis: int) -> F32:
     # Padded in front, a window that starts at i is the one centred at i.
     result = np.full(shape, -np.inf, dtype=np.float32)
     result[tuple(inner)] = values
+    other = np.empty_like(result)
     # A window of 2k is the maximum of two windows of k: log2(size) passes instead of size.
     covered = 1
     while covered < size:
         step = min(covered, size - covered)
         head, tail = list(inner), list(inner)
         head[axis], tail[axis] = slice(None, -step), slice(step, None)
-        wider = result.copy()
-        np.maximum(result[tuple(head)], result[tuple(tail)], out=wider[tuple(head)])
-        result, covered = wider, covered + step
+        np.maximum(result[tuple(head)], result[tuple(tail)], out=other[tuple(head)])
+        last: list[slice] = list(inner)
+        last[axis] = slice(-step, None)
+        other[tuple(last)] = result[tuple(last)]
+        result, other, covered = other, result, covered + step
     inner[axis] = slice(None, values.shape[axis])
     return result[tuple(inner)]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, Workers, parameter
-from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Encoder, Json, ParamsFile, Seed, Workers, parameter
+from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
 
 if TYPE_CHECKING:
     from srcli.config import Params
@@ -63,6 +63,7 @@ def evaluate(
         ),
     ] = None,
     params: ParamsFile = None,
+    encoder: Encoder = None,
     tasks: Annotated[
         list[str] | None,
         parameter("--task", "-t", key="evaluate.tasks", text="Task to run (pick, place, pick_place); repeatable."),
@@ -120,6 +121,7 @@ def evaluate(
     flags = (
         Flag("--seed", "seed", seed),
         Flag("--grasps", "candidates.source", grasps),
+        *encoder_flags(encoder),
         Flag("--task", "evaluate.tasks", list(tasks) if tasks else None, matrix=True),
         Flag("--suite", "evaluate.suite", suite),
         Flag("--method", "evaluate.methods", names or None),

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Force, Json, ParamsFile, Seed, Workers
-from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Encoder, Force, Json, ParamsFile, Seed, Workers
+from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
 
 
 @command
@@ -31,6 +31,7 @@ def featurize(
         ),
     ] = None,
     params: ParamsFile = None,
+    encoder: Encoder = None,
     seed: Seed = None,
     assignments: Assignments = None,
     workers: Workers = None,
@@ -41,7 +42,7 @@ def featurize(
     debug: Debug = False,
 ) -> None:
     """Encode the views and sentences of all demonstrations: fused point features, similarity, candidates, text."""
-    values = parameters(params, (Flag("--seed", "seed", seed),), assignments or ())
+    values = parameters(params, (Flag("--seed", "seed", seed), *encoder_flags(encoder)), assignments or ())
     count = worker_count(workers)
     usual = [Path("data/pick.h5"), Path("data/place.h5")]
     files = demos or [path for path in usual if path.exists()] or usual[:1]

@@ -35,6 +35,15 @@ Assignments = Annotated[
     ),
 ]
 Seed = Annotated[int | None, parameter("--seed", key="seed", text="Root seed.", min=0)]
+Encoder = Annotated[
+    str | None,
+    parameter(
+        "--encoder",
+        key="encoder.name, encoder.pretrained",
+        text="Encoder: embedded, embedded/seen-only, embedded=FILE, hf-hub:ORG/REPO, or MODEL/TAG such as "
+        "ViT-L-14-quickgelu/openai, MODEL=FILE.",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

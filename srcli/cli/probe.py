@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, Workers, parameter
-from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Encoder, Json, ParamsFile, Seed, Workers, parameter
+from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
 
 
 @command
@@ -33,14 +33,7 @@ def probe(
         list[str] | None,
         parameter("--wording", key="probe.wordings", text="In which wordings, train or heldout; repeatable."),
     ] = None,
-    encoder: Annotated[
-        str | None,
-        parameter(
-            "--encoder",
-            key="encoder.name, encoder.pretrained",
-            text="Encoder: embedded, embedded=FILE, hf-hub:ORG/REPO, or MODEL/TAG such as ViT-L-14-quickgelu/openai.",
-        ),
-    ] = None,
+    encoder: Encoder = None,
     grasps: Annotated[
         str | None,
         parameter("--grasps", key="candidates.source", text="Grasps of your own: a file of GraspNet rows, or a detector."),
@@ -54,7 +47,6 @@ def probe(
     debug: Debug = False,
 ) -> None:
     """Measure what a policy stands on: naming and finding by the encoder, coverage and holding of the grasp candidates."""
-    name, pretrained = _split_encoder(encoder)
     flags = (
         Flag("--seed", "seed", seed),
         Flag("--part", "probe.parts", list(parts) if parts else None),
@@ -62,8 +54,7 @@ def probe(
         Flag("--scenes", "probe.grasp_scenes", scenes),
         Flag("--split", "probe.splits", list(splits) if splits else None),
         Flag("--wording", "probe.wordings", list(wordings) if wordings else None),
-        Flag("--encoder", "encoder.name", name),
-        Flag("--encoder", "encoder.pretrained", pretrained),
+        *encoder_flags(encoder),
         Flag("--grasps", "candidates.source", grasps),
     )
     values = parameters(params, flags, assignments or ())
@@ -92,16 +83,3 @@ def probe(
         return
     typer.echo(summary.markdown)
     emit({"files": summary.files, "pictures": summary.pictures}, False)
-
-
-def _split_encoder(text: str | None) -> tuple[str | None, str | None]:
-    """Name and weights of ``MODEL/TAG``, ``MODEL=FILE`` or a name alone; a hub's repository keeps its slash."""
-    if text is None:
-        return None, None
-    if "=" in text:
-        name, _, file = text.partition("=")
-        return name, file
-    if text.startswith("hf-hub:") or "/" not in text:
-        return text, "" if text == "embedded" or text.startswith("hf-hub:") else None
-    name, _, tag = text.partition("/")
-    return name, tag

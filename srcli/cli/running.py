@@ -94,6 +94,25 @@ class Flag:
     matrix: bool = False
 
 
+def split_encoder(text: str | None) -> tuple[str | None, str | None]:
+    """Name and weights of ``MODEL/TAG``, ``MODEL=FILE`` or a name alone; a hub's repository keeps its slash."""
+    if text is None:
+        return None, None
+    if "=" in text:
+        name, _, file = text.partition("=")
+        return name, file
+    if text.startswith("hf-hub:") or "/" not in text:
+        return text, "" if text == "embedded" or text.startswith("hf-hub:") else None
+    name, _, tag = text.partition("/")
+    return name, tag
+
+
+def encoder_flags(text: str | None) -> tuple[Flag, Flag]:
+    """What ``--encoder`` sets."""
+    name, pretrained = split_encoder(text)
+    return Flag("--encoder", "encoder.name", name), Flag("--encoder", "encoder.pretrained", pretrained)
+
+
 def parameters(path: Path | None, flags: Sequence[Flag] = (), assignments: Sequence[str] = ()) -> Params:
     """The parameters of a command: flag beats ``--set`` beats params.yaml beats default.
 

@@ -21,7 +21,8 @@ class EncoderConfig(Section):
     )
     pretrained: str = Field(
         "",
-        description="open_clip tag ('openai') or path of a weights file; may be empty for 'embedded' and 'hf-hub:'",
+        description="open_clip tag ('openai') or path of a weights file; may be empty for 'embedded' and 'hf-hub:'. "
+        "For 'embedded' also 'seen-only': weights of the package that have not learned the categories of the unseen split",
     )
     quickgelu: bool | None = Field(
         None,

@@ -76,9 +76,9 @@ class PretrainConfig(Section):
     """Rendered scenes, region-text contrast, and the budget in steps."""
 
     seed: int = Field(20260, ge=0, description="root seed of scenes, sampling and initial weights")
-    scenes: int = Field(2000, ge=8, description="scenes rendered for training (three views each)")
+    scenes: int = Field(2400, ge=8, description="scenes rendered for training (three views each)")
     valid_scenes: int = Field(40, ge=4, description="scenes rendered per validation split (seen, unseen)")
-    objects_min: int = Field(8, ge=1, le=15, description="fewest objects in a scene")
+    objects_min: int = Field(9, ge=1, le=15, description="fewest objects in a scene of training; validation shows the most")
     objects_max: int = Field(15, ge=1, le=20, description="most objects in a scene")
     first_scenes: int = Field(100, ge=4, description="scenes in use at the first step; the others join as training proceeds")
     scenes_per_step: float = Field(2.0, ge=0, description="scenes that join with every step, until all are in use")
@@ -87,12 +87,12 @@ class PretrainConfig(Section):
     )
     start: str = Field(
         "",
-        description="weights to go on from: a .safetensors file, or embedded for those of the package; empty: from nothing",
+        description="weights to go on from: a .safetensors file, or embedded or seen-only of the package; empty: from nothing",
     )
     steps: int = Field(6000, ge=1, description="optimiser steps")
     batch: int = Field(12, ge=2, le=256, description="crops per step")
-    crop_height: int = Field(256, ge=64, le=360, multiple_of=8, description="height of a training crop in pixels")
-    crop_width: int = Field(288, ge=64, le=640, multiple_of=8, description="width of a training crop in pixels")
+    crop_height: int = Field(192, ge=64, le=360, multiple_of=8, description="height of a training crop in pixels")
+    crop_width: int = Field(208, ge=64, le=640, multiple_of=8, description="width of a training crop in pixels")
     texts: int = Field(112, ge=8, le=1024, description="sentences contrasted per step, besides the list of all names")
     relations: int = Field(24, ge=1, le=512, description="sentences for placing per step, of which the relation is told apart")
     relation_weight: float = Field(0.3, ge=0, le=10, description="weight of telling relations apart in the loss")

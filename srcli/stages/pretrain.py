@@ -219,4 +219,6 @@ def export(
 
     recipe = config.model_dump(mode="json", exclude={"grasp", "teach", "graspnet"})
     sidecar = {"recipe": recipe, "steps_done": steps, "metrics": metrics, "taught": list(taught), **more}
-    return save_embedded(learner.model.state_dict(), learner.rows, lexicon.words, out, sidecar, parents, taught)
+    return save_embedded(
+        learner.model.state_dict(), learner.rows, lexicon.words, out, sidecar, parents, taught, config.hide_unseen
+    )

@@ -62,7 +62,7 @@ def run(
         names: objects of the user's library; none: all of them. Those that the start weights were taught come with them.
         out: ``*.safetensors`` to write.
         cache: folder for rendered scenes and checkpoints, in a folder for each set of objects.
-        start: weights to go on from: ``embedded`` for those of the package, or a file.
+        start: weights to go on from: ``embedded`` or ``seen-only`` for those of the package, or a file.
         executor: renders the scenes; None does it in this process.
         report: called with phase, done, total and values.
 
@@ -74,15 +74,15 @@ def run(
     """
     from srcli.artifacts.core import config_digest, output_lock, sidecar_path
     from srcli.objects.library import library_folder, library_records
-    from srcli.perception.encoders.embedded import SHIPPED, load_embedded
+    from srcli.perception.encoders.embedded import load_embedded, weights_file
     from srcli.stages.pretraining.lexicon import build_lexicon
     from srcli.stages.pretraining.loop import make_learner
 
     sidecar_path(out)
-    first = load_embedded(SHIPPED if start == "embedded" else Path(start))
+    first = load_embedded(weights_file(start))
     taught = checked(names, first.taught)
-    config = settings(params, start)
-    lexicon = build_lexicon(taught=taught)
+    config = settings(params, start, first.hides_unseen)
+    lexicon = build_lexicon(config.hide_unseen, taught)
     learner = make_learner(config, lexicon)
     records = library_records(library_folder())
     # What is taught at another time has scenes of its own.
@@ -195,8 +195,8 @@ def checked(names: Sequence[str], before: Sequence[str] = ()) -> tuple[str, ...]
     return chosen
 
 
-def settings(params: Params, start: str) -> PretrainConfig:
-    """Section ``pretrain`` with the budget of ``pretrain.teach``."""
+def settings(params: Params, start: str, hide_unseen: bool = False) -> PretrainConfig:
+    """Section ``pretrain`` with the budget of ``pretrain.teach``; what the start weights do not know is not shown to them."""
     teach = params.pretrain.teach
     return params.pretrain.model_copy(
         update={
@@ -210,5 +210,6 @@ def settings(params: Params, start: str) -> PretrainConfig:
             "learning_rate": teach.learning_rate,
             "warmup": min(_WARMUP, teach.steps),
             "start": start,
+            "hide_unseen": hide_unseen,
         }
     )

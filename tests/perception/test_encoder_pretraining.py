@@ -174,6 +174,42 @@ def test_training_never_shows_a_held_out_instance(monkeypatch):
     assert len(make_pool(small(), "valid_unseen", 0)) == 17 and not drawn
 
 
+def test_validation_shows_piles_as_dense_as_those_of_an_evaluation():
+    from srcli.config.scene import SceneConfig
+    from srcli.stages.pretraining.render import _drops
+
+    sim, rng = SimConfig(), np.random.default_rng(0)
+    half, middle = SceneConfig().half_width, np.array([sum(sim.workspace_x), sum(sim.workspace_y)]) / 2
+    reach = {
+        kind: np.array([np.abs(_drops(15, sim, kind, rng)[:, :2] - middle).max() for _ in range(200)])
+        for kind in ("train", "valid_seen", "valid_unseen")
+    }
+    assert reach["valid_seen"].max() <= half and reach["valid_unseen"].max() <= half
+    dense = (reach["train"] <= 0.136).mean()
+    assert 0.6 < dense < 0.9 and reach["train"].max() > 0.15
+    low, high = np.array([sim.workspace_x, sim.workspace_y]).T
+    spread = np.concatenate([_drops(15, sim, "train", rng)[:, :2] for _ in range(200)])
+    assert (spread >= low).all() and (spread <= high).all()
+
+
+def test_patterns_lie_on_what_was_drawn_alone(monkeypatch):
+    from srcli.perception.encoders.embedded import BLACK
+    from srcli.stages.pretraining import batches
+
+    slots = np.zeros((40, 48), np.uint8)
+    slots[8:24, 8:30] = 1
+    image = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, 3, 40, 48)).astype(np.float32))
+    inside = torch.from_numpy(slots > 0)
+    for shares, changed, same in (((0.0, 1.0), inside, ~inside), ((1.0, 0.0), ~inside, inside)):
+        monkeypatch.setattr(batches, "_TEXTURED_TABLE", shares[0])
+        monkeypatch.setattr(batches, "_TEXTURED_OBJECT", shares[1])
+        out = batches._textured(image.clone(), slots, np.random.default_rng(1))
+        assert torch.allclose(out[0][:, same], image[0][:, same], atol=1e-5)
+        factor = (out[0][:, changed] - BLACK) / (image[0][:, changed] - BLACK)
+        assert float(factor.std()) > 0.01
+        assert torch.allclose(factor[0], factor[1], atol=1e-4), "lighter or darker, not another colour"
+
+
 def test_loss_against_a_slow_reference():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(5, 7, generator=generator)

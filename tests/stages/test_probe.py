@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from srcli.cli.app import app
-from srcli.cli.probe import _split_encoder
+from srcli.cli.running import split_encoder
 from srcli.config import Params
 from srcli.config.loading import override
 from srcli.errors import SceneError
@@ -308,13 +308,14 @@ def test_a_copied_scene_answers_like_one_built_anew(tmp_path: Path, monkeypatch:
     [
         (None, (None, None)),
         ("embedded", ("embedded", "")),
+        ("embedded/seen-only", ("embedded", "seen-only")),
         ("embedded=runs/mine.safetensors", ("embedded", "runs/mine.safetensors")),
         ("ViT-L-14-quickgelu/openai", ("ViT-L-14-quickgelu", "openai")),
         ("hf-hub:org/repo", ("hf-hub:org/repo", "")),
     ],
 )
 def test_encoders_on_the_command_line(text: str | None, parts: tuple[str | None, str | None]) -> None:
-    assert _split_encoder(text) == parts
+    assert split_encoder(text) == parts
 
 
 def test_a_dry_run_tells_the_scale(tmp_path: Path) -> None:

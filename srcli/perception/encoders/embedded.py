@@ -25,10 +25,15 @@ from srcli.perception.encoders.compat import import_open_clip
 from srcli.types import U8
 
 MODEL_NAME = "srcli-embedded"
-FORMAT = 2
+FORMAT = 3
 _HERE = Path(__file__).parent
 SHIPPED = _HERE.parent / "weights" / "embedded.safetensors"
+SEEN_ONLY = "seen-only"
+PACKAGED = {"embedded": SHIPPED, SEEN_ONLY: SHIPPED.with_name(f"embedded-{SEEN_ONLY}.safetensors")}
+"""The weights in the package by name: of all categories, and without those of the unseen split."""
 _MEAN, _STD = 0.45, 0.25
+BLACK = -_MEAN / _STD
+"""What black is in a scaled image."""
 IMAGE_RECIPE = f"whole view, cells of 8 px, mean {_MEAN}, std {_STD}"
 _EMBEDDING = "token_embedding.weight"
 _ROWS = "token_rows"
@@ -47,6 +52,7 @@ class EmbeddedModel:
         sha256: of the weights file.
         parents: of the weights that these were taught from, nearest last.
         taught: names of the user's objects that they were taught.
+        hides_unseen: whether neither they nor their parents have learned the categories of the unseen split.
     """
 
     model: Any
@@ -55,6 +61,12 @@ class EmbeddedModel:
     sha256: str
     parents: tuple[str, ...] = ()
     taught: tuple[str, ...] = ()
+    hides_unseen: bool = False
+
+
+def weights_file(name: str) -> Path:
+    """The file of weights that a setting names: one of the package (nothing: of all categories), or a path."""
+    return PACKAGED.get(name or "embedded") or Path(name)
 
 
 def create_model() -> tuple[Any, Any]:
@@ -96,6 +108,7 @@ def save_embedded(
     sidecar: dict[str, Any],
     parents: Sequence[str] = (),
     taught: Sequence[str] = (),
+    hides_unseen: bool = False,
 ) -> str:
     """Write weights (fp16, token rows sparse) with their vocabulary, and the JSON sidecar, each atomically.
 
@@ -107,6 +120,7 @@ def save_embedded(
         sidecar: recipe and metrics, for people; the format and the weights' sha256 are added.
         parents: sha256 of the weights that these were taught from, nearest last.
         taught: names of the user's objects that they were taught.
+        hides_unseen: whether the categories of the unseen split were never shown or named.
 
     Returns:
         The sha256 of the weights file.
@@ -122,6 +136,8 @@ def save_embedded(
     header: dict[str, Any] = {"format": FORMAT, "model": MODEL_NAME, "vocabulary": sorted(vocabulary)}
     if parents:
         header |= {"parents": list(parents), "taught": list(taught)}
+    if hides_unseen:
+        header["hides_unseen"] = True
     data = save(tensors, metadata={_HEADER: json.dumps(header, sort_keys=True)})
     digest = hashlib.sha256(data).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,4 +192,5 @@ def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
     model.eval().requires_grad_(False)
     model.visual.to(memory_format=torch.channels_last)
     vocabulary, parents = frozenset(header["vocabulary"]), tuple(header.get("parents", ()))
-    return EmbeddedModel(model, tokenizer, vocabulary, file_sha256(path), parents, tuple(header.get("taught", ())))
+    hides_unseen = bool(header.get("hides_unseen", False))
+    return EmbeddedModel(model, tokenizer, vocabulary, file_sha256(path), parents, tuple(header.get("taught", ())), hides_unseen)

@@ -13,7 +13,7 @@ from srcli.config.encoder import EncoderConfig
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, unknown_name
 from srcli.perception.encoders.compat import import_open_clip
 from srcli.perception.encoders.conv import ConvEncoder
-from srcli.perception.encoders.embedded import MODEL_NAME, SHIPPED, file_sha256, load_embedded
+from srcli.perception.encoders.embedded import MODEL_NAME, file_sha256, load_embedded, weights_file
 from srcli.perception.encoders.interface import Encoder, EncoderIdentity
 from srcli.perception.encoders.vit import VitEncoder, check_tower
 
@@ -40,7 +40,7 @@ def load_encoder(config: EncoderConfig, device: str = "cpu") -> Encoder:
         ArtifactError: the weights file is damaged or belongs to another model.
     """
     if config.name == "embedded":
-        loaded = load_embedded(Path(config.pretrained) if config.pretrained else SHIPPED)
+        loaded = load_embedded(weights_file(config.pretrained))
         context = int(loaded.model.context_length)
         if config.max_tokens > context:
             raise ConfigError(

@@ -1,8 +1,9 @@
 """The convolutional image tower of the embedded encoder, registered with timm so that open_clip can name it.
 
-Three stride-2 convolutions to one feature per 8 x 8 pixels; residual blocks at half that resolution, where width is cheap and
-the receptive field (215 pixels) covers an object of the table scene; then back to 8 x 8 pixels, where the fine features are
-added again (a feature pyramid of two levels, Lin et al. 2017). The whole image is read at once, without tiles.
+Three stride-2 convolutions to one feature per 8 x 8 pixels; a residual block there, because an object is only some 40 pixels wide
+and its shape is in the details; a wider one at half that resolution, whose receptive field covers an object and what lies around
+it; then back to 8 x 8 pixels, where the fine features are added again (a feature pyramid of two levels, Lin et al. 2017). The
+whole image is read at once, without tiles.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class ResidualBlock(nn.Module):
         self.second = _conv(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x + self.second(torch.relu(self.first(x))))
+        return torch.relu_(x + self.second(torch.relu_(self.first(x))))
 
 
 class ConvTower(nn.Module):
@@ -42,12 +43,18 @@ class ConvTower(nn.Module):
 
     Args:
         widths: of the three reductions; the last is also that of the features.
-        deep: width at half resolution.
+        fine: residual blocks at one feature per 8 x 8 pixels.
+        deep: width at half that resolution.
         blocks: residual blocks there.
     """
 
     def __init__(
-        self, widths: tuple[int, int, int] = (24, 48, 96), deep: int = 192, blocks: int = 2, global_pool: str = "avg"
+        self,
+        widths: tuple[int, int, int] = (24, 48, 96),
+        fine: int = 1,
+        deep: int = 192,
+        blocks: int = 1,
+        global_pool: str = "avg",
     ) -> None:
         super().__init__()
         self.num_features = widths[-1]
@@ -58,6 +65,7 @@ class ConvTower(nn.Module):
             [_conv(3, widths[0], 2), _conv(widths[0], widths[1], 2), _conv(widths[1], widths[2], 2, padding=0)]
         )
         self.edge = nn.ZeroPad2d((0, 1, 0, 1))
+        self.fine = nn.Sequential(*[ResidualBlock(widths[-1]) for _ in range(fine)])
         self.down = _conv(widths[-1], deep)
         self.blocks = nn.Sequential(*[ResidualBlock(deep) for _ in range(blocks)])
         self.lateral = nn.Conv2d(deep, widths[-1], 1, bias=False)
@@ -71,18 +79,18 @@ class ConvTower(nn.Module):
     def stem_features(self, x: Tensor) -> Tensor:
         """The three reductions: cell (i, j) reads 15 x 15 pixels around (8 i + 4, 8 j + 4)."""
         first, second, third = self.stem
-        x = torch.relu(second(torch.relu(first(x))))
-        return torch.relu(third(self.edge(x)))
+        x = torch.relu_(second(torch.relu_(first(x))))
+        return torch.relu_(third(self.edge(x)))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """One feature per cell of 8 x 8 pixels, before projection."""
-        fine = self.stem_features(x)
+        fine = self.fine(self.stem_features(x))
         coarse = functional.avg_pool2d(fine, 2, ceil_mode=True, count_include_pad=False)
-        coarse = self.lateral(self.blocks(torch.relu(self.down(coarse))))
+        coarse = self.lateral(self.blocks(torch.relu_(self.down(coarse))))
         # Bilinear doubling is the inverse of pooling pairs: cell centres stay where they were; an odd edge is cut off.
         coarse = functional.interpolate(coarse, scale_factor=2, mode="bilinear")[..., : fine.shape[2], : fine.shape[3]]
-        mixed = torch.relu(fine + coarse)
-        return torch.relu(mixed + self.merge(mixed))
+        mixed = torch.relu_(fine + coarse)
+        return torch.relu_(mixed + self.merge(mixed))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Average over the cells: (B, num_features)."""

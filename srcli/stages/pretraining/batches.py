@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from srcli.config.pretrain import PretrainConfig
-from srcli.perception.encoders.embedded import image_tensor
+from srcli.perception.encoders.embedded import BLACK, image_tensor
 from srcli.perception.encoders.tower import STRIDE
 from srcli.seeding import Domain, episode_seed, generator
 from srcli.stages.pretraining.captions import caption, place_caption
@@ -26,6 +26,8 @@ _SCALE = (0.87, 1.2)
 _MIN_CELLS = 3
 _KIND_WEIGHT = {"label": 0.4, "colored": 0.2, "general": 0.13, "attribute": 0.12, "function": 0.15}
 _NEGATIVE_SHARE = 0.3
+_TEXTURED_TABLE, _TEXTURED_OBJECT = 0.35, 0.12
+"""Share of tables and of objects that are given a pattern."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ def _crop(rgb: U8, slots: U8, config: PretrainConfig, top_view: bool, rng: np.ra
     scale = float(np.exp(rng.uniform(*np.log(_SCALE)))) if rng.random() < 0.6 else 1.0
     scale = max(scale, height / rgb.shape[0], width / rgb.shape[1])
     h, w = min(round(height / scale), rgb.shape[0]), min(round(width / scale), rgb.shape[1])
-    y, x = int(rng.integers(rgb.shape[0] - h + 1)), int(rng.integers(rgb.shape[1] - w + 1))
-    image = image_tensor(np.array(rgb[None, y : y + h, x : x + w]))
+    y, x = _corner(slots, h, w, rng)
+    image = _textured(image_tensor(np.array(rgb[None, y : y + h, x : x + w])), slots[y : y + h, x : x + w], rng)
     if (h, w) != (height, width):
         image = functional.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=False)
     rows = y + np.minimum(((np.arange(height // STRIDE) * STRIDE + 3.5) * h / height).round().astype(np.int64), h - 1)
@@ -79,11 +81,34 @@ def _crop(rgb: U8, slots: U8, config: PretrainConfig, top_view: bool, rng: np.ra
     return _recolor(image, rng)[0], np.ascontiguousarray(cells)
 
 
+def _corner(slots: U8, h: int, w: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Where a crop (h, w) begins: around the middle of two pixels of objects, so that it shows many; inside the view."""
+    where = np.flatnonzero(slots)
+    picked = rng.choice(where, size=2) if len(where) else rng.integers(slots.size, size=2)
+    middle = np.stack(np.unravel_index(picked, slots.shape)).mean(axis=1)
+    y, x = np.clip(np.round(middle - (h / 2, w / 2)), 0, (slots.shape[0] - h, slots.shape[1] - w)).astype(int)
+    return int(y), int(x)
+
+
+def _textured(image: Tensor, slots: U8, rng: np.random.Generator) -> Tensor:
+    """A pattern of lighter and darker patches over the table, or over single objects, of some crops: (1, 3, h, w) and (h, w)."""
+    height, width = slots.shape
+    factor = np.ones((height, width), np.float32)
+    for slot in np.unique(slots):
+        if rng.random() >= (_TEXTURED_TABLE if slot == 0 else _TEXTURED_OBJECT):
+            continue
+        rough = rng.standard_normal((1, 1, -(-height // int(rng.integers(3, 25))), -(-width // int(rng.integers(3, 25)))))
+        pattern = functional.interpolate(torch.from_numpy(rough.astype(np.float32)), (height, width), mode="bilinear")[0, 0]
+        strength = float(rng.uniform(0.03, 0.15 if slot == 0 else 0.09))
+        inside = np.asarray(slots == slot)
+        factor[inside] = np.exp(strength * pattern.numpy()[inside])
+    return (image - BLACK) * torch.from_numpy(factor) + BLACK
+
+
 def _recolor(image: Tensor, rng: np.random.Generator) -> Tensor:
     """Gain, colour cast, offset, blur and noise, in units of the scaled image (1 = a quarter of the range)."""
     gain = float(rng.uniform(0.75, 1.25)) * torch.tensor(rng.uniform(0.93, 1.07, 3), dtype=torch.float32)
-    black = (0.0 - 0.45) / 0.25
-    image = (image - black) * gain[None, :, None, None] + black + float(rng.uniform(-0.12, 0.12))
+    image = (image - BLACK) * gain[None, :, None, None] + BLACK + float(rng.uniform(-0.12, 0.12))
     if rng.random() < 0.25:
         image = functional.avg_pool2d(image, 3, 1, 1, count_include_pad=False)
     if rng.random() < 0.8:

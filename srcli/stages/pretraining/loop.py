@@ -19,14 +19,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from srcli.config.pretrain import PretrainConfig
-from srcli.errors import ArtifactError, MismatchError
-from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, file_sha256, load_embedded
+from srcli.errors import ArtifactError, ConfigError, MismatchError
+from srcli.perception.encoders.embedded import SEEN_ONLY, create_model, dense_forward, file_sha256, load_embedded, weights_file
 from srcli.perception.encoders.text import forward_text
 from srcli.stages.pretraining.batches import Batch, make_batch
 from srcli.stages.pretraining.captions import RELATIONS
 from srcli.stages.pretraining.lexicon import Lexicon, token_rows
 from srcli.stages.pretraining.loss import region_text_loss
+from srcli.stages.pretraining.muon import Muon
 
+_COLORS = 3
 _MAX_SCALE = 40.0
 _CLIP_NORM = 2.0
 _KNOWN = 20_000
@@ -38,10 +40,11 @@ Progress = Callable[[int, dict[str, float]], None]
 
 @dataclass
 class Learner:
-    """Model, optimiser and the token table in use.
+    """Model, optimisers and the token table in use.
 
     Attributes:
         relation_head: from a sentence's mean token feature to the groups of relations; only for training.
+        optimizers: of matrices and convolutions, and of all else.
         rows: token ids of the compact embedding table, ascending.
         lookup: (49408,) id to row; -1 where a token is not in use.
         known: sentences tokenised so far.
@@ -51,7 +54,7 @@ class Learner:
     model: Any
     tokenizer: Any
     relation_head: torch.nn.Linear
-    optimizer: torch.optim.AdamW
+    optimizers: tuple[Muon, torch.optim.AdamW]
     rows: tuple[int, ...]
     lookup: Tensor
     known: dict[str, Tensor] = field(default_factory=dict)
@@ -97,6 +100,7 @@ def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
 
     Raises:
         MissingAssetError, ArtifactError: the weights to start from are not there, or not those of an embedded encoder.
+        ConfigError: they have learned what ``config.hide_unseen`` leaves out.
     """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -110,23 +114,46 @@ def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
     model.token_embedding = table
     model.visual.to(memory_format=torch.channels_last)
     if config.start:
-        take_over(model, rows, start_weights(config))
-    trained = [*model.parameters(), *head.parameters()]
-    decay = [p for p in trained if p.ndim >= 2]
-    plain = [p for p in trained if p.ndim < 2]
-    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
-    return Learner(model, tokenizer, head, optimizer, rows, lookup)
+        take_over(model, rows, start_weights(config), config.hide_unseen)
+    return Learner(model, tokenizer, head, _optimizers(config, model, head), rows, lookup)
+
+
+def _optimizers(config: PretrainConfig, model: Any, head: torch.nn.Linear) -> tuple[Muon, torch.optim.AdamW]:
+    """Muon for the inner convolutions and the transformer's matrices; Adam for what meets pixels, tokens and the joint space."""
+    inner = {
+        name
+        for name, p in model.named_parameters()
+        if (p.ndim == 4 and p.shape[1] > _COLORS) or (p.ndim == 2 and name.startswith("transformer."))
+    }
+    others = [*(p for name, p in model.named_parameters() if name not in inner), *head.parameters()]
+    groups = [
+        {"params": [p for p in others if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return (
+        Muon((p for name, p in model.named_parameters() if name in inner), config.learning_rate, config.weight_decay),
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98)),
+    )
 
 
 def start_weights(config: PretrainConfig) -> Path:
     """The file that ``config.start`` names."""
-    return SHIPPED if config.start == "embedded" else Path(config.start)
+    return weights_file(config.start)
 
 
-def take_over(model: Any, rows: tuple[int, ...], path: Path) -> None:
-    """Give a model the weights of an embedded encoder; tokens that it did not know keep their own start."""
-    state = load_embedded(path).model.state_dict()
+def take_over(model: Any, rows: tuple[int, ...], path: Path, hide_unseen: bool) -> None:
+    """Give a model the weights of an embedded encoder; tokens that it did not know keep their own start.
+
+    Raises:
+        ConfigError: ``hide_unseen``, and the weights have learned the categories of the unseen split.
+    """
+    start = load_embedded(path)
+    if hide_unseen and not start.hides_unseen:
+        raise ConfigError(
+            f"pretrain.start: {path.name} has learned the categories of the unseen split, which pretrain.hide_unseen leaves out",
+            f"start from nothing, or from weights made with pretrain.hide_unseen, such as '{SEEN_ONLY}'",
+        )
+    state = start.model.state_dict()
     known = state.pop("token_embedding.weight")[torch.tensor(rows)]
     fresh = (known == 0).all(dim=1, keepdim=True)
     with torch.no_grad():
@@ -157,7 +184,8 @@ def backward(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: Le
     learner.merge_norms(towers)
     leaves = [value.detach().requires_grad_() for value in (*outputs, *said)]
     loss = _loss(config, learner, batch, leaves[: len(outputs)], *leaves[len(outputs) :])
-    learner.optimizer.zero_grad(set_to_none=True)
+    for optimizer in learner.optimizers:
+        optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     shares = [
         pool.submit(torch.autograd.grad, output, tuple(tower.visual.parameters()), leaf.grad)
@@ -215,8 +243,9 @@ def save_checkpoint(learner: Learner, step: int, fingerprint: str, path: Path) -
 
     tensors = {f"model.{k}": v.contiguous() for k, v in learner.model.state_dict().items()}
     tensors.update({f"relation.{k}": v.contiguous() for k, v in learner.relation_head.state_dict().items()})
-    for index, state in learner.optimizer.state_dict()["state"].items():
-        tensors.update({f"optimizer.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()})
+    for number, optimizer in enumerate(learner.optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors.update({f"optimizer.{number}.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()})
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(
         save(tensors, metadata={"srcli": json.dumps({"step": step, "fingerprint": fingerprint}, sort_keys=True)})
@@ -247,12 +276,13 @@ def load_checkpoint(learner: Learner, fingerprint: str, path: Path) -> int:
     # load_state_dict copies; the compact table keeps its place.
     learner.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     learner.relation_head.load_state_dict({k[9:]: v for k, v in tensors.items() if k.startswith("relation.")})
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = value
-    learner.optimizer.load_state_dict({"state": state, "param_groups": learner.optimizer.state_dict()["param_groups"]})
+    for number, optimizer in enumerate(learner.optimizers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith(f"optimizer.{number}."):
+                _, _, index, name = key.split(".", 3)
+                state.setdefault(int(index), {})[name] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return step
 
 
@@ -310,6 +340,7 @@ def train(
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(config.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            learner.optimizers[0].pool = pool
             for step, batch in _batches(config, folder, lexicon, first, ready):
                 loss = backward(config, learner, batch, lexicon, pool)
                 if not math.isfinite(loss):
@@ -317,10 +348,11 @@ def train(
                         f"the loss is not finite at step {step}",
                         f"lower pretrain.learning_rate; {checkpoint} holds the last state",
                     )
-                for group in learner.optimizer.param_groups:
-                    group["lr"] = learning_rate(config, step)
                 torch.nn.utils.clip_grad_norm_(learner.model.parameters(), _CLIP_NORM)
-                learner.optimizer.step()
+                for optimizer in learner.optimizers:
+                    for group in optimizer.param_groups:
+                        group["lr"] = learning_rate(config, step)
+                    optimizer.step()
                 total, count = total + loss, count + 1
                 done = step + 1
                 if done % config.checkpoint_every == 0 or done == config.steps:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from srcli.config.pretrain import PretrainConfig
+from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
 from srcli.objects import ObjectModel, build, catalogue, describe, sample_variation
 from srcli.seeding import Domain, episode_seed, generator
@@ -27,22 +28,33 @@ _STREAM: dict[Kind, int] = {"train": 0, "valid_seen": 1, "valid_unseen": 2, "val
 _TAUGHT = 4
 _MOST_TAUGHT = 3
 _DROP_INTERVAL, _SETTLE_LIMIT = 24, 120
+_PILE_HALF_WIDTH = SceneConfig().half_width
+_PILED, _PILE_RANGE, _SCATTER_HALF_WIDTH = 0.75, (0.075, 0.135), 0.17
+"""Share of training scenes that are piles; half the side of the square they are dropped in, and of scattered objects, metres."""
 _THEMED = 0.5
 """Share of training scenes with a theme."""
 _THEME_WEIGHT = 6.0
 """How many times as likely objects of the theme are to lie there."""
 
 
-def _drops(count: int, sim: SimConfig, rng: np.random.Generator) -> F64:
-    margin = 0.05
+def _drops(count: int, sim: SimConfig, kind: Kind, rng: np.random.Generator) -> F64:
+    """Where objects are dropped: (S, 7). Validation shows piles as an evaluation has them, training also scattered objects.
+
+    In a pile most of an object is hidden, which is what makes it hard to name: who has learned from scattered objects alone does
+    worse there.
+    """
+    middle = np.array([sum(sim.workspace_x) / 2, sum(sim.workspace_y) / 2])
+    half, upright_share = _PILE_HALF_WIDTH, 0.0
+    if kind == "train":
+        pile = rng.random() < _PILED
+        half = float(rng.uniform(*_PILE_RANGE)) if pile else _SCATTER_HALF_WIDTH
+        # Objects that lie apart often keep upright, as people leave them; in a pile they fall as they may.
+        upright_share = 0.25 if pile else 0.5
     out = np.zeros((count, 7))
-    out[:, 0] = rng.uniform(sim.workspace_x[0] + margin, sim.workspace_x[1] - margin, count)
-    out[:, 1] = rng.uniform(sim.workspace_y[0] + margin, sim.workspace_y[1] - margin, count)
+    out[:, :2] = middle + rng.uniform(-half, half, (count, 2))
     out[:, 2] = 0.2
     quaternion = rng.standard_normal((count, 4))
-    # Half of the objects keep upright, as people leave them; the others fall as they may.
-    upright = rng.random(count) < 0.5
-    quaternion[upright, :2] = 0.0
+    quaternion[rng.random(count) < upright_share, :2] = 0.0
     out[:, 3:] = quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)
     return out
 
@@ -136,13 +148,14 @@ def render_scene(
     some take the places of others in every scene of training and of their own validation.
     """
     rng = generator(_seed(config, kind, index), _STREAM[kind])
-    count = min(int(rng.integers(config.objects_min, config.objects_max + 1)), len(pool))
+    fewest = config.objects_min if kind == "train" else config.objects_max
+    count = min(int(rng.integers(fewest, config.objects_max + 1)), len(pool))
     chosen = choose(pool, count, rng) if kind == "train" else [pool[i] for i in rng.choice(len(pool), size=count, replace=False)]
     if taught and kind in ("train", "valid_taught"):
         own = _taught(config, kind, index, taught)
         others = [instance for instance in chosen if instance.facts.name not in taught]
         chosen = [*own, *others[: max(0, count - len(own))]]
-    world.reset([c.model for c in chosen], _drops(count, world.config, rng), table_color=_table(rng), light=_light(rng))
+    world.reset([c.model for c in chosen], _drops(count, world.config, kind, rng), table_color=_table(rng), light=_light(rng))
     observation, segmentation = world.observe(rng)
     rgb, slots = observation.rgb, segmentation.astype(np.uint8)
     if kind == "train":
