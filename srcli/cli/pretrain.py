@@ -34,7 +34,7 @@ def pretrain_encoder(
         parameter(
             "--start",
             key="pretrain.start",
-            text="Weights to go on from; 'embedded': those of the package.",
+            text="Weights to go on from; 'embedded' or 'seen-only': those of the package.",
             metavar="FILE",
         ),
     ] = None,
@@ -89,7 +89,13 @@ def pretrain_teach(
         Path, typer.Option("--cache", help="Folder for rendered scenes and checkpoints.", rich_help_panel=PATHS)
     ] = Path("runs/pretrain/taught"),
     begin: Annotated[
-        str, typer.Option("--start", metavar="FILE", help="Weights to go on from.", rich_help_panel=PATHS)
+        str,
+        typer.Option(
+            "--start",
+            metavar="FILE",
+            help="Weights to go on from; 'embedded' or 'seen-only': those of the package.",
+            rich_help_panel=PATHS,
+        ),
     ] = "embedded",
     params: ParamsFile = None,
     scenes: Annotated[int | None, parameter("--scenes", key="pretrain.teach.scenes", text="Scenes to render.", min=20)] = None,

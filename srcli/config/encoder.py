@@ -11,6 +11,10 @@ from srcli.config.base import Section
 Grid = Annotated[tuple[Annotated[int, Field(ge=1, le=8)], Annotated[int, Field(ge=1, le=8)]], Field(strict=False)]
 
 
+SEEN_ONLY = "seen-only"
+"""The name of the package's second weights of the embedded encoder."""
+
+
 class EncoderConfig(Section):
     """Which encoder, where its weights are, and how images are cut for a ViT tower."""
 
@@ -22,7 +26,7 @@ class EncoderConfig(Section):
     pretrained: str = Field(
         "",
         description="open_clip tag ('openai') or path of a weights file; may be empty for 'embedded' and 'hf-hub:'. "
-        "For 'embedded' also 'seen-only': weights of the package that have not learned the categories of the unseen split",
+        "For 'embedded' also 'seen-only': weights of the package that have learned from seen objects alone",
     )
     quickgelu: bool | None = Field(
         None,

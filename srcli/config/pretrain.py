@@ -83,7 +83,7 @@ class PretrainConfig(Section):
     first_scenes: int = Field(100, ge=4, description="scenes in use at the first step; the others join as training proceeds")
     scenes_per_step: float = Field(2.0, ge=0, description="scenes that join with every step, until all are in use")
     hide_unseen: bool = Field(
-        False, description="leave the categories of the unseen split out altogether (the harder row of the protocol)"
+        False, description="leave the objects of the unseen split out altogether (the harder row of the protocol)"
     )
     start: str = Field(
         "",
@@ -97,7 +97,7 @@ class PretrainConfig(Section):
     relations: int = Field(24, ge=1, le=512, description="sentences for placing per step, of which the relation is told apart")
     relation_weight: float = Field(0.3, ge=0, le=10, description="weight of telling relations apart in the loss")
     patches: int = Field(8, ge=1, le=16, description="single patches drawn per object and step")
-    learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
+    learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (Muon and AdamW, cosine decay)")
     weight_decay: float = Field(0.02, ge=0, le=1, description="decoupled weight decay on weights, not on biases and norms")
     warmup: int = Field(150, ge=0, description="steps of linear warm-up")
     threads: int = Field(2, ge=1, le=256, description="threads that share the crops of a step; the result does not depend on it")

@@ -99,7 +99,7 @@ def read_policy(path: Path, encoder: Mapping[str, Any] | None = None, device: st
     stored = load_policy(path)
     if encoder is not None and dict(encoder) != stored.encoder:
         if not taught_from(encoder, stored.encoder):
-            ours, theirs = (str(e.get("name", "?")) for e in (encoder, stored.encoder))
+            ours, theirs = (f"{e.get('name', '?')} {str(e.get('sha256', '?'))[:12]}" for e in (encoder, stored.encoder))
             raise MismatchError(
                 f"{path}: was trained with encoder '{theirs}', not with this '{ours}'",
                 "train again on features of this encoder, or choose the recorded encoder",

@@ -29,7 +29,10 @@ def provenance(sources: Sources) -> Section:
             Row((str(i.get("name", "")), str(i.get("route", "")), str(i.get("dim", "")), str(i.get("image", "")), f"`{sha}`"))
             for sha, i in identities.items()
         )
-        note = "The embedded encoder knows the categories of the unseen objects, as web CLIP would, but none of their instances."
+        note = (
+            "The embedded encoder knows the categories of the unseen objects, as web CLIP would, but none of their instances; "
+            "where `encoder.pretrained` is `seen-only`, it has learned from seen objects alone."
+        )
         blocks.append(Table("**Encoder**", ("name", "route", "width", "images", "sha256 of the weights"), rows, note, left=2))
     studies = [*sources.ablations, *sources.sweeps]
     if studies:

@@ -246,7 +246,10 @@ def _recorded(setup: Setup, task: str, seed: int) -> dict[str, Any]:
         **{key: getattr(setup, key).model_dump(mode="json") for key in sections},
     }
     content = content_of(setup.candidates)
-    if weights := content_digest(Path(setup.encoder.pretrained)) if setup.encoder.pretrained else "":
+    from srcli.config.encoder import SEEN_ONLY
+
+    named = setup.encoder.pretrained
+    if weights := content_digest(Path(named)) if named and named != SEEN_ONLY else "":
         content["encoder.pretrained"] = weights
     if content:
         recorded["content"] = content

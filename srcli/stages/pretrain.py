@@ -77,7 +77,9 @@ def render_all(
     from srcli.stages.pretraining.store import SCENES_PER_SHARD
 
     _claim(config, sim, cache, taught)
-    kinds: list[Kind] = ["valid_seen", "valid_unseen", *(["valid_taught"] if taught else []), "train"]  # type: ignore[list-item]
+    kinds: list[Kind] = ["valid_seen"]
+    kinds += [] if config.hide_unseen else ["valid_unseen"]
+    kinds += ["valid_taught", "train"] if taught else ["train"]
     wanted = {kind: config.scenes if kind == "train" else config.valid_scenes for kind in kinds}
     jobs = [
         RenderJob(config, sim, kind, cache / kind, shard, scenes, taught)

@@ -73,20 +73,27 @@ def run(
         MismatchError: cache or checkpoint belong to other settings.
     """
     from srcli.artifacts.core import config_digest, output_lock, sidecar_path
+    from srcli.config.encoder import SEEN_ONLY
     from srcli.objects.library import library_folder, library_records
     from srcli.perception.encoders.embedded import load_embedded, weights_file
     from srcli.stages.pretraining.lexicon import build_lexicon
     from srcli.stages.pretraining.loop import make_learner
 
     sidecar_path(out)
+    start = start or "embedded"
     first = load_embedded(weights_file(start))
-    taught = checked(names, first.taught)
+    if params.pretrain.hide_unseen and not first.hides_unseen:
+        raise ConfigError(
+            f"pretrain.hide_unseen: the weights '{start}' have learned from the unseen split's objects",
+            f"teach weights that have not, such as --start {SEEN_ONLY}, or leave pretrain.hide_unseen off",
+        )
+    taught = checked(names, first.taught, first.hides_unseen)
     config = settings(params, start, first.hides_unseen)
     lexicon = build_lexicon(config.hide_unseen, taught)
     learner = make_learner(config, lexicon)
     records = library_records(library_folder())
-    # What is taught at another time has scenes of its own.
-    cache = cache / config_digest({name: records[name] for name in taught})[:12]
+    # What is taught at another time, or to other weights, has scenes of its own.
+    cache = cache / config_digest({"taught": {name: records[name] for name in taught}, "start": first.sha256})[:12]
     cache.mkdir(parents=True, exist_ok=True)
     with output_lock(cache / "scenes"):
         return _teach(params, config, learner, lexicon, first, taught, out, cache, executor, report)
@@ -166,18 +173,23 @@ def refresh_norms(config: PretrainConfig, learner: Learner, lexicon: Lexicon, fo
         norm.momentum = momentum
 
 
-def checked(names: Sequence[str], before: Sequence[str] = ()) -> tuple[str, ...]:
+def checked(names: Sequence[str], before: Sequence[str] = (), hides_unseen: bool = False) -> tuple[str, ...]:
     """The objects to teach, sorted.
 
     Args:
         names: of the user's library; none: all of it.
         before: taught already; those that are still in the library are taught again, so that they are not forgotten.
+        hides_unseen: the weights have never heard the names of the unseen split's objects, and shall not.
 
     Raises:
-        ConfigError: there are none, or one is held out.
+        ConfigError: there are none, or one is held out, or bears the name of one that is.
         UnknownNameError: no such object in the library.
     """
+    from srcli.objects.catalogue import builtin_catalogue
     from srcli.objects.library import library_folder, read_library
+
+    known = builtin_catalogue()
+    held = {word for name in known.unseen for word in (known[name].label, *known[name].synonyms)} if hides_unseen else set()
 
     own = {entry.name: entry for entry in read_library(library_folder())}
     if not own:
@@ -191,6 +203,11 @@ def checked(names: Sequence[str], before: Sequence[str] = ()) -> tuple[str, ...]
             raise ConfigError(
                 f"object '{name}' is of the unseen split, which nothing may learn from",
                 "add it again with --split user, or name the objects to teach",
+            )
+        if named := held & {own[name].label, *own[name].synonyms}:
+            raise ConfigError(
+                f"object '{name}' is called '{min(named)}', as one of the unseen split, whose names these weights never heard",
+                "teach it to --start embedded, or add it again under another name",
             )
     return chosen
 

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from srcli.config.encoder import EncoderConfig
+from srcli.config.encoder import SEEN_ONLY, EncoderConfig
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError
 from srcli.language.relations import PLACE_TEMPLATES
 from srcli.language.templates import TEMPLATES
 from srcli.objects import Variation, catalogue, describe, in_band
-from srcli.perception.encoders.embedded import SHIPPED, dense_forward, load_embedded
+from srcli.perception.encoders.embedded import SHIPPED, dense_forward, load_embedded, weights_file
 from srcli.perception.encoders.loading import load_encoder
 from srcli.perception.encoders.text import forward_text, words_of
-from srcli.stages.pretrain import measure, run
+from srcli.stages.pretrain import export, measure, run
 from srcli.stages.pretraining.batches import make_batch, scenes_in_use
 from srcli.stages.pretraining.captions import OTHER_WORDS, caption, is_held_out, place_caption
 from srcli.stages.pretraining.facts import Concept, Facts, concepts, name_phrases
@@ -372,6 +372,32 @@ def test_training_can_go_on_from_the_shipped_weights(tmp_path):
     assert float(pooled("") @ shipped) < 0.9
     with pytest.raises(MissingAssetError, match="not found"):
         make_learner(small(start=str(tmp_path / "none.safetensors")), build_lexicon())
+
+
+def test_what_hides_the_unseen_categories_may_not_start_from_what_knows_them(tmp_path):
+    with pytest.raises(ConfigError, match="has learned from the unseen split"):
+        make_learner(small(start="embedded", hide_unseen=True), build_lexicon(True))
+    blind = load_embedded(weights_file(SEEN_ONLY))
+    assert blind.hides_unseen and not load_embedded().hides_unseen
+    assert blind.vocabulary == build_lexicon(True).words
+    assert {"gelatin", "repellent", "mosquitoes"} <= load_embedded().vocabulary - blind.vocabulary
+    # What goes on from them may hide the same, and says so.
+    learner = make_learner(small(start=SEEN_ONLY, hide_unseen=True), build_lexicon(True))
+    out = tmp_path / "more.safetensors"
+    export(small(hide_unseen=True), learner, build_lexicon(True), 1, {}, out)
+    assert load_embedded(out).hides_unseen
+
+
+def test_whole_training_does_not_depend_on_threads(cache, tmp_path):
+    import shutil
+
+    made = []
+    for threads in (1, 3):
+        folder = tmp_path / str(threads)
+        shutil.copytree(cache, folder)
+        config = small(threads=threads, batch=PART + 1, steps=2)
+        made.append(run(config, SimConfig(), tmp_path / f"{threads}.safetensors", folder, rendered=lambda n: None).sha256)
+    assert made[0] == made[1]
 
 
 def test_crops_of_the_bare_table_still_train_the_relations(tmp_path):

@@ -197,7 +197,7 @@ def test_learned_policy_combines_with_the_prior(policy_file: Path) -> None:
 
 
 def test_encoder_mismatch_is_refused(policy_file: Path) -> None:
-    with pytest.raises(MismatchError, match="trained with encoder 'tiny'"):
+    with pytest.raises(MismatchError, match="trained with encoder 'tiny "):
         get_policy("learned", path=policy_file, encoder={"name": "other"})
 
 

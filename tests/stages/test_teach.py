@@ -29,11 +29,11 @@ CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
 FACES = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]
 
 
-def _add(folder: Path, name: str, split: str) -> None:
+def _add(folder: Path, name: str, split: str, label: str = "") -> None:
     path = folder / f"{name}.obj"
     lines = [f"v {x * 0.05} {y * 0.04} {z * 0.06}" for x, y, z in CORNERS] + [f"f {face}" for face in FACES]
     path.write_text("\n".join(lines) + "\n")
-    request = Request(file=str(path), name=name, label=name, functions=("puzzle",), split=split, mass=0.1)
+    request = Request(file=str(path), name=name, label=label or name, functions=("puzzle",), split=split, mass=0.1)
     run(request, test=False, words_known=lambda text: ())
 
 
@@ -78,6 +78,19 @@ def test_what_can_be_taught(library: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv(VARIABLE, str(library / "nothing"))
     with pytest.raises(ConfigError, match="no objects of your own"):
         teach.checked([])
+
+
+def test_weights_that_hide_the_unseen_split_are_not_taught_its_names(library: Path) -> None:
+    _add(library, "clampy", "user", label="small clamp")
+    _forget()
+    assert teach.checked(["clampy"]) == ("clampy",)
+    with pytest.raises(ConfigError, match="'small clamp', as one of the unseen split"):
+        teach.checked(["clampy"], hides_unseen=True)
+    assert teach.settings(_small(), "seen-only", True).hide_unseen
+    params = _small()
+    hiding = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"hide_unseen": True})})
+    with pytest.raises(ConfigError, match="have learned from the unseen split"):
+        teach.run(hiding, ["zorb"], library / "x.safetensors", library / "cache")
 
 
 def test_every_scene_shows_what_is_taught(library: Path) -> None:

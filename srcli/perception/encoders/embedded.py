@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from srcli.artifacts.core import sidecar_path
+from srcli.config.encoder import SEEN_ONLY
 from srcli.errors import ArtifactError, MissingAssetError
 from srcli.perception.encoders import tower
 from srcli.perception.encoders.compat import import_open_clip
@@ -28,9 +29,8 @@ MODEL_NAME = "srcli-embedded"
 FORMAT = 3
 _HERE = Path(__file__).parent
 SHIPPED = _HERE.parent / "weights" / "embedded.safetensors"
-SEEN_ONLY = "seen-only"
 PACKAGED = {"embedded": SHIPPED, SEEN_ONLY: SHIPPED.with_name(f"embedded-{SEEN_ONLY}.safetensors")}
-"""The weights in the package by name: of all categories, and without those of the unseen split."""
+"""The weights in the package by name: of the whole catalogue, and of its seen objects alone."""
 _MEAN, _STD = 0.45, 0.25
 BLACK = -_MEAN / _STD
 """What black is in a scaled image."""
@@ -52,7 +52,7 @@ class EmbeddedModel:
         sha256: of the weights file.
         parents: of the weights that these were taught from, nearest last.
         taught: names of the user's objects that they were taught.
-        hides_unseen: whether neither they nor their parents have learned the categories of the unseen split.
+        hides_unseen: whether neither they nor their parents have learned from the objects of the unseen split.
     """
 
     model: Any
@@ -120,7 +120,7 @@ def save_embedded(
         sidecar: recipe and metrics, for people; the format and the weights' sha256 are added.
         parents: sha256 of the weights that these were taught from, nearest last.
         taught: names of the user's objects that they were taught.
-        hides_unseen: whether the categories of the unseen split were never shown or named.
+        hides_unseen: whether the objects of the unseen split were never shown or named.
 
     Returns:
         The sha256 of the weights file.
@@ -170,7 +170,8 @@ def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
 
     if not path.is_file():
         raise MissingAssetError(
-            f"encoder weights not found: {path}", "make them with 'srcli pretrain encoder' or reinstall the package"
+            f"encoder weights not found: {path}",
+            f"the package has {' and '.join(repr(name) for name in PACKAGED)}; 'srcli pretrain encoder' makes others",
         )
     hint = "make it anew with 'srcli pretrain encoder'"
     try:

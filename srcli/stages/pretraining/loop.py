@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import math
 import os
@@ -18,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from srcli.config.encoder import SEEN_ONLY
 from srcli.config.pretrain import PretrainConfig
 from srcli.errors import ArtifactError, ConfigError, MismatchError
-from srcli.perception.encoders.embedded import SEEN_ONLY, create_model, dense_forward, file_sha256, load_embedded, weights_file
+from srcli.perception.encoders.embedded import create_model, dense_forward, file_sha256, load_embedded, weights_file
 from srcli.perception.encoders.text import forward_text
 from srcli.stages.pretraining.batches import Batch, make_batch
 from srcli.stages.pretraining.captions import RELATIONS
@@ -145,12 +147,12 @@ def take_over(model: Any, rows: tuple[int, ...], path: Path, hide_unseen: bool) 
     """Give a model the weights of an embedded encoder; tokens that it did not know keep their own start.
 
     Raises:
-        ConfigError: ``hide_unseen``, and the weights have learned the categories of the unseen split.
+        ConfigError: ``hide_unseen``, and the weights have learned from the objects of the unseen split.
     """
     start = load_embedded(path)
     if hide_unseen and not start.hides_unseen:
         raise ConfigError(
-            f"pretrain.start: {path.name} has learned the categories of the unseen split, which pretrain.hide_unseen leaves out",
+            f"pretrain.start: {path.name} has learned from the unseen split, which pretrain.hide_unseen leaves out",
             f"start from nothing, or from weights made with pretrain.hide_unseen, such as '{SEEN_ONLY}'",
         )
     state = start.model.state_dict()
@@ -290,9 +292,14 @@ def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -
     """What a checkpoint depends on: the settings that shape training, the sentences and the token table."""
     import hashlib
 
+    from srcli.perception.encoders import tower
+    from srcli.stages.pretraining import batches, captions, facts, loss, muon
+
     skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach", "graspnet"}
     start = file_sha256(start_weights(config)) if config.start else ""
-    content = [config.model_dump(exclude=skip), start, lexicon.concepts, lexicon.names, learner.rows, PART]
+    # Half of a training by other code would be weights that no code gives.
+    code = [file_sha256(Path(inspect.getfile(module))) for module in (batches, captions, facts, loss, muon, tower)]
+    content = [config.model_dump(exclude=skip), start, lexicon.concepts, lexicon.names, learner.rows, PART, code]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -361,4 +368,5 @@ def train(
                     learner.model.train()
                     total, count, started = 0.0, 0, time.monotonic()
     finally:
+        learner.optimizers[0].pool = None
         torch.set_num_threads(threads)
