@@ -77,6 +77,7 @@ class ProcessExecutor:
                 ) from None
             finally:
                 processes = list((pool._processes or {}).values())
+                manager = getattr(pool, "_executor_manager_thread", None)
                 pool.shutdown(wait=finished, cancel_futures=True)
                 if not finished:
                     # A job may take minutes; nobody waits for its result any more.
@@ -84,6 +85,9 @@ class ProcessExecutor:
                         process.terminate()
                     for process in processes:
                         process.join(timeout=5)
+                    # Python's own exit would write to the pipe that this thread is about to close, and print a traceback.
+                    if manager is not None:
+                        manager.join(timeout=5)
 
 
 _failed_start: BaseException | None = None
