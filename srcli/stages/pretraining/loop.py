@@ -298,7 +298,8 @@ def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -
     skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach", "graspnet"}
     start = file_sha256(start_weights(config)) if config.start else ""
     # Half of a training by other code would be weights that no code gives.
-    code = [file_sha256(Path(inspect.getfile(module))) for module in (batches, captions, facts, loss, muon, tower)]
+    files = [Path(__file__), *(Path(inspect.getfile(module)) for module in (batches, captions, facts, loss, muon, tower))]
+    code = [file_sha256(file) for file in files]
     content = [config.model_dump(exclude=skip), start, lexicon.concepts, lexicon.names, learner.rows, PART, code]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
