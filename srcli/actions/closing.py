@@ -19,7 +19,7 @@ import numpy as np
 from srcli.actions.features import FEATURES
 from srcli.artifacts.core import atomic_write
 from srcli.errors import ArtifactError, MissingAssetError
-from srcli.types import F32, F64, I64
+from srcli.types import F32, F64, I64, Bool
 
 FORMAT = "srcli-closing-2"
 #: ``candidates.quality``: rated by the package's network, or by the features of the height map alone.
@@ -85,11 +85,10 @@ def crop(points: F32, positions: F64, rotations: F64, widths: F32, features: F32
             turned_clouds[key] = (x, y, z)
         tip = positions[row].astype(np.float32) @ rotation
         axes = turned_clouds[key]
-        inside = np.ones(len(points), dtype=bool)
-        for axis, values in enumerate(axes):
-            inside &= values >= tip[axis] + LOWER[axis]
-            inside &= values <= tip[axis] + UPPER[axis]
-        found = np.flatnonzero(inside)
+        # The box is narrowest across the pads: few points are left for the other two axes.
+        found = np.flatnonzero(_between(axes[1], tip, 1))
+        for axis in (0, 2):
+            found = found[_between(axes[axis][found], tip, axis)]
         if len(found) > most:
             found = found[np.arange(most) * len(found) // most]
         for axis, values in enumerate(axes):
@@ -97,6 +96,11 @@ def crop(points: F32, positions: F64, rotations: F64, widths: F32, features: F32
         count[row] = len(found)
     grasps = np.stack([widths, positions[:, 2], -rotations[:, 2, 2]], axis=1).astype(np.float32)
     return Regions(local, count, grasps, features)
+
+
+def _between(values: F32, tip: F32, axis: int) -> Bool:
+    inside: Bool = (values >= tip[axis] + LOWER[axis]) & (values <= tip[axis] + UPPER[axis])
+    return inside
 
 
 def inputs(regions: Regions) -> tuple[F32, F32]:

@@ -53,22 +53,24 @@ def describe(maps: HeightMaps, clearance: Clearance, proposals: Proposals) -> F3
     """
     if len(proposals) == 0:
         return np.zeros((0, len(FEATURES)), dtype=np.float32)
+    # Proposals run along the last axis of all arrays: reductions over rows and columns then run along memory.
     heights, cell = maps.heights, maps.cell
+    stride = heights.shape[2]
     frame, v = proposals.frame, proposals.v.astype(np.int64)
     u = np.floor(proposals.u).astype(np.int64)
     flat = heights.reshape(-1)
-    base = (frame * heights.shape[1] + v) * heights.shape[2] + u
-    patch = flat[base[:, None, None] + _ROWS[:, None] * heights.shape[2] + _COLUMNS] - proposals.height[:, None, None]
-    fraction = (proposals.u - u)[:, None]
-    inside = np.abs(_COLUMNS - fraction) * cell < proposals.opening[:, None] / 2 + cell / 2
-    low = (patch > 0.004) & inside[:, None]
+    base = (frame * heights.shape[1] + v) * stride + u
+    patch = flat.take((_ROWS[:, None] * stride + _COLUMNS)[:, :, None] + base) - proposals.height
+    fraction = proposals.u - u
+    inside = np.abs(_COLUMNS[:, None] - fraction) * cell < proposals.opening / 2 + cell / 2
+    low = (patch > 0.004) & inside
     left, right, any_row = _edges(low)
-    near_left, near_right = left.min(axis=1), right.max(axis=1)
+    near_left, near_right = left.min(axis=0), right.max(axis=0)
     columns: dict[str, F32] = {
         "opening": proposals.opening * 100,
         "closed_width": (near_right - near_left + 1) * (cell * 100),
-        "top": np.where(inside[:, None], patch, 0.0).max(axis=(1, 2)) * 100,
-        "off_centre": np.abs((near_right + near_left) / 2 - fraction[:, 0]) * (cell * 100),
+        "top": (patch * inside).max(axis=0).max(axis=0) * 100,
+        "off_centre": np.abs((near_right + near_left) / 2 - fraction) * (cell * 100),
     }
     sides = [
         _contact(patch, edge, any_row, near, inward) for edge, near, inward in ((left, near_left, 1), (right, near_right, -1))
@@ -76,16 +78,17 @@ def describe(maps: HeightMaps, clearance: Clearance, proposals: Proposals) -> F3
     for name, one, other in zip(("contact", "engagement", "skew"), *sides, strict=True):
         columns[f"{name}_less"], columns[f"{name}_more"] = np.minimum(one, other), np.maximum(one, other)
     for name, level in (("lean", 0.014), ("lean_high", 0.026)):
-        upper_left, upper_right, upper = _edges((patch > level) & inside[:, None])
-        there = np.any(upper, axis=1)
-        one = np.where(there, np.minimum((upper_left.min(axis=1) - near_left) * cell * 100, _FAR), _FAR)
-        other = np.where(there, np.minimum((near_right - upper_right.max(axis=1)) * cell * 100, _FAR), _FAR)
+        upper_left, upper_right, upper = _edges((patch > level) & inside)
+        there = np.any(upper, axis=0)
+        one = np.where(there, np.minimum((upper_left.min(axis=0) - near_left) * cell * 100, _FAR), _FAR)
+        other = np.where(there, np.minimum((near_right - upper_right.max(axis=0)) * cell * 100, _FAR), _FAR)
         columns[f"{name}_less"], columns[f"{name}_more"] = np.minimum(one, other), np.maximum(one, other)
-    between = (near_left[:, None] <= _COLUMNS) & (near_right[:, None] >= _COLUMNS)
-    columns["solidity"] = (low & between[:, None]).sum(axis=(1, 2)) / np.maximum(between.sum(axis=1) * len(_ROWS), 1)
-    short, long = _run(flat, base, heights.shape[2], proposals.height + 0.004, None)
+    between = (near_left <= _COLUMNS[:, None]) & (near_right >= _COLUMNS[:, None])
+    filled = (low & between).sum(axis=0, dtype=np.uint8).sum(axis=0)
+    columns["solidity"] = filled / np.maximum(between.sum(axis=0) * len(_ROWS), 1)
+    short, long = _run(flat, base, stride, proposals.height + 0.004, None)
     columns["run_tip_short"], columns["run_tip_long"] = short * cell * 100, long * cell * 100
-    short, long = _run(flat, base, heights.shape[2], flat[base] - 0.012, flat[base] + 0.012)
+    short, long = _run(flat, base, stride, flat[base] - 0.012, flat[base] + 0.012)
     columns["run_short"], columns["run_long"] = short * cell * 100, long * cell * 100
     columns["tip_height"] = (proposals.height - maps.floor.reshape(-1)[base]) * 100
     hand = clearance.hand.reshape(-1)[base]
@@ -104,40 +107,34 @@ def describe(maps: HeightMaps, clearance: Clearance, proposals: Proposals) -> F3
 
 def _contact(patch: F32, edge: F32, any_row: Bool, near: F32, inward: int) -> tuple[F32, F32, F32]:
     """How one pad meets the object, (P,) each: share of its rows that touch, height of the object behind them (cm), skew."""
-    touching = any_row & (np.abs(edge - near[:, None]) < 1.7)
-    count = touching.sum(axis=1)
-    rows, columns = np.arange(len(_ROWS)), (near - _COLUMNS[0]).astype(np.int64)
+    touching = any_row & (np.abs(edge - near) < 1.7)
+    count = touching.sum(axis=0)
+    column, each = (near - _COLUMNS[0]).astype(np.int64), np.arange(len(near))
     # The rim itself and two cells behind it: thin walls end before that, and sensors blur the rim.
-    behind = np.max(
-        [
-            patch[np.arange(len(patch))[:, None], rows, np.clip(columns + k * inward, 0, len(_COLUMNS) - 1)[:, None]]
-            for k in range(3)
-        ],
-        axis=0,
-    )
-    engagement = (behind * touching).sum(axis=1) / np.maximum(count, 1) * 100
+    behind = np.max([patch[:, np.clip(column + k * inward, 0, len(_COLUMNS) - 1), each] for k in range(3)], axis=0)
+    engagement = (behind * touching).sum(axis=0) / np.maximum(count, 1) * 100
     return (count / len(_ROWS)).astype(np.float32), engagement.astype(np.float32), _slope(edge, any_row)
 
 
 def _edges(occupied: Bool) -> tuple[F32, F32, Bool]:
-    """First and last occupied column of each row (P, R), in cells from the centre; rows without any stand at the far side."""
-    any_row: Bool = np.any(occupied, axis=2)
-    first = np.argmax(occupied, axis=2)
-    last = occupied.shape[2] - 1 - np.argmax(occupied[:, :, ::-1], axis=2)
-    left: F32 = np.where(any_row, _COLUMNS[first], _COLUMNS[-1]).astype(np.float32)
-    right: F32 = np.where(any_row, _COLUMNS[last], _COLUMNS[0]).astype(np.float32)
+    """First and last occupied column of each row (R, P), in cells from the centre; rows without any stand at the far side."""
+    # Counted from the far side the nearest column is the greatest; 0 where there is none.
+    mask, column = np.negative(occupied.view(np.int8)), _COLUMNS.astype(np.int8)[:, None]
+    left: F32 = (column[-1] - (mask & (column[-1] - column)).max(axis=1)).astype(np.float32)
+    right: F32 = (column[0] + (mask & (column - column[0])).max(axis=1)).astype(np.float32)
+    any_row: Bool = np.any(occupied, axis=1)
     return left, right, any_row
 
 
 def _slope(edge: F32, valid: Bool) -> F32:
     """Absolute slope of an edge across the pad, by least squares over the rows that have one; (P,), at most 3."""
     weight = valid.astype(np.float32)
-    count = np.maximum(weight.sum(axis=1), 1.0)
-    row = _ROWS.astype(np.float32)
-    mean_row = (weight * row).sum(axis=1) / count
-    mean_edge = (weight * edge).sum(axis=1) / count
-    centred = (row - mean_row[:, None]) * weight
-    slope = (centred * (edge - mean_edge[:, None])).sum(axis=1) / np.maximum((centred**2).sum(axis=1), 1.0)
+    count = np.maximum(weight.sum(axis=0), 1.0)
+    row = _ROWS.astype(np.float32)[:, None]
+    mean_row = (weight * row).sum(axis=0) / count
+    mean_edge = (weight * edge).sum(axis=0) / count
+    centred = (row - mean_row) * weight
+    slope = (centred * (edge - mean_edge)).sum(axis=0) / np.maximum((centred**2).sum(axis=0), 1.0)
     bounded: F32 = np.minimum(np.abs(slope), _FAR).astype(np.float32)
     return bounded
 
@@ -146,9 +143,9 @@ def _run(flat: F32, base: I64, stride: int, low: F32, high: F32 | None) -> tuple
     """Cells over which the surface goes on across the pads between two heights: the shorter and the longer side, (P,) each."""
     sides = []
     for sign in (-1, 1):
-        line = flat[np.clip(base[:, None] + sign * np.arange(1, _RUN) * stride, 0, len(flat) - 1)]
-        on = line > low[:, None]
+        line = flat.take(base + sign * np.arange(1, _RUN)[:, None] * stride, mode="clip")
+        on = line > low
         if high is not None:
-            on &= line < high[:, None]
-        sides.append(np.logical_and.accumulate(on, axis=1).sum(axis=1).astype(np.float32))
+            on &= line < high
+        sides.append(np.logical_and.accumulate(on, axis=0).sum(axis=0, dtype=np.uint8).astype(np.float32))
     return np.minimum(*sides), np.maximum(*sides)

@@ -138,7 +138,7 @@ def _none() -> ScoredGrasps:
 
 def _search(points: F32, frames: F64, config: CandidateConfig, wanted: Bool | None) -> ScoredGrasps:
     """Proposals in some frames, around all points or (P,) ``wanted`` ones, scored and cut at the least quality."""
-    maps = build_maps(points, frames, config.cell, _BORDER)
+    maps = build_maps(points, frames, config.cell, _BORDER, None if wanted is None else points[wanted])
     clearance = clearance_maps(maps)
     mask = None if wanted is None else _cells_of(points[wanted], maps)
     proposals = propose(maps, clearance, config, mask)
@@ -172,9 +172,9 @@ def _uncovered(points: F32, found: ScoredGrasps, config: CandidateConfig) -> Boo
         return inside
     from scipy.spatial import cKDTree
 
-    distance, _ = cKDTree(found.positions[good][:, :2]).query(points[:, :2], distance_upper_bound=_COVER)
-    uncovered: Bool = inside & ~np.isfinite(distance)
-    return uncovered
+    distance, _ = cKDTree(found.positions[good][:, :2]).query(points[inside, :2], distance_upper_bound=_COVER)
+    inside[inside] = ~np.isfinite(distance)
+    return inside
 
 
 def _in_reach(positions: F64, rotations: F64, config: CandidateConfig) -> Bool:

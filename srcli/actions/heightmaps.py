@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from srcli.config.candidates import CandidateConfig
 from srcli.perception.geometry import smooth_depth, unproject_view
-from srcli.types import F32, F64, I64, Observation
+from srcli.types import F32, F64, I64, U8, Observation
 
 #: The hand reaches beyond the workspace: what stands this far outside is still seen, metres.
 _MARGIN = 0.06
+#: Parts of maps begin at multiples of this many cells, so that every second or third cell of a part is one of the whole's.
+_PITCH = 6
 #: Smoothed points below this height are table, metres.
 _TABLE = 0.005
 
@@ -31,8 +33,9 @@ def surface_points(observation: Observation, config: CandidateConfig) -> F32:
     cell = ((points - lower) / np.float32(config.cell)).astype(np.int64)
     shape = np.ceil((upper - lower) / config.cell).astype(np.int64) + 1
     index = (cell[:, 0] * shape[1] + cell[:, 1]) * shape[2] + cell[:, 2]
-    order = np.argsort(index, kind="stable")
-    index, points = index[order], points[order]
+    # A point's number behind its voxel: sorting such keys is stable and several times as fast as a stable argsort.
+    index, order = np.divmod(np.sort(index * len(points) + np.arange(len(points))), max(len(points), 1))
+    points = points[order]
     starts = np.flatnonzero(np.diff(index, prepend=-1))
     count = np.diff(starts, append=len(index))
     if len(starts) == 0:
@@ -67,7 +70,7 @@ class HeightMaps:
         return world
 
 
-def build_maps(points: F32, frames: F64, cell: float, margin: float) -> HeightMaps:
+def build_maps(points: F32, frames: F64, cell: float, margin: float, around: F32 | None = None) -> HeightMaps:
     """Height maps of surface points in tool frames.
 
     Args:
@@ -75,46 +78,61 @@ def build_maps(points: F32, frames: F64, cell: float, margin: float) -> HeightMa
         frames: (F, 3, 3) tool frames.
         cell: edge of a cell, metres.
         margin: empty border around the points, metres.
+        around: (Q, 3) some of the points, at least one: the maps show these and what is up to ``margin`` from them, in the very
+            cells in which the whole would; None shows all.
 
     Cells between points that received none themselves take the mean of their neighbours; all other empty cells are table.
     """
     # (F, 3, P): reductions over points run along memory.
     local = frames.transpose(0, 2, 1) @ points.astype(np.float64).T
     low = local[:, :2].min(axis=2) - margin
-    span = (local[:, :2].max(axis=2) + margin - low).max(axis=0)
-    columns, rows = (np.ceil(span / cell).astype(int) + 1).tolist()
-    index = ((local[:, :2] - low[:, :, None]) / cell).astype(np.int64)
-    flat = (np.arange(len(frames))[:, None] * rows + index[:, 1]) * columns + index[:, 0]
+    first = np.zeros((len(frames), 2), dtype=np.int64)
+    shown = local[:, :2]
+    if around is not None:
+        shown = frames.transpose(0, 2, 1)[:, :2] @ around.astype(np.float64).T
+        first = np.floor((shown.min(axis=2) - margin - low) / cell).astype(np.int64) // _PITCH * _PITCH
+    last = np.ceil((shown.max(axis=2) + margin - low) / cell).astype(np.int64)
+    columns, rows = ((last - first).max(axis=0) + 1).tolist()
     empty = np.float32(-1e3)
     heights = np.full((len(frames), rows, columns), empty, dtype=np.float32)
-    np.maximum.at(heights.reshape(-1), flat.ravel(), (-local[:, 2]).astype(np.float32).ravel())
-    heights = _fill_holes(heights, empty)
-    origin = low + cell / 2
+    for frame, (x, y, z) in enumerate(local):
+        u = ((x - low[frame, 0]) / cell).astype(np.int64) - first[frame, 0]
+        v = ((y - low[frame, 1]) / cell).astype(np.int64) - first[frame, 1]
+        if around is not None:
+            inside = np.flatnonzero((u >= 0) & (u < columns) & (v >= 0) & (v < rows))
+            u, v, z = u[inside], v[inside], z[inside]
+        np.maximum.at(heights[frame].reshape(-1), v * columns + u, (-z).astype(np.float32))
+    _fill_holes(heights, empty)
+    origin = low + cell / 2 + first * cell
     up = -frames[:, :, 2]
-    u = origin[:, :1] + np.arange(columns) * cell
-    v = origin[:, 1:] + np.arange(rows) * cell
+    along = origin[:, :1] + np.arange(columns) * cell
+    across = origin[:, 1:] + np.arange(rows) * cell
     # World z of a point (u, v, h) is u x_z + v y_z + h up_z; the table is where that is 0.
     slope = frames[:, 2, :2] / up[:, 2:]
-    floor = -(slope[:, :1] * u)[:, None, :] - (slope[:, 1:] * v)[:, :, None]
-    floor32: F32 = floor.astype(np.float32)
-    return HeightMaps(np.maximum(heights, floor32), floor32, frames, origin, cell)
+    floor = (-(slope[:, :1] * along)[:, None, :] - (slope[:, 1:] * across)[:, :, None]).astype(np.float32)
+    return HeightMaps(np.maximum(heights, floor, out=heights), floor, frames, origin, cell)
 
 
-def _fill_holes(heights: F32, empty: np.float32) -> F32:
-    """Empty cells with at least five filled among their eight neighbours take the mean of those."""
-    filled = heights > empty
-    weight = np.pad(filled.astype(np.float32), ((0, 0), (1, 1), (1, 1)))
-    value = np.pad(np.where(filled, heights, 0.0).astype(np.float32), ((0, 0), (1, 1), (1, 1)))
-    count, total = _sum3(weight), _sum3(value)
-    hole = ~filled & (count >= 5)
-    heights[hole] = total[hole] / count[hole]
-    return heights
+def _fill_holes(heights: F32, empty: np.float32) -> None:
+    """Empty cells with at least five filled among their eight neighbours take the mean of those; in place."""
+    filled = np.pad(heights > empty, ((0, 0), (1, 1), (1, 1)))
+    count = _sum3(filled.view(np.uint8))
+    frame, v, u = np.nonzero((count >= 5) & ~filled[:, 1:-1, 1:-1])
+    base = (frame * filled.shape[1] + v) * filled.shape[2] + u
+    steps = np.arange(3)
+    near = base[:, None, None] + steps[:, None] * filled.shape[2] + steps
+    there = filled.reshape(-1)[near]
+    # Without the padding; what it would show is not there.
+    inner = (frame * heights.shape[1] + v - 1) * heights.shape[2] + u - 1
+    places = inner[:, None, None] + (steps[:, None] * heights.shape[2] + steps)
+    value = np.where(there, heights.reshape(-1)[np.where(there, places, 0)], np.float32(0))
+    heights[frame, v, u] = value.sum(axis=1).sum(axis=1) / count[frame, v, u]
 
 
-def _sum3(padded: F32) -> F32:
+def _sum3(padded: U8) -> U8:
     """Sum over 3 x 3 cells of an array padded by one in its last two axes."""
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    total: F32 = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    total: U8 = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
     return total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from srcli.types import F32, I64, Bool
 DEPTHS = (0.010, 0.015, 0.020, 0.026, 0.032, 0.038, 0.045)
 #: What rises less than this above the table is not worth a grasp, metres.
 _LEAST_HEIGHT = 0.008
+#: Cells between start cells, across and along the closing direction.
+_ROW_STEP, _COLUMN_STEP = 3, 2
 #: Fingers that reach less than this below the top hold nothing, metres.
 _LEAST_GRIP = 0.006
 #: Room beside each finger, metres: depth sensors lose the rim of an object, so what is seen is a few millimetres too small.
@@ -94,12 +97,12 @@ def propose(maps: HeightMaps, clearance: Clearance, config: CandidateConfig, wan
         proposals without repetition.
     """
     height = maps.heights
-    start = height - maps.floor > _LEAST_HEIGHT
-    start[:, 1::3] = start[:, 2::3] = False
-    start[:, :, 1::2] = False
+    some = (slice(None), slice(None, None, _ROW_STEP), slice(None, None, _COLUMN_STEP))
+    start = height[some] - maps.floor[some] > _LEAST_HEIGHT
     if wanted is not None:
-        start &= wanted
+        start &= wanted[some]
     frame, v, u = np.nonzero(start)
+    v, u = v * _ROW_STEP, u * _COLUMN_STEP
     reach = int((GRIPPER.max_opening + GRIPPER.finger_thickness) / maps.cell)
     edge = reach + 1
     inner = (v >= 6) & (v < height.shape[1] - 6) & (u >= edge) & (u < height.shape[2] - edge)
@@ -107,25 +110,26 @@ def propose(maps: HeightMaps, clearance: Clearance, config: CandidateConfig, wan
     offsets = np.arange(2, reach - 1)
     flat, generous = clearance.finger.reshape(-1), clearance.generous.reshape(-1)
     base = (frame * height.shape[1] + v) * height.shape[2] + u
-    right = flat[base[:, None] + offsets]
-    left = flat[base[:, None] - offsets]
+    # (O, P): the lowest place so far on the way outwards. A finger stops at the first place that is low enough, before which all
+    # are too high: their number is where it stops.
+    right, left = _lowest_so_far(flat.take(base + offsets[:, None])), _lowest_so_far(flat.take(base - offsets[:, None]))
     top = height[frame, v, u]
     found = []
     for depth in (*DEPTHS, None):
         if depth is None:
             # As deep as the wider neighbourhood allows: down to the lowest place beside the start cell.
-            lowest = np.maximum(left.min(axis=1), right.min(axis=1)) + config.clearance
+            lowest = np.maximum(left[-1], right[-1]) + config.clearance
             level = np.ceil(np.maximum(lowest, top - config.max_depth) * 1000) / 1000
         else:
             # In steps of 4 mm, so that neighbouring start cells find the same grasp instead of many alike.
             level = np.ceil((top - min(depth, config.max_depth)) * 250) / 250
-        limit = (level - config.clearance + 1e-6)[:, None]
-        free_left, free_right = left <= limit, right <= limit
-        a, b = offsets[np.argmax(free_left, axis=1)], offsets[np.argmax(free_right, axis=1)]
-        a = _one_further(a, generous[base - a - 1] <= limit[:, 0], b, maps.cell)
-        b = _one_further(b, generous[base + b + 1] <= limit[:, 0], a, maps.cell)
+        limit = level - config.clearance + 1e-6
+        free = (left[-1] <= limit) & (right[-1] <= limit)
+        a, b = _first_free(left, limit, offsets), _first_free(right, limit, offsets)
+        a = _one_further(a, generous[base - a - 1] <= limit, b, maps.cell)
+        b = _one_further(b, generous[base + b + 1] <= limit, a, maps.cell)
         opening = (a + b) * maps.cell - GRIPPER.finger_thickness
-        ok = free_left.any(axis=1) & free_right.any(axis=1) & (opening <= GRIPPER.max_opening) & (top - level > _LEAST_GRIP)
+        ok = free & (opening <= GRIPPER.max_opening) & (top - level > _LEAST_GRIP)
         a, b, keep = a[ok], b[ok], np.flatnonzero(ok)
         centre = u[keep] + (b - a) / 2
         # The hand's own footprint decides at the centred place; it is wide, so half a cell does not matter.
@@ -149,6 +153,20 @@ def propose(maps: HeightMaps, clearance: Clearance, config: CandidateConfig, wan
         height=((level_mm - 1024) / 1000).astype(np.float32),
         opening=(opening_mm / 1000).astype(np.float32),
     )
+
+
+def _lowest_so_far(values: F32) -> F32:
+    """Running minimum along the first axis, in place; numpy's ``accumulate`` goes along memory only for the last one."""
+    for before, here in pairwise(values):
+        np.minimum(before, here, out=here)
+    return values
+
+
+def _first_free(lowest: F32, limit: F32, offsets: I64) -> I64:
+    """The first offset (P,) at which ``lowest`` (O, P), which never rises, is at most ``limit`` (P,); the first where none is."""
+    blocked = (lowest > limit).sum(axis=0, dtype=np.uint8)
+    found: I64 = offsets[np.where(blocked < len(offsets), blocked, 0)]
+    return found
 
 
 def _one_further(offset: I64, free: Bool, other: I64, cell: float) -> I64:

@@ -6,11 +6,13 @@ these coordinates.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from srcli.errors import SceneError
-from srcli.types import F32, F64, Bool, Observation
+from srcli.types import F32, F64, Observation
 
 #: Neighbouring depths that differ by more than this lie on different surfaces, metres.
 _EDGE = 0.016
@@ -97,37 +99,29 @@ def project(points: npt.NDArray[np.floating], K: F64, T_world_cam: F64) -> tuple
     return uv, depth
 
 
-def _range3(depth: F32, valid: Bool) -> F32:
-    """Largest minus smallest depth in the 3 x 3 neighbourhood, over pixels with a return; (M, H, W) metres."""
-    high = np.where(valid, depth, -np.inf).astype(np.float32)
-    low = np.where(valid, depth, np.inf).astype(np.float32)
-    for axis in (1, 2):
-        head = [slice(None)] * 3
-        tail = [slice(None)] * 3
-        head[axis], tail[axis] = slice(None, -1), slice(1, None)
-        first, last = tuple(head), tuple(tail)
-        wide, narrow = high.copy(), low.copy()
-        np.maximum(wide[first], high[last], out=wide[first])
-        np.maximum(wide[last], high[first], out=wide[last])
-        np.minimum(narrow[first], low[last], out=narrow[first])
-        np.minimum(narrow[last], low[first], out=narrow[last])
-        high, low = wide, narrow
-    spread: F32 = high - low
-    return spread
+def _extreme3(values: F32, extreme: np.ufunc) -> F32:
+    """Maximum or minimum over the 3 x 3 neighbourhood inside the image; (H, W)."""
+    for axis in (0, 1):
+        head = (slice(None),) * axis + (slice(None, -1),)
+        tail = (slice(None),) * axis + (slice(1, None),)
+        pairs = extreme(values[head], values[tail])
+        found = np.empty_like(values)
+        extreme(pairs[head], pairs[tail], out=found[tail][head])
+        first, last = (slice(None),) * axis + (0,), (slice(None),) * axis + (-1,)
+        found[first], found[last] = pairs[first], pairs[last]
+        values = found
+    return values
 
 
-def _box5(values: F32) -> F32:
-    """Sum over the 5 x 5 neighbourhood with zeros outside; (M, H, W)."""
-    for axis in (1, 2):
-        pad = [(0, 0)] * 3
-        pad[axis] = (2, 2)
-        padded = np.pad(values, pad)
-        size = values.shape[axis]
+def _box5(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sum over the 5 x 5 neighbourhood with zeros outside; (H, W), same type."""
+    for axis in (0, 1):
         total = np.zeros_like(values)
-        for shift in range(5):
-            index = [slice(None)] * 3
-            index[axis] = slice(shift, shift + size)
-            total += padded[tuple(index)]
+        for shift in (-2, -1, 0, 1, 2):
+            size = values.shape[axis] - abs(shift)
+            to = (slice(None),) * axis + (slice(max(-shift, 0), max(-shift, 0) + size),)
+            of = (slice(None),) * axis + (slice(max(shift, 0), max(shift, 0) + size),)
+            total[to] += values[of]
         values = total
     return values
 
@@ -143,11 +137,14 @@ def smooth_depth(depth: F32) -> F32:
     Returns:
         (M, H, W) float32 metres, 0 where there was no return.
     """
-    valid = depth > 0
-    inner = valid & (_range3(depth, valid) < _EDGE)
-    weight = inner.astype(np.float32)
-    count = _box5(weight)
-    mean = _box5(depth * weight) / np.maximum(count, 1.0)
-    # A 5 x 5 window may still reach across a step into the next surface's inner pixels.
-    smooth: F32 = np.where(inner & (np.abs(mean - depth) < _EDGE / 2), mean, depth).astype(np.float32)
+    smooth = depth.astype(np.float32)
+    for view in smooth:  # one view at a time stays in the processor's cache
+        valid = view > 0
+        high = _extreme3(np.where(valid, view, np.float32(-np.inf)), np.maximum)
+        inner = valid & (high - _extreme3(np.where(valid, view, np.float32(np.inf)), np.minimum) < _EDGE)
+        count = _box5(inner.view(np.uint8))
+        mean = _box5(view * inner) / np.maximum(count, 1)
+        # A 5 x 5 window may still reach across a step into the next surface's inner pixels.
+        inner &= np.abs(mean - view) < _EDGE / 2
+        view[inner] = mean[inner]
     return smooth

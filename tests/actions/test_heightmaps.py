@@ -45,6 +45,40 @@ def test_floor_is_the_table_in_every_frame() -> None:
     np.testing.assert_allclose(on_table[:, 2], 0.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("tilt", [0.0, 0.44])
+def test_part_of_the_maps_is_a_window_of_the_whole(tilt: float) -> None:
+    rng = np.random.default_rng(4)
+    points = rng.uniform([0.3, -0.2, 0.01], [0.7, 0.2, 0.02], (3000, 3)).astype(np.float32)
+    frames, margin = approach_frames(3, tilt), 0.05
+    around = points[(np.abs(points[:, :2] - [0.6, 0.1]) < 0.04).all(axis=1)]
+    whole, part = build_maps(points, frames, 0.003, margin), build_maps(points, frames, 0.003, margin, around)
+    assert part.heights.size < 0.5 * whole.heights.size
+    for index, frame in enumerate(frames):
+        u0, v0 = np.rint((part.origin[index] - whole.origin[index]) / 0.003).astype(int)
+        np.testing.assert_allclose(part.origin[index], whole.origin[index] + np.array([u0, v0]) * 0.003, atol=1e-12)
+        assert u0 % 6 == v0 % 6 == 0
+        # A hole at the rim may be filled by what the part does not show.
+        rows, columns = min(part.heights.shape[1], whole.heights.shape[1] - v0) - 1, part.heights.shape[2]
+        columns = min(columns, whole.heights.shape[2] - u0) - 1
+        window = whole.heights[index, v0 + 1 : v0 + rows, u0 + 1 : u0 + columns]
+        np.testing.assert_array_equal(part.heights[index, 1:rows, 1:columns], window)
+        local = around @ frame[:, :2]
+        cells = (local - (part.origin[index] - 0.0015)) / 0.003
+        assert (cells > margin / 0.003 - 1).all()
+        assert (cells < np.array([columns, rows]) + 2 - margin / 0.003).all()
+
+
+def test_holes_take_the_mean_of_five_filled_neighbours() -> None:
+    xy = np.array([(i, j) for i in range(9) for j in range(9) if (i, j) != (4, 4)])
+    height = np.random.default_rng(5).uniform(0.02, 0.03, len(xy))
+    points = np.column_stack([0.5 + 0.003 * xy, height]).astype(np.float32)
+    maps = build_maps(points, np.diag([1.0, -1.0, -1.0])[None], 0.003, 0.02)
+    near = (np.abs(xy - 4) <= 1).all(axis=1)
+    u, v = np.rint((np.array([0.512, -0.512]) - maps.origin[0]) / 0.003).astype(int)
+    np.testing.assert_allclose(maps.heights[0, v, u], height[near].mean(), atol=1e-6)
+    assert (maps.heights > 0.01).sum() == 81, "a filled square has no other cell with five filled neighbours"
+
+
 def test_frames_are_rotations_that_point_down() -> None:
     for frames, count in ((approach_frames(12), 12), (approach_frames(4, 0.44), 16)):
         assert frames.shape == (count, 3, 3)

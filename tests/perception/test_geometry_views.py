@@ -69,6 +69,23 @@ def test_points_behind_the_camera_have_negative_depth() -> None:
     np.testing.assert_allclose(depth, [-1.0, 2.0])
 
 
+def test_smoothing_equals_a_pixel_by_pixel_reference() -> None:
+    rng = np.random.default_rng(7)
+    depth = (0.8 + rng.normal(0, 0.002, (2, 13, 17))).astype(np.float32)
+    depth[0, 4:9, 6:12] -= 0.05
+    depth[rng.random(depth.shape) < 0.08] = 0
+    inner, wanted = np.zeros(depth.shape, bool), depth.copy()
+    for m, i, j in np.argwhere(depth > 0):
+        near = depth[m, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+        inner[m, i, j] = np.ptp(near[near > 0]) < 0.016
+    for m, i, j in np.argwhere(inner):
+        window = (m, slice(max(i - 2, 0), i + 3), slice(max(j - 2, 0), j + 3))
+        mean = depth[window][inner[window]].mean()
+        wanted[m, i, j] = mean if abs(mean - depth[m, i, j]) < 0.008 else depth[m, i, j]
+    assert 0.2 < inner.mean() < 0.95
+    np.testing.assert_allclose(smooth_depth(depth), wanted, atol=1e-6)
+
+
 def test_smoothing_quietens_surfaces_and_keeps_edges() -> None:
     rng = np.random.default_rng(0)
     clean = np.full((1, 60, 80), 0.8, np.float32)
