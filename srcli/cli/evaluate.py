@@ -140,7 +140,7 @@ def evaluate(
         what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
         does = (f"run {', '.join(section.methods)} on {what}, {section.attempts} attempts, {count} worker(s)",)
         reads = (*(given or ["the shipped policy"]), *(str(path) for path in (cases, assets) if path is not None))
-        settings = {"seed": values.seed, "evaluate": section}
+        settings = {"seed": values.seed, "encoder": values.encoder, "evaluate": section}
         emit_plan(Plan("evaluate", tuple(reads), does, (str(target),), settings), as_json)
         return
     place = torch_device(device)

@@ -50,7 +50,8 @@ def featurize(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
-        does = (f"encode every demonstration with encoder '{values.encoder.name}' on {device}, {count} worker(s)",)
+        weights = f" ({values.encoder.pretrained})" if values.encoder.pretrained else ""
+        does = (f"encode every demonstration with encoder '{values.encoder.name}'{weights} on {device}, {count} worker(s)",)
         settings = {"encoder": values.encoder, "cloud": values.cloud, "featurize": values.featurize}
         emit_plan(Plan("featurize", tuple(str(file) for file in files), does, (str(target),), settings), as_json)
         return

@@ -70,7 +70,8 @@ def probe(
             f"{section.grasp_scenes} piles per split",
         }
         does = tuple(f"{each[part]}, {count} worker(s)" for part in dict.fromkeys(section.parts))
-        emit_plan(Plan("probe", (), does, (str(out),), {"seed": values.seed, "probe": section}), as_json)
+        settings = {"seed": values.seed, "encoder": values.encoder, "probe": section}
+        emit_plan(Plan("probe", (), does, (str(out),), settings), as_json)
         return
     place = torch_device(device)
     from srcli.cli.progress import progress

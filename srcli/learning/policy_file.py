@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from srcli.config.model import ModelConfig
 from srcli.config.train import TrainConfig
 from srcli.errors import ArtifactError, MismatchError
+from srcli.perception.encoders.interface import short_name
 
 if TYPE_CHECKING:
     from srcli.learning.trainer import Trained
@@ -99,9 +100,8 @@ def read_policy(path: Path, encoder: Mapping[str, Any] | None = None, device: st
     stored = load_policy(path)
     if encoder is not None and dict(encoder) != stored.encoder:
         if not taught_from(encoder, stored.encoder):
-            ours, theirs = (f"{e.get('name', '?')} {str(e.get('sha256', '?'))[:12]}" for e in (encoder, stored.encoder))
             raise MismatchError(
-                f"{path}: was trained with encoder '{theirs}', not with this '{ours}'",
+                f"{path}: was trained with encoder '{short_name(stored.encoder)}', not with this '{short_name(encoder)}'",
                 "train again on features of this encoder, or choose the recorded encoder",
             )
         _log.warning("%s was trained with the encoder that this one was taught from", path.name)

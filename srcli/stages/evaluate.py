@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from srcli.seeding import Domain, episode_seed
 if TYPE_CHECKING:
     from srcli.config import Params
     from srcli.objects.assets import Asset
+
+_log = logging.getLogger(__name__)
 
 FILES = "files"
 """What the suite is called in results when the user's case files take its place."""
@@ -97,6 +100,8 @@ def run(
     methods = resolve_methods(section.methods, policies)
     folder = read_cases_folder(cases, assets) if cases is not None else None
     episodes = _episodes(params, name, folder)
+    if folder is not None:
+        _warn_of_unknown_words(params, folder)
     setup = make_setup(params, methods, dict.fromkeys(e.task for e in episodes), device, folder.assets if folder else ())
     out_dir = Path(out_dir)
     with output_lock(out_dir / "results.h5"):
@@ -141,6 +146,17 @@ def run(
         ]
         config = {**shared, "tasks": list(setup.tasks)}
         return _write(out_dir, params, name, methods, played, threshold, fresh, config)
+
+
+def _warn_of_unknown_words(params: Params, folder: CaseFolder) -> None:
+    """The embedded encoder was trained on a closed vocabulary: a word outside of it says nothing to any learned method."""
+    if params.encoder.name != "embedded":
+        return
+    from srcli.perception.encoders import load_encoder
+
+    unknown = load_encoder(params.encoder).unknown_words(" ".join(c.case.instruction for c in folder.cases))
+    if unknown:
+        _log.warning("the encoder has never read these words of the cases: %s", ", ".join(unknown))
 
 
 def _episodes(params: Params, suite: str, folder: CaseFolder | None) -> tuple[SuiteEpisode, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.core import config_digest, differing_keys, file_digest, output_lock
 from srcli.errors import ArtifactError, MismatchError, MissingAssetError
+from srcli.perception.encoders.interface import short_name
 
 if TYPE_CHECKING:
     from srcli.artifacts.policy import PolicyFile
@@ -252,17 +253,13 @@ def check_features(path: Path, params: Params, identity: Callable[[], Mapping[st
     encoder = identity()
     if recorded != dict(encoder):
         raise MismatchError(
-            f"{path}: features of encoder '{_told(recorded)}', not of '{_told(encoder)}'",
+            f"{path}: features of encoder '{short_name(recorded)}', not of '{short_name(encoder)}'",
             "run `srcli featurize` again with this encoder, or choose the recorded one in section encoder",
         )
     ours = params.cloud.model_dump(mode="json")
     both = set(cloud) & set(ours)
     if differing := differing_keys({k: cloud[k] for k in both}, {k: ours[k] for k in both}, "cloud."):
         raise MismatchError(f"{path}: made with other parameters: {'; '.join(differing[:3])}", "run `srcli featurize` again")
-
-
-def _told(encoder: Mapping[str, Any]) -> str:
-    return f"{encoder.get('name', '?')} {str(encoder.get('sha256', '?'))[:12]}"
 
 
 def features_of(

@@ -238,3 +238,20 @@ def test_info_tells_what_is_wrong(problems: list[str], code: int, monkeypatch: p
     result = runner.invoke(app, ["info", "data/pick.h5"])
     assert result.exit_code == code
     assert all(problem in result.stdout for problem in problems)
+
+
+@pytest.mark.parametrize("command", ["featurize", "evaluate", "probe"])
+@pytest.mark.parametrize(
+    ("given", "name", "pretrained"),
+    [
+        ("embedded/seen-only", "embedded", "seen-only"),
+        ("embedded=mine.safetensors", "embedded", "mine.safetensors"),
+        ("embedded", "embedded", ""),
+        ("ViT-L-14-quickgelu/openai", "ViT-L-14-quickgelu", "openai"),
+    ],
+)
+def test_encoder_option_sets_name_and_weights(command: str, given: str, name: str, pretrained: str) -> None:
+    result = runner.invoke(app, [command, "--encoder", given, "--dry-run", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)["settings"]["encoder"]
+    assert (told["name"], told["pretrained"]) == (name, pretrained)

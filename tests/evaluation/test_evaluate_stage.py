@@ -176,6 +176,17 @@ def test_case_files_take_the_place_of_a_suite(tmp_path: Path) -> None:
         run(params(), [], tmp_path / "out", assets=tmp_path)
 
 
+def test_words_that_the_encoder_has_never_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = "".join(f"simplified_objects/{n}.urdf 0.5 0 0.2 0 0 0\n" for n in ("011", "012", "013"))
+    case = tmp_path / "case00.txt"
+    case.write_text("give me the apple\n1\n" + lines)
+    run(params(episodes=1), [], tmp_path / "out", cases=tmp_path, executor=FakeExecutor())
+    assert not caplog.messages
+    case.write_text("give me the quokka apple\n1\n" + lines)
+    run(params(episodes=1), [], tmp_path / "out2", cases=tmp_path, executor=FakeExecutor())
+    assert [m for m in caplog.messages if m.endswith("cases: quokka")]
+
+
 def test_replay_plays_the_episode_of_the_suite(tmp_path: Path) -> None:
     suite = FakeExecutor()
     run(params(suite="paper", episodes=3), [], tmp_path, executor=suite)
