@@ -41,6 +41,8 @@ FEATURES = (
 _ROWS = np.arange(-3, 4)
 _COLUMNS = np.arange(-16, 17)
 _RUN = 26
+LOOK = _RUN + 2
+"""Cells around a start cell that :func:`describe` reads at most: maps need as wide a border."""
 _FAR = np.float32(3.0)
 
 
@@ -118,7 +120,7 @@ def _contact(patch: F32, edge: F32, any_row: Bool, near: F32, inward: int) -> tu
 
 def _edges(occupied: Bool) -> tuple[F32, F32, Bool]:
     """First and last occupied column of each row (R, P), in cells from the centre; rows without any stand at the far side."""
-    # Counted from the far side the nearest column is the greatest; 0 where there is none.
+    # As int8 a negated True has all bits set: & keeps a column's distance from the far side, or gives 0.
     mask, column = np.negative(occupied.view(np.int8)), _COLUMNS.astype(np.int8)[:, None]
     left: F32 = (column[-1] - (mask & (column[-1] - column)).max(axis=1)).astype(np.float32)
     right: F32 = (column[0] + (mask & (column - column[0])).max(axis=1)).astype(np.float32)

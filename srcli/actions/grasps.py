@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from srcli.actions.closing import crop, load_network, network_file
-from srcli.actions.features import FEATURES, describe
+from srcli.actions.features import FEATURES, LOOK, describe
 from srcli.actions.gripper import GRIPPER
 from srcli.actions.heightmaps import HeightMaps, build_maps, surface_points
 from srcli.actions.poses import approach_frames, canonical_quaternions
@@ -138,7 +138,7 @@ def _none() -> ScoredGrasps:
 
 def _search(points: F32, frames: F64, config: CandidateConfig, wanted: Bool | None) -> ScoredGrasps:
     """Proposals in some frames, around all points or (P,) ``wanted`` ones, scored and cut at the least quality."""
-    maps = build_maps(points, frames, config.cell, _BORDER, None if wanted is None else points[wanted])
+    maps = build_maps(points, frames, config.cell, max(_BORDER, LOOK * config.cell), None if wanted is None else points[wanted])
     clearance = clearance_maps(maps)
     mask = None if wanted is None else _cells_of(points[wanted], maps)
     proposals = propose(maps, clearance, config, mask)
@@ -173,7 +173,7 @@ def _uncovered(points: F32, found: ScoredGrasps, config: CandidateConfig) -> Boo
     from scipy.spatial import cKDTree
 
     distance, _ = cKDTree(found.positions[good][:, :2]).query(points[inside, :2], distance_upper_bound=_COVER)
-    inside[inside] = ~np.isfinite(distance)
+    inside[np.flatnonzero(inside)] = ~np.isfinite(distance)
     return inside
 
 

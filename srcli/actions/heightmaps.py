@@ -13,7 +13,8 @@ from srcli.types import F32, F64, I64, U8, Observation
 
 #: The hand reaches beyond the workspace: what stands this far outside is still seen, metres.
 _MARGIN = 0.06
-#: Parts of maps begin at multiples of this many cells, so that every second or third cell of a part is one of the whole's.
+#: Parts of maps begin at multiples of this many cells: of every step between the start cells of :mod:`srcli.actions.proposals`,
+#: which are so the same in a part as in the whole.
 _PITCH = 6
 #: Smoothed points below this height are table, metres.
 _TABLE = 0.005
@@ -77,9 +78,9 @@ def build_maps(points: F32, frames: F64, cell: float, margin: float, around: F32
         points: (P, 3) world frame, metres, at least one.
         frames: (F, 3, 3) tool frames.
         cell: edge of a cell, metres.
-        margin: empty border around the points, metres.
-        around: (Q, 3) some of the points, at least one: the maps show these and what is up to ``margin`` from them, in the very
-            cells in which the whole would; None shows all.
+        margin: border around what is shown, metres.
+        around: (Q, 3) some of the points, at least one: the maps show these and what is up to ``margin`` from them, in the same
+            cells as the maps of all points, but for holes at the rim; None shows all.
 
     Cells between points that received none themselves take the mean of their neighbours; all other empty cells are table.
     """
@@ -90,7 +91,7 @@ def build_maps(points: F32, frames: F64, cell: float, margin: float, around: F32
     shown = local[:, :2]
     if around is not None:
         shown = frames.transpose(0, 2, 1)[:, :2] @ around.astype(np.float64).T
-        first = np.floor((shown.min(axis=2) - margin - low) / cell).astype(np.int64) // _PITCH * _PITCH
+        first = np.maximum(np.floor((shown.min(axis=2) - margin - low) / cell).astype(np.int64), 0) // _PITCH * _PITCH
     last = np.ceil((shown.max(axis=2) + margin - low) / cell).astype(np.int64)
     columns, rows = ((last - first).max(axis=0) + 1).tolist()
     empty = np.float32(-1e3)

@@ -16,7 +16,7 @@ from srcli.types import F32, I64, Bool
 DEPTHS = (0.010, 0.015, 0.020, 0.026, 0.032, 0.038, 0.045)
 #: What rises less than this above the table is not worth a grasp, metres.
 _LEAST_HEIGHT = 0.008
-#: Cells between start cells, across and along the closing direction.
+#: Cells between start cells, across and along the closing direction; ``heightmaps._PITCH`` is a multiple of both.
 _ROW_STEP, _COLUMN_STEP = 3, 2
 #: Fingers that reach less than this below the top hold nothing, metres.
 _LEAST_GRIP = 0.006
@@ -73,7 +73,7 @@ def clearance_maps(maps: HeightMaps) -> Clearance:
     generous = sliding_max(sliding_max(finger, 3, axis=2), 3, axis=1)
     hand = sliding_max(maps.heights, odd((GRIPPER.hand_x + 2 * _ACROSS) / maps.cell), axis=2)
     hand = sliding_max(hand, odd((GRIPPER.hand_y + 2 * _ACROSS) / maps.cell), axis=1)
-    return Clearance(finger, generous, hand)
+    return Clearance(*(np.ascontiguousarray(part) for part in (finger, generous, hand)))
 
 
 def odd(cells: float) -> int:

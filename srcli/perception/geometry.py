@@ -102,6 +102,8 @@ def project(points: npt.NDArray[np.floating], K: F64, T_world_cam: F64) -> tuple
 def _extreme3(values: F32, extreme: np.ufunc) -> F32:
     """Maximum or minimum over the 3 x 3 neighbourhood inside the image; (H, W)."""
     for axis in (0, 1):
+        if values.shape[axis] == 1:
+            continue
         head = (slice(None),) * axis + (slice(None, -1),)
         tail = (slice(None),) * axis + (slice(1, None),)
         pairs = extreme(values[head], values[tail])

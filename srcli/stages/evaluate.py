@@ -89,6 +89,7 @@ def run(
 
     Raises:
         UnknownNameError: unknown suite, method or object.
+        MissingAssetError: weights of the encoder are not there.
         ArtifactError: a damaged case file.
         MismatchError: a policy was trained with another encoder.
         BusyError: another run is writing the folder.
@@ -100,8 +101,6 @@ def run(
     methods = resolve_methods(section.methods, policies)
     folder = read_cases_folder(cases, assets) if cases is not None else None
     episodes = _episodes(params, name, folder)
-    if folder is not None:
-        _warn_of_unknown_words(params, folder)
     setup = make_setup(params, methods, dict.fromkeys(e.task for e in episodes), device, folder.assets if folder else ())
     out_dir = Path(out_dir)
     with output_lock(out_dir / "results.h5"):
@@ -121,6 +120,8 @@ def run(
         kept = total - sum(len(job.methods) for job in jobs)
         fresh = total - kept
         todo = [*first, *jobs]
+        if todo and folder is not None:
+            _warn_of_unknown_words(params, episodes)
         if progress is not None:
             progress(kept, total, "starting" if todo else "all episodes are there")
         runner = executor or make_executor("processes", workers)
@@ -148,13 +149,13 @@ def run(
         return _write(out_dir, params, name, methods, played, threshold, fresh, config)
 
 
-def _warn_of_unknown_words(params: Params, folder: CaseFolder) -> None:
+def _warn_of_unknown_words(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
     """The embedded encoder was trained on a closed vocabulary: a word outside of it says nothing to any learned method."""
     if params.encoder.name != "embedded":
         return
     from srcli.perception.encoders import load_encoder
 
-    unknown = load_encoder(params.encoder).unknown_words(" ".join(c.case.instruction for c in folder.cases))
+    unknown = load_encoder(params.encoder).unknown_words(" ".join(e.case.instruction for e in episodes if e.case is not None))
     if unknown:
         _log.warning("the encoder has never read these words of the cases: %s", ", ".join(unknown))
 

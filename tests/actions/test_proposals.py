@@ -1,9 +1,11 @@
 """Proposals and their features against slow references, cell by cell."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from srcli.actions.features import FEATURES, describe
+from srcli.actions.features import FEATURES, LOOK, describe
 from srcli.actions.gripper import GRIPPER
 from srcli.actions.heightmaps import HeightMaps, build_maps
 from srcli.actions.poses import approach_frames
@@ -12,16 +14,20 @@ from srcli.config.candidates import CandidateConfig
 
 
 @pytest.fixture(scope="module")
-def maps() -> HeightMaps:
+def points() -> np.ndarray:
     rng = np.random.default_rng(2)
     boxes = [(0.50, 0.00, 0.03, 0.05, 0.06), (0.56, 0.05, 0.05, 0.03, 0.04), (0.47, 0.09, 0.02, 0.02, 0.09)]
-    points = np.concatenate(
+    return np.concatenate(
         [
             np.column_stack([rng.uniform(x, x + a, 900), rng.uniform(y, y + b, 900), h + rng.normal(0, 0.001, 900)])
             for x, y, a, b, h in boxes
         ]
-    )
-    return build_maps(points.astype(np.float32), approach_frames(4), 0.003, 0.11)
+    ).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def maps(points: np.ndarray) -> HeightMaps:
+    return build_maps(points, approach_frames(4), 0.003, 0.11)
 
 
 @pytest.fixture(scope="module")
@@ -85,34 +91,80 @@ def test_only_wanted_cells_are_started_from(maps: HeightMaps, clearance: Clearan
     assert len(some) == (proposals.frame == 1).sum() > 0
 
 
+def _run(heights: np.ndarray, on: Callable[[np.ndarray], np.ndarray], v: int, u: int) -> list[float]:
+    """Lengths in cm over which a column of the map goes on to both sides of (v, u), the shorter first."""
+    lines = [on(heights[v + s * np.arange(1, 26), u]) for s in (-1, 1)]
+    return sorted((len(line) if line.all() else int(np.argmin(line))) * 0.3 for line in lines)
+
+
+def _side(patch: np.ndarray, rows: dict[int, np.ndarray], end: int, near: int) -> tuple[float, float, float]:
+    """Contact, engagement and skew of the pad on one side; ``rows`` are the occupied columns of the rows that have some."""
+    touching = [r for r, c in rows.items() if abs(c[end] - near) < 1.7]
+    inward = 1 if end == 0 else -1
+    behind = [max(patch[r + 3, np.clip(near + 16 + k * inward, 0, 32)] for k in range(3)) for r in touching]
+    skew = abs(np.polyfit(list(rows), [c[end] for c in rows.values()], 1)[0]) if len(rows) > 1 else 0.0
+    return len(touching) / 7, float(np.mean(behind)) * 100 if behind else 0.0, min(skew, 3.0)
+
+
 def test_features_equal_a_reference_grasp_by_grasp(maps: HeightMaps, clearance: Clearance, proposals: Proposals) -> None:
     some = proposals.take(np.arange(0, len(proposals), 7))
     found = describe(maps, clearance, some)
     assert np.isfinite(found).all()
+    columns = np.arange(-16, 17)
     for row, values in enumerate(found):
         f, v, u = some.frame[row], int(some.v[row]), int(np.floor(some.u[row]))
-        fraction, height = float(some.u[row]) - u, float(some.height[row])
-        columns = np.arange(-16, 17)
-        patch = maps.heights[f, v - 3 : v + 4, u - 16 : u + 17].astype(np.float64) - height
+        fraction, height = float(some.u[row]) - u, some.height[row]
+        surface = maps.heights[f]
+        patch = surface[v - 3 : v + 4, u - 16 : u + 17] - height
         inside = np.abs(columns - fraction) * maps.cell < some.opening[row] / 2 + maps.cell / 2
-        low = (patch > 0.004) & inside
-        rows = [columns[line] for line in low if line.any()]
-        left, right = min(r[0] for r in rows), max(r[-1] for r in rows)
-        lines = [maps.heights[f, v + s * np.arange(1, 26), u] > height + 0.004 for s in (-1, 1)]
-        runs = sorted(len(line) if line.all() else int(np.argmin(line)) for line in lines)
+
+        def occupied(level: float, patch: np.ndarray = patch, inside: np.ndarray = inside) -> dict[int, np.ndarray]:
+            return {r - 3: columns[line] for r, line in enumerate((patch > level) & inside) if line.any()}
+
+        rows = occupied(0.004)
+        left, right = min(r[0] for r in rows.values()), max(r[-1] for r in rows.values())
         between = (columns >= left) & (columns <= right)
         wanted = {
-            "opening": some.opening[row] * 100,
-            "closed_width": (right - left + 1) * maps.cell * 100,
-            "top": max(0.0, patch[:, inside].max()) * 100,
-            "off_centre": abs((left + right) / 2 - fraction) * maps.cell * 100,
-            "solidity": low[:, between].mean(),
-            "run_tip_short": runs[0] * maps.cell * 100,
-            "run_tip_long": runs[1] * maps.cell * 100,
-            "tip_height": (height - maps.floor[f, v, u]) * 100,
+            "opening": [some.opening[row] * 100],
+            "closed_width": [(right - left + 1) * 0.3],
+            "top": [max(0.0, patch[:, inside].max()) * 100],
+            "off_centre": [abs((left + right) / 2 - fraction) * 0.3],
+            "solidity": [((patch > 0.004) & inside)[:, between].mean()],
+            "tip_height": [(height - maps.floor[f, v, u]) * 100],
         }
-        for name, value in wanted.items():
-            assert values[FEATURES.index(name)] == pytest.approx(float(value), abs=2e-4), (row, name)
-        counts = [sum(abs(r[side] - near) < 1.7 for r in rows) / 7 for side, near in ((0, left), (-1, right))]
-        assert values[FEATURES.index("contact_less")] == pytest.approx(min(counts))
-        assert values[FEATURES.index("contact_more")] == pytest.approx(max(counts))
+        tip, here = _run(surface, lambda z, h=height: z > h + np.float32(0.004), v, u), surface[v, u]  # type: ignore[misc]
+        band = np.float32(0.012)
+        near = _run(surface, lambda z, h=here, b=band: (z > h - b) & (z < h + b), v, u)  # type: ignore[misc]
+        for name, pair in (("run_tip", tip), ("run", near)):
+            wanted[f"{name}_short"], wanted[f"{name}_long"] = [pair[0]], [pair[1]]
+        for name, level in (("lean", 0.014), ("lean_high", 0.026)):
+            upper = occupied(level)
+            inwards = [3.0, 3.0]
+            if upper:
+                ends = (min(r[0] for r in upper.values()) - left, right - max(r[-1] for r in upper.values()))
+                inwards = sorted(min(end * 0.3, 3.0) for end in ends)
+            wanted[f"{name}_less"], wanted[f"{name}_more"] = [inwards[0]], [inwards[1]]
+        sides = zip(_side(patch, rows, 0, left), _side(patch, rows, -1, right), strict=True)
+        for name, both in zip(("contact", "engagement", "skew"), sides, strict=True):
+            wanted[f"{name}_less"], wanted[f"{name}_more"] = [min(both)], [max(both)]
+        assert len(wanted) == 20
+        for name, (value,) in wanted.items():
+            assert values[FEATURES.index(name)] == pytest.approx(float(value), abs=3e-4), (row, name)
+
+
+@pytest.mark.parametrize("cell", [0.003, 0.006])
+def test_features_on_a_part_of_the_maps_are_those_on_the_whole(points: np.ndarray, cell: float) -> None:
+    frames, config = approach_frames(4, 0.44), CandidateConfig(cell=cell)
+    chosen = (np.abs(points[:, :2] - [0.515, 0.025]) < 0.02).all(axis=1)
+    found = []
+    for around in (None, points[chosen]):
+        maps = build_maps(points, frames, cell, max(0.11, LOOK * cell), around)
+        mask = np.zeros(maps.heights.shape, bool)
+        cells = np.rint((points[chosen].astype(np.float64) @ frames[:, :, :2] - maps.origin[:, None]) / cell).astype(int)
+        mask[np.arange(len(frames))[:, None], cells[:, :, 1], cells[:, :, 0]] = True
+        clearance = clearance_maps(maps)
+        proposals = propose(maps, clearance, config, mask)
+        found.append((maps.heights.size, describe(maps, clearance, proposals)))
+    (whole, wanted), (part, features) = found
+    assert part < whole and len(wanted) > 20
+    np.testing.assert_allclose(features, wanted, atol=1e-5)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from pretraining_toys import painted_shard
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory):
+    from pretraining_toys import painted_shard
+
     folder = tmp_path_factory.mktemp("cache")
     painted_shard(folder / "train", 20)
     for split in ("seen", "unseen"):

@@ -179,10 +179,10 @@ def test_loss_against_a_slow_reference():
     assert nothing.item() == 0.0 and nothing.requires_grad
 
 
-def test_batches_follow_from_seed_and_step(cache):
+def test_batches_follow_from_seed_and_step(painted):
     config, lexicon = small(), build_lexicon()
-    a, b = (make_batch(config, cache / "train", lexicon, 3) for _ in range(2))
-    other = make_batch(config, cache / "train", lexicon, 4)
+    a, b = (make_batch(config, painted / "train", lexicon, 3) for _ in range(2))
+    other = make_batch(config, painted / "train", lexicon, 4)
     assert torch.equal(a.images, b.images) and a.texts == b.texts and a.texts != other.texts
     assert a.images.shape == (2, 3, 64, 64) and len(a.texts) <= config.texts
     assert a.text_truth.shape == (len(a.texts), len(a.region_cells)) and a.name_truth.shape[0] == len(lexicon.names)
@@ -194,9 +194,9 @@ def test_batches_follow_from_seed_and_step(cache):
     assert scenes_in_use(small(first_scenes=4, scenes_per_step=0.5), 10) == 9
 
 
-def test_crops_keep_image_and_labels_together(cache):
+def test_crops_keep_image_and_labels_together(painted):
     """A square's cells have one colour: whatever was cropped, scaled and flipped, colour and slot moved together."""
-    batch = make_batch(small(), cache / "train", build_lexicon(), 0)
+    batch = make_batch(small(), painted / "train", build_lexicon(), 0)
     cells = torch.nn.functional.avg_pool2d(batch.images[:, :, 2:-2, 2:-2], 4, 8).permute(0, 2, 3, 1).reshape(-1, 3)
     spread = [float(cells[torch.from_numpy(c)].std(0).max()) for c in batch.region_cells if len(c) > 4]
     everything = float(cells.std(0).max())
@@ -236,13 +236,13 @@ def oracle(lexicon, cache_folder):
     return dense, text
 
 
-def test_validation_of_an_oracle_is_perfect_and_of_noise_is_chance(cache):
+def test_validation_of_an_oracle_is_perfect_and_of_noise_is_chance(painted):
     lexicon = build_lexicon()
-    values = validate(cache / "valid_seen", 4, lexicon, *oracle(lexicon, cache / "valid_seen"), seed=0)
+    values = validate(painted / "valid_seen", 4, lexicon, *oracle(lexicon, painted / "valid_seen"), seed=0)
     assert values["patch"] > 0.95 and values["region"] > 0.95 and 0.2 < values["chance"] < 0.8
     rng = np.random.default_rng(0)
     noise = validate(
-        cache / "valid_seen",
+        painted / "valid_seen",
         4,
         lexicon,
         lambda rgb: rng.standard_normal((3, 10, 12, 8)).astype(np.float32),
@@ -261,9 +261,9 @@ def test_smoothing_against_loops():
                 assert smooth(field)[view, i, j] == pytest.approx(window.mean(), abs=1e-5)
 
 
-def test_hidden_categories_stay_out_of_the_measurement(cache, tmp_path):
+def test_hidden_categories_stay_out_of_the_measurement(painted, tmp_path):
     seen = catalogue().seen
-    shard = read_shard(shard_path(cache / "valid_seen", 0))
+    shard = read_shard(shard_path(painted / "valid_seen", 0))
     facts = tuple(
         tuple(
             facts_of(catalogue()[seen[(3 * s + k) % len(seen)]], describe(catalogue()[seen[(3 * s + k) % len(seen)]]))

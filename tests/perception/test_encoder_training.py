@@ -25,12 +25,12 @@ from srcli.stages.pretraining.loss import region_text_loss
 from srcli.stages.pretraining.store import Shard, complete_shards, read_shard, shard_path, write_shard
 
 
-def test_interrupted_training_ends_in_the_same_weights(cache, tmp_path):
+def test_interrupted_training_ends_in_the_same_weights(painted, tmp_path):
     import shutil
 
     def folder(name):
         target = tmp_path / name
-        shutil.copytree(cache, target)
+        shutil.copytree(painted, target)
         return target
 
     whole = run(small(), SimConfig(), tmp_path / "whole.safetensors", folder("a"), rendered=lambda n: None)
@@ -105,13 +105,13 @@ def test_what_hides_the_unseen_categories_may_not_start_from_what_knows_them(tmp
     assert load_embedded(out).hides_unseen
 
 
-def test_whole_training_does_not_depend_on_threads(cache, tmp_path):
+def test_whole_training_does_not_depend_on_threads(painted, tmp_path):
     import shutil
 
     made = []
     for threads in (1, 3):
         folder = tmp_path / str(threads)
-        shutil.copytree(cache, folder)
+        shutil.copytree(painted, folder)
         config = small(threads=threads, batch=PART + 1, steps=2)
         made.append(run(config, SimConfig(), tmp_path / f"{threads}.safetensors", folder, rendered=lambda n: None).sha256)
     assert made[0] == made[1]
@@ -147,13 +147,13 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def test_gradient_is_that_of_the_whole_graph(cache, one_thread):
+def test_gradient_is_that_of_the_whole_graph(painted, one_thread):
     """The reference: one graph over all parts; batch norms see a part at a time, and keep the mean of what they saw."""
     config, lexicon = small(batch=2 * PART - 1), build_lexicon()
-    loss, found, norms = gradients(config, make_learner(config, lexicon), lexicon, cache / "train", 2)
+    loss, found, norms = gradients(config, make_learner(config, lexicon), lexicon, painted / "train", 2)
     whole = make_learner(config, lexicon)
     whole.model.train()
-    batch = make_batch(config, cache / "train", lexicon, 1)
+    batch = make_batch(config, painted / "train", lexicon, 1)
     model = whole.model
     fresh = {name: value.clone() for name, value in model.visual.named_buffers()}
     dense, kept = [], []
@@ -187,11 +187,11 @@ def test_gradient_is_that_of_the_whole_graph(cache, one_thread):
     assert not torch.equal(norms["trunk.down.1.running_mean"], fresh["trunk.down.1.running_mean"])
 
 
-def test_result_does_not_depend_on_threads(cache):
+def test_result_does_not_depend_on_threads(painted):
     config, lexicon = small(batch=2 * PART + 1), build_lexicon()
     losses, results = set(), []
     for threads in (1, 3):
-        loss, found, norms = gradients(config, make_learner(config, lexicon), lexicon, cache / "train", threads)
+        loss, found, norms = gradients(config, make_learner(config, lexicon), lexicon, painted / "train", threads)
         losses.add(loss)
         results.append({**found, **norms})
     assert len(losses) == 1
