@@ -220,6 +220,9 @@ def export(
     from srcli.perception.encoders.embedded import save_embedded
 
     recipe = config.model_dump(mode="json", exclude={"grasp", "teach", "graspnet"})
+    if learner.start_sha256:
+        # Where a file lies says nothing to others.
+        recipe |= {"start": Path(config.start).name, "start_sha256": learner.start_sha256}
     sidecar = {"recipe": recipe, "steps_done": steps, "metrics": metrics, "taught": list(taught), **more}
     return save_embedded(
         learner.model.state_dict(), learner.rows, lexicon.words, out, sidecar, parents, taught, config.hide_unseen

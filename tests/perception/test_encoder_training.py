@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -87,6 +88,12 @@ def test_training_can_go_on_from_the_shipped_weights(tmp_path):
 
     assert float(pooled("embedded") @ shipped) > 0.999
     assert float(pooled("") @ shipped) < 0.9
+    start = tmp_path / "first.safetensors"
+    start.write_bytes(SHIPPED.read_bytes())
+    config, lexicon = small(start=str(start)), build_lexicon()
+    export(config, make_learner(config, lexicon), lexicon, 0, {}, tmp_path / "more.safetensors")
+    recipe = json.loads((tmp_path / "more.json").read_text())["recipe"]
+    assert (recipe["start"], recipe["start_sha256"]) == ("first.safetensors", load_embedded(start).sha256)
     with pytest.raises(MissingAssetError, match="not found"):
         make_learner(small(start=str(tmp_path / "none.safetensors")), build_lexicon())
 

@@ -51,6 +51,7 @@ class Learner:
         lookup: (49408,) id to row; -1 where a token is not in use.
         known: sentences tokenised so far.
         towers: copies of the image tower, for threads.
+        start_sha256: of the weights that it started from; empty when from nothing.
     """
 
     model: Any
@@ -61,6 +62,7 @@ class Learner:
     lookup: Tensor
     known: dict[str, Tensor] = field(default_factory=dict)
     towers: list[Any] = field(default_factory=list)
+    start_sha256: str = ""
 
     def replicas(self, count: int) -> list[Any]:
         """Copies of the image tower that share its weights and have gradients and batch statistics of their own."""
@@ -115,9 +117,8 @@ def make_learner(config: PretrainConfig, lexicon: Lexicon) -> Learner:
     lookup[torch.tensor(rows)] = torch.arange(len(rows))
     model.token_embedding = table
     model.visual.to(memory_format=torch.channels_last)
-    if config.start:
-        take_over(model, rows, start_weights(config), config.hide_unseen)
-    return Learner(model, tokenizer, head, _optimizers(config, model, head), rows, lookup)
+    started = take_over(model, rows, start_weights(config), config.hide_unseen) if config.start else ""
+    return Learner(model, tokenizer, head, _optimizers(config, model, head), rows, lookup, start_sha256=started)
 
 
 def _optimizers(config: PretrainConfig, model: Any, head: torch.nn.Linear) -> tuple[Muon, torch.optim.AdamW]:
@@ -143,8 +144,8 @@ def start_weights(config: PretrainConfig) -> Path:
     return weights_file(config.start)
 
 
-def take_over(model: Any, rows: tuple[int, ...], path: Path, hide_unseen: bool) -> None:
-    """Give a model the weights of an embedded encoder; tokens that it did not know keep their own start.
+def take_over(model: Any, rows: tuple[int, ...], path: Path, hide_unseen: bool) -> str:
+    """Give a model the weights of an embedded encoder, and return their sha256; tokens that it did not know keep their own start.
 
     Raises:
         ConfigError: ``hide_unseen``, and the weights have learned from the objects of the unseen split.
@@ -161,6 +162,7 @@ def take_over(model: Any, rows: tuple[int, ...], path: Path, hide_unseen: bool) 
     with torch.no_grad():
         model.token_embedding.weight.copy_(torch.where(fresh, model.token_embedding.weight, known))
     model.load_state_dict({**state, "token_embedding.weight": model.token_embedding.weight.detach()})
+    return start.sha256
 
 
 def learning_rate(config: PretrainConfig, step: int) -> float:
