@@ -71,6 +71,11 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} does not belong into an artifact")
 
 
+def encoder_label(identity: Mapping[str, Any]) -> str:
+    """An encoder's recorded identity for messages: name and the first digits of its weights' sha256."""
+    return f"{identity.get('name', '?')} {str(identity.get('sha256', '?'))[:12]}"
+
+
 def config_digest(config: Mapping[str, Any]) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of the canonical JSON of a configuration."""
     return hashlib.sha256(to_json(config).encode()).hexdigest()[:12]

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srcli.artifacts.core import encoder_label
 from srcli.config.model import ModelConfig
 from srcli.config.train import TrainConfig
 from srcli.errors import ArtifactError, MismatchError
-from srcli.perception.encoders.interface import short_name
 
 if TYPE_CHECKING:
     from srcli.learning.trainer import Trained
@@ -101,7 +101,7 @@ def read_policy(path: Path, encoder: Mapping[str, Any] | None = None, device: st
     if encoder is not None and dict(encoder) != stored.encoder:
         if not taught_from(encoder, stored.encoder):
             raise MismatchError(
-                f"{path}: was trained with encoder '{short_name(stored.encoder)}', not with this '{short_name(encoder)}'",
+                f"{path}: was trained with encoder '{encoder_label(stored.encoder)}', not with this '{encoder_label(encoder)}'",
                 "train again on features of this encoder, or choose the recorded encoder",
             )
         _log.warning("%s was trained with the encoder that this one was taught from", path.name)

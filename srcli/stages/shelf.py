@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.artifacts.core import config_digest, differing_keys, file_digest, output_lock
+from srcli.artifacts.core import config_digest, differing_keys, encoder_label, file_digest, output_lock
 from srcli.errors import ArtifactError, MismatchError, MissingAssetError
-from srcli.perception.encoders.interface import short_name
 
 if TYPE_CHECKING:
     from srcli.artifacts.policy import PolicyFile
@@ -253,7 +252,7 @@ def check_features(path: Path, params: Params, identity: Callable[[], Mapping[st
     encoder = identity()
     if recorded != dict(encoder):
         raise MismatchError(
-            f"{path}: features of encoder '{short_name(recorded)}', not of '{short_name(encoder)}'",
+            f"{path}: features of encoder '{encoder_label(recorded)}', not of '{encoder_label(encoder)}'",
             "run `srcli featurize` again with this encoder, or choose the recorded one in section encoder",
         )
     ours = params.cloud.model_dump(mode="json")

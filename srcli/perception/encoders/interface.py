@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from srcli.types import F32, U8, TextEmbedding
-
-
-def short_name(identity: Mapping[str, Any]) -> str:
-    """A recorded identity for messages: name and the first digits of its weights' sha256."""
-    return f"{identity.get('name', '?')} {str(identity.get('sha256', '?'))[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
