@@ -15,7 +15,7 @@ from srcli.language.templates import TEMPLATES
 from srcli.objects import Variation, catalogue, describe, in_band
 from srcli.perception.encoders.text import words_of
 from srcli.stages.pretrain import measure
-from srcli.stages.pretraining.batches import make_batch, scenes_in_use
+from srcli.stages.pretraining.batches import View, _paste, make_batch, scenes_in_use
 from srcli.stages.pretraining.captions import OTHER_WORDS, caption, is_held_out, place_caption
 from srcli.stages.pretraining.facts import Concept, Facts, concepts, name_phrases
 from srcli.stages.pretraining.lexicon import build_lexicon, facts_of
@@ -201,6 +201,39 @@ def test_crops_keep_image_and_labels_together(painted):
     spread = [float(cells[torch.from_numpy(c)].std(0).max()) for c in batch.region_cells if len(c) > 4]
     everything = float(cells.std(0).max())
     assert spread and np.median(spread) < 0.5 * everything
+
+
+def test_pasted_objects_bring_their_pixels_and_their_words(painted):
+    """Whatever was laid over a view: each pixel is the host's or the donor's, and its slot says whose words are true of it."""
+    shard = read_shard(shard_path(painted / "train", 0))
+    host, donor = (View(shard.rgb[i, 1], shard.slots[i, 1], shard.facts[i]) for i in (2, 7))
+    colors = [{k + 1: v.rgb[v.slots == k + 1][0] for k in range(3)} for v in (host, donor)]
+    hidden = 0
+    for seed in range(20):
+        view = _paste(host, donor, np.random.default_rng(seed))
+        extra = view.facts[3:]
+        assert (
+            view.facts[:3] == host.facts
+            and 1 <= len(extra) <= 3
+            and len(set(extra)) == len(extra)
+            and set(extra) <= set(donor.facts)
+        )
+        for slot, fact in enumerate(view.facts, 1):
+            color = colors[0][slot] if slot <= 3 else colors[1][donor.facts.index(fact) + 1]
+            assert (view.rgb[view.slots == slot] == color).all()
+        changed = view.slots != host.slots
+        assert (view.rgb[~changed] == host.rgb[~changed]).all() and (view.slots[changed] > 3).all() and changed.any()
+        hidden += int((host.slots[changed] > 0).sum())
+    assert hidden > 0, "what is pasted hides something"
+    assert host.facts == shard.facts[2] and not (shard.slots[2] > 3).any(), "the cache is left as it was"
+
+
+def test_pasting_draws_nothing_from_the_stream_of_the_rest(painted):
+    lexicon = build_lexicon()
+    plain, never, always = (make_batch(small(**c), painted / "train", lexicon, 3) for c in ({}, {"pasted": 0}, {"pasted": 1}))
+    assert torch.equal(plain.images, never.images) and plain.texts == never.texts
+    assert not torch.equal(plain.images, always.images) and plain.images.shape == always.images.shape
+    assert all(len(b.region_cells) == b.text_truth.shape[1] == b.name_truth.shape[1] for b in (plain, always))
 
 
 def oracle(lexicon, cache_folder):

@@ -17,7 +17,7 @@ from srcli.perception.encoders.embedded import BLACK, image_tensor
 from srcli.perception.encoders.tower import STRIDE
 from srcli.seeding import Domain, episode_seed, generator
 from srcli.stages.pretraining.captions import caption, place_caption
-from srcli.stages.pretraining.facts import Concept, concepts
+from srcli.stages.pretraining.facts import Concept, Facts, concepts
 from srcli.stages.pretraining.lexicon import Lexicon
 from srcli.stages.pretraining.store import SCENES_PER_SHARD, VIEWS, read_shard, shard_path
 from srcli.types import I64, U8, Bool
@@ -28,6 +28,8 @@ _KIND_WEIGHT = {"label": 0.4, "colored": 0.2, "general": 0.13, "attribute": 0.12
 _NEGATIVE_SHARE = 0.3
 _TEXTURED_TABLE, _TEXTURED_OBJECT = 0.35, 0.12
 """Share of tables and of objects that are given a pattern."""
+_MOST_PASTED, _PASTED_PIXELS = 3, 150
+"""Most objects of another scene laid over a view, and what of one must be visible there, pixels."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,21 @@ class Batch:
     name_truth: Bool
 
 
+@dataclass(frozen=True)
+class View:
+    """What one camera saw: rgb (H, W, 3) and slots (H, W) uint8 (slot + 1, 0 on nothing), and the facts of the slots."""
+
+    rgb: U8
+    slots: U8
+    facts: tuple[Facts, ...]
+
+
+def _view(folder: Path, scene: int, view: int) -> View:
+    shard = read_shard(shard_path(folder, scene // SCENES_PER_SHARD))
+    inside = scene % SCENES_PER_SHARD
+    return View(shard.rgb[inside, view], shard.slots[inside, view], shard.facts[inside])
+
+
 def scenes_in_use(config: PretrainConfig, step: int) -> int:
     """The number of scenes that a step may draw from: it grows with the step, not with the clock."""
     return min(config.scenes, config.first_scenes + int(step * config.scenes_per_step))
@@ -79,6 +96,26 @@ def _crop(rgb: U8, slots: U8, config: PretrainConfig, top_view: bool, rng: np.ra
     if top_view and rng.random() < 0.5:
         image, cells = image.flip(-2), cells[::-1]
     return _recolor(image, rng)[0], np.ascontiguousarray(cells)
+
+
+def _paste(view: View, other: View, rng: np.random.Generator) -> View:
+    """Up to three objects of another scene, as the same camera saw them, laid over this one (copy-paste, Ghiasi et al. 2021).
+
+    More of what lies there is hidden, and everything is seen in more surroundings, than was rendered.
+    """
+    rgb, slots, facts = np.array(view.rgb), np.array(view.slots), list(view.facts)
+    there = np.argwhere(slots)
+    found, pixels = np.unique(other.slots, return_counts=True)
+    large = found[(found > 0) & (pixels >= _PASTED_PIXELS)]
+    for slot in rng.permutation(large)[: int(rng.integers(1, _MOST_PASTED + 1))]:
+        source = np.argwhere(other.slots == slot)
+        aim = there[int(rng.integers(len(there)))] if len(there) else source.mean(axis=0)
+        target = source + np.round(aim - source.mean(axis=0)).astype(np.int64)
+        inside = ((target >= 0) & (target < slots.shape)).all(axis=1)
+        (y, x), (rows, columns) = source[inside].T, target[inside].T
+        facts.append(other.facts[int(slot) - 1])
+        rgb[rows, columns], slots[rows, columns] = other.rgb[y, x], len(facts)
+    return View(rgb, slots, tuple(facts))
 
 
 def _corner(slots: U8, h: int, w: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -143,10 +180,15 @@ def make_batch(config: PretrainConfig, folder: Path, lexicon: Lexicon, step: int
     owned: list[frozenset[Concept]] = []
     images, region_cells, patches, owners, table = [], [], [], [], []
     grid = (config.crop_height // STRIDE) * (config.crop_width // STRIDE)
-    for b, scene in enumerate(rng.choice(scenes_in_use(config, step), size=config.batch, replace=False)):
-        shard = read_shard(shard_path(folder, int(scene) // SCENES_PER_SHARD))
-        inside, view = int(scene) % SCENES_PER_SHARD, int(rng.integers(VIEWS))
-        image, cells = _crop(shard.rgb[inside, view], shard.slots[inside, view], config, view == 0, rng)
+    scenes = scenes_in_use(config, step)
+    # A stream of its own: without pasting a batch is what it would be if there were none.
+    pasting = generator(episode_seed(config.seed, Domain.PRETRAIN, 0), 2, step)
+    for b, scene in enumerate(rng.choice(scenes, size=config.batch, replace=False)):
+        camera = int(rng.integers(VIEWS))
+        view = _view(folder, int(scene), camera)
+        if pasting.random() < config.pasted:
+            view = _paste(view, _view(folder, int(pasting.integers(scenes)), camera), pasting)
+        image, cells = _crop(view.rgb, view.slots, config, camera == 0, rng)
         images.append(image)
         flat = cells.reshape(-1)
         for value in np.unique(flat[flat > 0]):
@@ -156,7 +198,7 @@ def make_batch(config: PretrainConfig, folder: Path, lexicon: Lexicon, step: int
             picked = rng.choice(where, size=min(config.patches, len(where)), replace=False)
             patches.append(picked + b * grid)
             owners.append(np.full(len(picked), len(owned), np.int64))
-            owned.append(concepts(shard.facts[inside][int(value) - 1]) & known)
+            owned.append(concepts(view.facts[int(value) - 1]) & known)
             region_cells.append(where + b * grid)
         empty = np.flatnonzero(flat == 0)
         table.append(rng.choice(empty, size=min(12, len(empty)), replace=False) + b * grid)
