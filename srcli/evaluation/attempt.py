@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from srcli.errors import ConfigError
+from srcli.evaluation.candidate_slots import candidate_slots
 from srcli.evaluation.exclusion import exclude
 from srcli.evaluation.perturb import perturb
 from srcli.evaluation.setup import NO_IMAGE, SceneWorld, Segmentation
@@ -66,6 +67,8 @@ class AttemptRecord:
         outcome: judged against the goal; ``detail["similarity"]`` where the similarity rule was asked.
         valid: (K,) placements that are right; None for grasps. Privileged.
         held: measured size of what is to be placed; None for grasps.
+        aimed: slot that the chosen grasp had between its fingers, or nearest to them; None for placements and where no object was
+            near. Privileged: it tells a wrong choice from a failed grasp.
     """
 
     phase: Phase
@@ -80,6 +83,7 @@ class AttemptRecord:
     percept: Percept | None = None
     valid: Bool | None = None
     held: HeldExtent | None = None
+    aimed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,20 @@ class Play:
             outcome = replace(outcome, detail={**outcome.detail, "similarity": similarity})
         return execution, outcome
 
-    def recorded(self, offer: Offer, choice: Choice | None, execution: Execution, outcome: Outcome) -> AttemptRecord:
+    def aimed(self, offer: Offer, choice: Choice | None) -> int | None:
+        """The slot that the chosen grasp closes on, as the cameras saw it; None for a placement, or where nothing is near."""
+        if choice is None or choice.action.kind != "grasp":
+            return None
+        action = choice.action
+        width, quality = np.array([action.width], dtype=np.float32), np.zeros(1, dtype=np.float32)
+        slots = candidate_slots(
+            offer.observation, offer.truth.segmentation, Candidates(action.pose[None], width, quality, action.kind)
+        )
+        return int(slots[0]) if slots[0] >= 0 else None
+
+    def recorded(
+        self, offer: Offer, choice: Choice | None, execution: Execution, outcome: Outcome, aimed: int | None
+    ) -> AttemptRecord:
         """The attempt as it is kept."""
         return AttemptRecord(
             phase=offer.phase,
@@ -219,6 +236,7 @@ class Play:
             percept=offer.percept.value if self.record else None,
             valid=offer.valid,
             held=offer.held,
+            aimed=aimed,
         )
 
     def dropped(self, spec: EpisodeSpec, number: int) -> AttemptRecord:

@@ -89,7 +89,8 @@ def describe(episode: EpisodeRecord, record: AttemptRecord) -> str:
     if record.phase == "place":
         wanted = ", ".join(sorted({names[slot] for slot in goal.references}))
         return f"{ended}, released {thing}; asked: {goal.relation} {wanted}"
-    return f"{ended}, held {thing}; target {', '.join(sorted({names[slot] for slot in goal.targets}))}"
+    aimed = f" (aimed at {names[record.aimed]})" if record.outcome.slot is None and record.aimed is not None else ""
+    return f"{ended}, held {thing}{aimed}; target {', '.join(sorted({names[slot] for slot in goal.targets}))}"
 
 
 def draw_action(ax: Any, record: AttemptRecord, observation: Observation, view: int) -> None:

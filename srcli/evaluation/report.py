@@ -38,6 +38,8 @@ ATTEMPT_COLUMNS = (
     "reason",
     "slot",
     "object",
+    "aimed",
+    "aimed_right",
     "candidates",
     "excluded",
     "valid",
@@ -120,7 +122,7 @@ def tables(played: Sequence[Played], results: Sequence[Result]) -> tuple[Columns
         for key, column in episodes.items():
             column.append(own.get(key, item.record.get(key, "")))
         for number, attempt in enumerate(item.record["attempts"], start=1):
-            absent = {"phase": "pick", "valid": -1}
+            absent = {"phase": "pick", "valid": -1, "aimed": "", "aimed_right": -1}
             measured = {key: _number(attempt.get(key)) for key in ("similarity", "index_rule")}
             values = {**absent, **attempt, **measured, "episode": row, "number": number}
             for key, column in attempts.items():

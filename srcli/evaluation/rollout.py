@@ -225,9 +225,10 @@ class _Tree(Generic[Result]):
         """Carry out the choice that these methods have in common; how the episode ended, if it did."""
         world, task = self.play.world, self.play.task
         choice = choices[members[0]]
+        aimed = self.play.aimed(offer, choice)
         execution, outcome = self.play.act(self.spec, offer, choice)
         for i in members:
-            state.attempts.setdefault(i, []).append(self.play.recorded(offer, choices[i], execution, outcome))
+            state.attempts.setdefault(i, []).append(self.play.recorded(offer, choices[i], execution, outcome, aimed))
         state.number += 1
         state.tries += 1
         if outcome.success:

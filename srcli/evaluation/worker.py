@@ -213,6 +213,8 @@ def _attempt(attempt: AttemptRecord, spec: EpisodeSpec) -> dict[str, Any]:
         "reason": outcome.reason.value,
         "slot": -1 if outcome.slot is None else outcome.slot,
         "object": "" if outcome.slot is None else spec.objects[outcome.slot],
+        "aimed": "" if attempt.aimed is None else spec.objects[attempt.aimed],
+        "aimed_right": -1 if attempt.aimed is None else int(attempt.aimed in spec.goal.targets),
         "candidates": len(attempt.candidates),
         "excluded": int(attempt.excluded.sum()),
         "valid": -1 if attempt.valid is None else int(attempt.valid.sum()),

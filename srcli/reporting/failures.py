@@ -21,6 +21,8 @@ REASON_TEXT = {
     "dropped": "lost on the way to the place",
 }
 NOT_SET_UP = "not set up"
+AIMED = "aimed at what was meant"
+AIMED_NOTE = f"{AIMED.capitalize()}: failed grasps that had a meant object between the fingers: the grasp failed, not the choice."
 
 Groups = Mapping[tuple[str, str], tuple[Counter[str], int]]
 
@@ -37,7 +39,7 @@ def failures(sources: Sources) -> Section:
         what = f"{TASK_NAMES.get(evaluated.task, evaluated.task)}, suite `{evaluated.suite}`"
         caption = f"{what}: attempts that failed as a share of all attempts of that method; numbers of attempts inside the bars."
         blocks.append(Chart(stacked_bars(bars), caption))
-        blocks.append(_table(groups, order, what))
+        blocks.append(_table(groups, order, aimed_right(evaluated), what))
     if not blocks:
         blocks.append(Missing("No evaluation with attempts.", "srcli evaluate"))
     else:
@@ -60,13 +62,27 @@ def taxonomy(evaluated: Evaluated) -> Groups:
     return groups
 
 
-def _table(groups: Groups, order: list[tuple[str, str]], what: str) -> Folded:
+def aimed_right(evaluated: Evaluated) -> Counter[tuple[str, str]] | None:
+    """Failed grasps of each (split, method) that had been aimed at an object that was meant; None where no aim was recorded."""
+    episodes, attempts = evaluated.episodes, evaluated.attempts
+    aims = attempts.get("aimed_right", ())
+    if all(aim < 0 for aim in aims):
+        return None
+    failed = zip(attempts["episode"], attempts["reason"], aims, strict=True)
+    rows = [int(row) for row, reason, aim in failed if reason != "success" and aim == 1]
+    return Counter((str(episodes["split"][row]), str(episodes["method"][row])) for row in rows)
+
+
+def _table(groups: Groups, order: list[tuple[str, str]], aimed: Counter[tuple[str, str]] | None, what: str) -> Folded:
     reasons = [r for r in REASON_TEXT if any(groups[g][0][r] for g in order)]
-    rows = tuple(
-        Row((f"{method_name(m)} / {s}", str(groups[s, m][1]), *(str(groups[s, m][0][r]) for r in reasons))) for s, m in order
-    )
-    headers = ("method / split", "attempts", *(r.replace("_", " ") for r in reasons))
-    return Folded(f"The numbers behind the bars: {what.replace('`', '')}", (Table(f"**{what}**", headers, rows),))
+    rows = []
+    for split, method in order:
+        counts, total = groups[split, method]
+        own = () if aimed is None else (str(aimed[split, method]),)
+        rows.append(Row((f"{method_name(method)} / {split}", str(total), *(str(counts[r]) for r in reasons), *own)))
+    headers = ("method / split", "attempts", *(r.replace("_", " ") for r in reasons), *(() if aimed is None else (AIMED,)))
+    table = Table(f"**{what}**", headers, tuple(rows), "" if aimed is None else AIMED_NOTE)
+    return Folded(f"The numbers behind the bars: {what.replace('`', '')}", (table,))
 
 
 def _not_set_up(sources: Sources) -> Table:

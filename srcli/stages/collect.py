@@ -252,7 +252,7 @@ def to_demo(record: EpisodeRecord, task: Task) -> DemoEpisode:
 
 def _to_step(spec: EpisodeSpec, attempt: AttemptRecord, task: Task) -> DemoStep:
     from srcli.artifacts.demos import DemoStep
-    from srcli.stages.candidate_slots import candidate_slots
+    from srcli.evaluation.candidate_slots import candidate_slots
 
     if attempt.observation is None or attempt.segmentation is None:
         raise SrcliError("the episode was played without recording")

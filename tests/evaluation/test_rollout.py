@@ -10,8 +10,10 @@ import pytest
 
 from srcli.config.scene import SceneConfig
 from srcli.errors import ConfigError
-from srcli.evaluation import rollout
+from srcli.evaluation import attempt, rollout
 from srcli.evaluation.rollout import NO_TARGET, EpisodeRecord, exclude, run_episode, run_together
+from srcli.evaluation.suites import SuiteEpisode
+from srcli.evaluation.worker import record_of
 from srcli.policies import Choice, Decision, get_policy
 from srcli.seeding import Domain, episode_seed
 from srcli.tasks import get_task
@@ -209,6 +211,24 @@ def test_same_seed_same_episode_and_fresh_noise_per_attempt() -> None:
     picked = [[a.choice.action.index for a in r.attempts if a.choice] for r in records]
     assert picked[0] == picked[1] and worlds[0].draws == worlds[1].draws
     assert len(set(worlds[0].draws)) == len(worlds[0].draws)
+
+
+def test_what_a_grasp_is_aimed_at_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = one_target()
+    (target,) = spec.goal.targets
+    wrong = next(s for s in range(15) if s != target)
+    world = FakeWorld(slippery=[target])
+    # What the cameras would say: the object in the row at whose place the tip is.
+    monkeypatch.setattr(attempt, "candidate_slots", lambda o, s, c: np.round(c.poses[:, 0] / 0.1).astype(np.int32))
+    record = play(world, spec, Spy([wrong, target]), max_attempts=2)
+    assert [(a.outcome.reason, a.aimed) for a in record.attempts] == [(Reason.WRONG_OBJECT, wrong), (Reason.SLIPPED, target)]
+    kept = record_of(record, SuiteEpisode(0, "seen", spec.seed, "train"))["attempts"]
+    assert [(a["aimed"], a["aimed_right"]) for a in kept] == [(spec.objects[wrong], 0), (spec.objects[target], 1)]
+    monkeypatch.setattr(attempt, "candidate_slots", lambda o, s, c: np.full(len(c), -1, np.int32))
+    (nothing,) = record_of(play(world, spec, Spy([wrong]), max_attempts=1), SuiteEpisode(0, "seen", spec.seed, "train"))[
+        "attempts"
+    ]
+    assert (nothing["aimed"], nothing["aimed_right"]) == ("", -1)
 
 
 def test_images_are_kept_only_when_recording() -> None:

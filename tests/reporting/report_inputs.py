@@ -34,6 +34,7 @@ def evaluation(path: Path, wins: dict[tuple[str, str, str], int], n: int = 20, s
     attempts = {
         "episode": [i for i, r in enumerate(results) for _ in r.reasons],
         "reason": [reason for r in results for reason in r.reasons],
+        "aimed_right": [int(reason != "wrong_object") for r in results for reason in r.reasons],
     }
     summary = {
         "suite": suite,

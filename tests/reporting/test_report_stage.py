@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from srcli.cli.app import app
 from srcli.config import Params
 from srcli.config.report import ReportConfig
 from srcli.errors import ArtifactError
-from srcli.reporting.failures import taxonomy
-from srcli.reporting.sources import gather
+from srcli.reporting.failures import AIMED, aimed_right, failures, taxonomy
+from srcli.reporting.sources import Sources, gather
 from srcli.reporting.studies import verdict
 from srcli.reporting.tables import batches
 from srcli.stages import report
@@ -166,6 +167,16 @@ def test_taxonomy_counts_every_failed_attempt(tmp_path: Path) -> None:
     pick = gather([evaluation(tmp_path / "r.h5", WINS)]).evaluations[0]
     counts, total = taxonomy(pick)["unseen", "random"]
     assert (dict(counts), total) == ({"wrong_object": 16, "nothing_held": 16}, 4 + 2 * 16)
+
+
+def test_failed_grasps_at_a_right_object_are_told_apart(tmp_path: Path) -> None:
+    pick = gather([evaluation(tmp_path / "r.h5", WINS)]).evaluations[0]
+    aimed = aimed_right(pick)
+    assert aimed is not None and aimed["unseen", "random"] == 16
+    older = replace(pick, attempts={key: column for key, column in pick.attempts.items() if key != "aimed_right"})
+    assert aimed_right(older) is None
+    shown, plain = (failures(Sources(evaluations=(part,))) for part in (pick, older))
+    assert AIMED in str(shown) and AIMED not in str(plain)
 
 
 def test_batches_keep_the_order_and_the_rest(tmp_path: Path) -> None:

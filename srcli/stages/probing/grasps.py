@@ -15,9 +15,9 @@ import numpy as np
 
 from srcli.config import Params
 from srcli.evaluation.branching import branch, can_branch
+from srcli.evaluation.candidate_slots import candidate_slots
 from srcli.evaluation.setup import set_up
 from srcli.seeding import generator
-from srcli.stages.candidate_slots import candidate_slots
 from srcli.stages.probing.dense import search
 from srcli.stages.probing.scenes import Scene, build_scene
 from srcli.stages.probing.surface import scene_points, surface

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from srcli.stages.candidate_slots import candidate_slots, rotation
+from srcli.evaluation.candidate_slots import candidate_slots, rotation
 from srcli.types import Candidates, Observation
 
 K = np.array([[200.0, 0, 80], [0, 200.0, 60], [0, 0, 1]])
