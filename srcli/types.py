@@ -68,12 +68,14 @@ class SemanticCloud:
         features: (N, D) float32, fused dense features in the joint space.
         similarity: (N,) float32, cosine with the pooled instruction (smoothed over neighbours when configured).
         views: (N,) uint8, number of cameras that see the point (>= 1).
+        rest: (R, 3) float32, the points that were seen but not kept: what else stands on the table, without features.
     """
 
     points: F32
     features: F32
     similarity: F32
     views: U8
+    rest: F32 = field(default_factory=lambda: np.zeros((0, 3), dtype=np.float32))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ class CandidateConfig(Section):
         description="what the sampler rates its grasps by: embedded (the package's network on the points around the gripper), a "
         ".safetensors file of 'srcli pretrain grasp' (such a network of your own), or shape (features of the height map alone)",
     )
-    count: int = Field(default=80, ge=1, le=500, description="largest number of candidates of a scene")
+    count: int = Field(default=120, ge=1, le=500, description="largest number of candidates of a scene")
     per_cell: int = Field(
-        default=4, ge=1, le=50, description="largest number of candidates in one 3 cm cell, so that all objects get some"
+        default=6, ge=1, le=50, description="largest number of candidates in one 3 cm cell, so that all objects get some"
     )
     min_quality: float = Field(default=0.4, ge=0.0, le=1.0, description="candidates with a lower hold probability are dropped")
     cell: float = Field(default=0.003, ge=0.002, le=0.006, description="cell of the height maps, metres")

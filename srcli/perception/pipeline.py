@@ -52,7 +52,13 @@ def perceive(
     text = sentence(instruction, encoder, phase)
     similarity = neighbour_mean(points, cosine(features, text.pooled), config.smooth_radius)
     kept = select(points, similarity, config, phase)
-    cloud = SemanticCloud(points=points[kept], features=features[kept], similarity=similarity[kept], views=views[kept])
+    cloud = SemanticCloud(
+        points=points[kept],
+        features=features[kept],
+        similarity=similarity[kept],
+        views=views[kept],
+        rest=np.delete(points, kept, axis=0),
+    )
     return Percept(cloud=cloud, text=text)
 
 

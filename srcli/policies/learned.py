@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
+from srcli.actions.between import between_fingers
 from srcli.config.evaluate import CombineConfig
 from srcli.config.noise import NoiseConfig
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError
 from srcli.policies.base import Choice, Decision, register
-from srcli.types import F32, F64, SemanticCloud
+from srcli.types import F32, F64, Candidates, SemanticCloud
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +28,9 @@ class LearnedPolicy:
     """The network of a policy file.
 
     The final choice combines three scores with weights from configuration (the paper names 1Align-Action and 2Align-Action but
-    gives no formula; the default takes 2-Align alone):
-    align1 * mean mask around the tip + align2 * log softmax of the logits + prior * quality.
+    gives no formula). Of a grasp all three are logarithms of something like a probability:
+    align1 * log consistency of what stands between the fingers + align2 * log softmax of the logits + prior * log quality;
+    of a placement they are align1_place * mean mask around it + align2 * log softmax + prior_place * quality.
 
     Args:
         path: the policy file, or a recipe (``*.json``, :class:`Recipe`) that brings its own ``combine`` and ``noise``; None: the
@@ -82,12 +84,15 @@ class LearnedPolicy:
         logits = scores.logits[0].float().cpu().numpy().astype(np.float64)
         mask: F32 = scores.mask[0].float().cpu().numpy()
         combined = self._combine.align2 * log_softmax(logits)
-        if self._combine.align1:
-            combined += self._combine.align1 * gather_mask(
-                percept.cloud.points, mask, decision.candidates.poses, self._combine.radius
-            )
-        prior = self._combine.prior_place if decision.candidates.kind == "place" else self._combine.prior
-        combined += prior * decision.candidates.quality
+        weights, candidates = self._combine, decision.candidates
+        if candidates.kind == "place":
+            combined += weights.prior_place * candidates.quality
+            if weights.align1_place:
+                combined += weights.align1_place * gather_mask(percept.cloud.points, mask, candidates.poses, weights.radius)
+        else:
+            combined += weights.prior * np.log(np.maximum(candidates.quality.astype(np.float64), FLOOR))
+            if weights.align1:
+                combined += weights.align1 * np.log(consistency(closing_mask(percept.cloud, mask, candidates), weights.meant))
         final: F32 = combined.astype(np.float32)
         return Choice(decision.take(decision.best(final)), scores=final, mask=mask)
 
@@ -171,6 +176,33 @@ def log_softmax(logits: F64) -> F64:
     shifted: F64 = logits - logits.max()
     result: F64 = shifted - np.log(np.exp(shifted).sum())
     return result
+
+
+FLOOR = 0.01
+"""Below it a consistency or a quality counts as this much, so that its logarithm stays finite."""
+
+
+def consistency(masks: F64, meant: float) -> F64:
+    """How likely each grasp lies on what is meant, from the mask between its fingers; (K,) in ``FLOOR`` .. 1.
+
+    It grows with the mask up to ``meant`` times the largest and is 1 from there on: more of the mask than that tells the middle
+    of a thing from its edge, but not one thing from another.
+    """
+    largest = float(masks.max(initial=0.0))
+    if largest <= 0:
+        return np.ones_like(masks)
+    return np.clip(masks / (meant * largest), FLOOR, 1.0)
+
+
+def closing_mask(cloud: SemanticCloud, mask: F32, candidates: Candidates) -> F64:
+    """Mean of the mask (N,) over all that was seen between the fingers of each grasp, (K,); 0 where nothing was.
+
+    What the cloud did not keep counts with a mask of 0: where a thing that nobody asked for lies at the edge of one that was, the
+    points kept near it are all of the other.
+    """
+    full = np.concatenate([mask.astype(np.float64), np.zeros(len(cloud.rest))])
+    inside = between_fingers(np.concatenate([cloud.points, cloud.rest]), candidates.poses, candidates.widths)
+    return np.array([full[index].mean() if len(index) else 0.0 for index in inside])
 
 
 def gather_mask(points: F32, mask: F32, poses: F32, radius: float) -> F64:

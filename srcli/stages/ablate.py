@@ -84,17 +84,17 @@ STUDIES: dict[str, Study] = {
     "combine": Study(
         "weights of 1Align, 2Align and the prior in the semantic consistency score",
         {
-            "2align+prior": _combined(0.0, 1.0, 2.0),
+            "all": _combined(8.0, 1.0, 24.0),
+            "2align+prior": _combined(0.0, 1.0, 24.0),
             "2align": _combined(0.0, 1.0, 0.0),
             "1align": _combined(1.0, 0.0, 0.0),
-            "1align+prior": _combined(1.0, 0.0, 0.25),
-            "1align+2align": _combined(2.0, 1.0, 0.0),
-            "all": _combined(2.0, 1.0, 2.0),
+            "1align+prior": _combined(1.0, 0.0, 3.0),
+            "1align+2align": _combined(8.0, 1.0, 0.0),
         },
         "nothing",
     ),
 }
-"""Each value changes the named keys and nothing else. In `combine` scores are: mask 0..1, log probability, quality 0..1."""
+"""Each value changes the named keys and nothing else. In `combine` all scores are logarithms."""
 
 
 def run(

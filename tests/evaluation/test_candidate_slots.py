@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from srcli.evaluation.candidate_slots import candidate_slots, rotation
+from srcli.evaluation.candidate_slots import candidate_slots
 from srcli.types import Candidates, Observation
 
 K = np.array([[200.0, 0, 80], [0, 200.0, 60], [0, 0, 1]])
@@ -40,9 +40,3 @@ def test_known_scene():
     candidates = Candidates(poses, np.full(4, 0.06, np.float32), np.ones(4, np.float32))
     assert candidate_slots(observation, labels, candidates).tolist() == [0, 2, 2, -1]
     assert candidate_slots(observation, np.zeros_like(labels), candidates).tolist() == [-1] * 4
-
-
-def test_rotation_matches_axes():
-    np.testing.assert_allclose(rotation(np.array([0, 1, 0, 0.0]))[:, 2], [0, 0, -1])
-    half = np.sqrt(0.5)
-    np.testing.assert_allclose(rotation(np.array([0, 0, half, half]))[:, 0], [0, 1, 0], atol=1e-12)

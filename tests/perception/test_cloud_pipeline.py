@@ -158,7 +158,11 @@ def test_each_phase_hears_its_half(phase: str, sentence: str, asked: list[str]) 
 def test_selection(select: str, kept: int | None) -> None:
     config = CloudConfig(select=select, count=40)  # type: ignore[arg-type]
     cloud = perceive(draw(), "green", ColourEncoder(), config).cloud
-    assert len(cloud.points) == (kept or len(unproject(draw(), config)))
+    everything = unproject(draw(), config)
+    assert len(cloud.points) == (kept or len(everything))
+    # What is not kept still says where it stands.
+    both = np.concatenate([cloud.points, cloud.rest])
+    assert sorted(map(tuple, both.tolist())) == sorted(map(tuple, everything.tolist()))
 
 
 def test_farthest_points_spread() -> None:

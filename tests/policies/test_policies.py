@@ -15,7 +15,7 @@ from srcli.config.model import ModelConfig
 from srcli.errors import ConfigError, MismatchError, MissingAssetError, SceneError, UnknownNameError
 from srcli.models.network import build_network
 from srcli.policies import Choice, Decision, get_policy, policy_names, register
-from srcli.policies.learned import gather_mask, log_softmax, parse_method, shipped_policy
+from srcli.policies.learned import closing_mask, consistency, gather_mask, log_softmax, parse_method, shipped_policy
 from srcli.policies.similarity import average_over_neighbours
 from srcli.types import Action, Bool, Candidates, Observation, Percept, SemanticCloud, TextEmbedding
 
@@ -155,7 +155,41 @@ def test_an_excluded_candidate_cannot_be_taken() -> None:
         decision([[0, 0, 0], [1, 0, 0]], [True, False]).take(0)
 
 
-def test_gather_mask_is_the_mean_in_the_closing_region() -> None:
+def test_closing_mask_counts_all_that_stands_between_the_fingers() -> None:
+    kept = np.array([[0, 0, 0], [0.01, 0, 0.004], [0.5, 0, 0]], np.float32)
+    rest = np.array([[-0.01, 0.005, 0], [0.01, 0.02, 0], [0.03, 0, 0], [0, 0, 0.02]], np.float32)
+    semantic = SemanticCloud(kept, np.ones((3, 4), np.float32), np.ones(3, np.float32), np.ones(3, np.uint8), rest)
+    poses = np.zeros((3, 7), np.float32)
+    poses[:, 3] = 1.0  # half a turn about x: tool z is down
+    poses[1, 0], poses[2, 0] = 9.0, 0.5
+    found = Candidates(poses, np.full(3, 0.04, np.float32), np.ones(3, np.float32))
+    mask = np.array([1.0, 0.5, 0.2], np.float32)
+    # Beside two kept points one of the rest is between the fingers of the first, and one 2 cm above its tip.
+    np.testing.assert_allclose(closing_mask(semantic, mask, found), [1.5 / 4, 0.0, 0.2], rtol=1e-6)
+    alone = replace(semantic, rest=np.zeros((0, 3), np.float32))
+    np.testing.assert_allclose(closing_mask(alone, mask, found), [0.75, 0.0, 0.2], rtol=1e-6)
+
+
+def test_consistency_grows_up_to_what_counts_as_meant() -> None:
+    np.testing.assert_allclose(consistency(np.array([0.0, 0.1, 0.4, 0.8, 0.2]), 0.5), [0.01, 0.25, 1.0, 1.0, 0.5])
+    np.testing.assert_allclose(consistency(np.zeros(3), 0.5), 1.0)
+    assert consistency(np.zeros(0), 0.5).shape == (0,)
+
+
+def test_the_mask_between_the_fingers_decides_a_grasp_and_that_around_the_landing_point_a_placement(policy_file: Path) -> None:
+    percept = cloud([[0.5, 0, 0.05], [0.6, 0, 0.05]] * 4, [0.9, 0.1] * 4)
+    grasps = decision([[0.5, 0, 0.05], [0.6, 0, 0.05], [0.8, 0, 0.05]], percept=percept)
+    places = replace(grasps, phase="place", candidates=replace(grasps.candidates, kind="place"))
+    only = CombineConfig(align1=2.0, align1_place=3.0, align2=0.0, prior=0.0, prior_place=0.0, meant=1.0)
+    policy = get_policy("learned", path=policy_file, combine=only)
+    grasped, placed = policy.act(grasps), policy.act(places)
+    assert grasped.scores is not None and placed.scores is not None and grasped.mask is not None
+    masks = grasped.mask[:2].astype(float)
+    np.testing.assert_allclose(grasped.scores, 2 * np.log([*masks / masks.max(), 0.01]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(placed.scores, 3 * np.array([*masks, 0.0]), rtol=1e-5)
+
+
+def test_gather_mask_is_the_mean_around_a_landing_point() -> None:
     points = np.array([[0, 0, 0], [0.01, 0, 0], [0.5, 0, 0]], np.float32)
     poses = np.zeros((2, 7), np.float32)
     poses[1, 0] = 9.0
@@ -177,7 +211,7 @@ def test_learned_policy_takes_its_highest_score(policy_file: Path) -> None:
     rng = np.random.default_rng(0)
     percept = cloud(rng.normal([0.5, 0, 0.05], 0.05, (30, 3)).tolist(), rng.random(30).tolist())
     xyz = rng.normal([0.5, 0, 0.05], 0.05, (6, 3)).tolist()
-    policy = get_policy("learned", path=policy_file, encoder={"name": "tiny"}, combine=CombineConfig(prior=0.0))
+    policy = get_policy("learned", path=policy_file, encoder={"name": "tiny"}, combine=CombineConfig(align1=0.0, prior=0.0))
     choice = policy.act(decision(xyz, percept=percept))
     assert choice.scores is not None and choice.mask is not None and len(choice.mask) == 30
     assert choice.action.index == int(np.argmax(choice.scores))
@@ -190,10 +224,16 @@ def test_learned_policy_takes_its_highest_score(policy_file: Path) -> None:
 def test_learned_policy_combines_with_the_prior(policy_file: Path) -> None:
     percept = cloud([[0.5, 0, 0.05]] * 8, [0.5] * 8)
     xyz = [[0.5, 0, 0.05]] * 5
-    combine = CombineConfig(align2=0.0, prior=1.0)
-    choice = get_policy("learned", path=policy_file, combine=combine).act(decision(xyz, percept=percept))
-    np.testing.assert_allclose(choice.scores, np.linspace(0.1, 0.9, 5), rtol=1e-5)
+    combine = CombineConfig(align1=0.0, align2=0.0, prior=2.0, prior_place=3.0)
+    policy = get_policy("learned", path=policy_file, combine=combine)
+    grasps = decision(xyz, percept=percept)
+    choice = policy.act(grasps)
+    np.testing.assert_allclose(choice.scores, 2 * np.log(np.linspace(0.1, 0.9, 5)), rtol=1e-5)
     assert choice.action.index == 4
+    places = replace(grasps, phase="place", candidates=replace(grasps.candidates, kind="place"))
+    np.testing.assert_allclose(policy.act(places).scores, 3 * np.linspace(0.1, 0.9, 5), rtol=1e-5)
+    hopeless = replace(grasps, candidates=replace(grasps.candidates, quality=np.zeros(5, np.float32)))
+    np.testing.assert_allclose(policy.act(hopeless).scores, np.full(5, 2 * np.log(0.01)), rtol=1e-5)
 
 
 def test_encoder_mismatch_is_refused(policy_file: Path) -> None:

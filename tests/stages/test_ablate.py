@@ -172,10 +172,10 @@ def test_combining_needs_one_policy_and_as_many_recipes(tmp_path: Path) -> None:
     values = list(stage.STUDIES["combine"].values)
     assert summary.trained == 1 and summary.results.name == "study-combine.h5"
     methods = {m.name: Path(m.path) for m in executor.setups[0].methods}
-    assert len(methods) == len(values) and methods["2align_prior-seed0"].suffix == ".h5"
+    assert len(methods) == len(values) and methods["all-seed0"].suffix == ".h5"
     recipe = read_recipe(methods["1align-seed0"])
     assert recipe.combine is not None and (recipe.combine.align1, recipe.combine.align2, recipe.combine.prior) == (1, 0, 0)
-    assert recipe.policy.samefile(methods["2align_prior-seed0"]) and recipe.noise is None
+    assert recipe.policy.samefile(methods["all-seed0"]) and recipe.noise is None
 
 
 def test_a_study_of_the_network_reuses_the_reference(done: Path) -> None:
