@@ -25,9 +25,13 @@ from srcli.models.network import build_network
 from srcli.perception.encoders import load_encoder
 from srcli.perception.pipeline import perceive
 from srcli.policies import Decision, get_policy
+from srcli.policies.learned import closing_mask
 from srcli.seeding import Domain, episode_seed, generator
 from srcli.sim import World
 from srcli.tasks import get_task
+
+DECISION = ("candidates", "perceive (dense + fusion + text)", "network", "mask between the fingers")
+"""What lies between images and an action."""
 
 FIRST = 900_000
 """First episode index of the benchmark, beyond every other user of the probe domain."""
@@ -66,7 +70,9 @@ def main() -> None:
             with timed("perceive (dense + fusion + text)"):
                 percept = perceive(observation, spec.instruction, encoder, params.cloud)
             with timed("network"), torch.inference_mode():
-                network(batch_of_one(percept, candidates))
+                scores = network(batch_of_one(percept, candidates))
+            with timed("mask between the fingers"):
+                closing_mask(percept.cloud, scores.mask[0].numpy(), candidates)
             excluded = candidates.quality < 0
             truth = world.truth(segmentation)
             decision = Decision(
@@ -86,7 +92,7 @@ def main() -> None:
                 world.execute(action)
     table = {name: statistics.median(values[1:]) for name, values in seconds.items()}
     reference = table["render 3 views"] / 3
-    table["decision, images to action"] = sum(table[k] for k in ("candidates", "perceive (dense + fusion + text)", "network"))
+    table["decision, images to action"] = sum(table[name] for name in DECISION)
     result = {name: {"seconds": round(v, 4), "views": round(v / reference, 1)} for name, v in table.items()}
     sys.stdout.write(
         json.dumps({"reference_view_seconds": round(reference, 4), "scenes": scenes, "medians": result}, indent=2) + "\n"

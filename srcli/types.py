@@ -68,7 +68,8 @@ class SemanticCloud:
         features: (N, D) float32, fused dense features in the joint space.
         similarity: (N,) float32, cosine with the pooled instruction (smoothed over neighbours when configured).
         views: (N,) uint8, number of cameras that see the point (>= 1).
-        rest: (R, 3) float32, the points that were seen but not kept: what else stands on the table, without features.
+        rest: (R, 3) float32, the points that were seen but are less similar to the instruction than those kept; empty where the
+            selection does not ask for similarity.
     """
 
     points: F32

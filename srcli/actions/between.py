@@ -20,7 +20,7 @@ def between_fingers(points: F32, poses: F32, widths: F32) -> list[I64]:
     Args:
         points: (N, 3) world frame, metres.
         poses: (K, 7) grasps, as in ``Candidates``.
-        widths: (K,) opening before closing, metres.
+        widths: (K,) opening before closing as in ``Candidates``, without the margin that is added when executing, metres.
 
     Returns:
         K arrays of indices into ``points``, ascending.

@@ -20,6 +20,7 @@ from srcli.seeding import generator
 from srcli.tasks.base import Task
 from srcli.types import (
     F32,
+    Action,
     Bool,
     Candidates,
     EpisodeSpec,
@@ -67,8 +68,8 @@ class AttemptRecord:
         outcome: judged against the goal; ``detail["similarity"]`` where the similarity rule was asked.
         valid: (K,) placements that are right; None for grasps. Privileged.
         held: measured size of what is to be placed; None for grasps.
-        aimed: slot that the chosen grasp had between its fingers, or nearest to them; None for placements and where no object was
-            near. Privileged: it tells a wrong choice from a failed grasp.
+        aimed: slot that the chosen grasp had between its fingers, or else nearest within 3 cm; None for placements and where no
+            object was near. Privileged: it tells a wrong choice from a failed grasp.
     """
 
     phase: Phase
@@ -208,17 +209,6 @@ class Play:
             outcome = replace(outcome, detail={**outcome.detail, "similarity": similarity})
         return execution, outcome
 
-    def aimed(self, offer: Offer, choice: Choice | None) -> int | None:
-        """The slot that the chosen grasp closes on, as the cameras saw it; None for a placement, or where nothing is near."""
-        if choice is None or choice.action.kind != "grasp":
-            return None
-        action = choice.action
-        width, quality = np.array([action.width], dtype=np.float32), np.zeros(1, dtype=np.float32)
-        slots = candidate_slots(
-            offer.observation, offer.truth.segmentation, Candidates(action.pose[None], width, quality, action.kind)
-        )
-        return int(slots[0]) if slots[0] >= 0 else None
-
     def recorded(
         self, offer: Offer, choice: Choice | None, execution: Execution, outcome: Outcome, aimed: int | None
     ) -> AttemptRecord:
@@ -264,6 +254,16 @@ class Play:
             return None
         observation, tip = self.world.present_held(generator(spec.seed, number, PRESENT))
         return None if self.world.held is None else measure_held(observation, tip)
+
+
+def aimed_at(observation: Observation, segmentation: Segmentation, action: Action) -> int | None:
+    """The slot that a grasp closes on, as the cameras saw it; None for a placement, or where nothing is near."""
+    # A method of the user's own may bring any pose.
+    if action.kind != "grasp" or not np.isfinite(action.pose).all() or not action.pose[3:].any():
+        return None
+    width, quality = np.array([action.width], dtype=np.float32), np.zeros(1, dtype=np.float32)
+    slots = candidate_slots(observation, segmentation, Candidates(action.pose[None], width, quality, action.kind))
+    return int(slots[0]) if slots[0] >= 0 else None
 
 
 class LazyPercept:

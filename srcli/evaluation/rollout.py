@@ -21,6 +21,7 @@ from srcli.evaluation.attempt import (
     PlacementSampler,
     Play,
     SegmentJudge,
+    aimed_at,
     default_placer,
     own_sampler,
     source_of,
@@ -225,7 +226,7 @@ class _Tree(Generic[Result]):
         """Carry out the choice that these methods have in common; how the episode ended, if it did."""
         world, task = self.play.world, self.play.task
         choice = choices[members[0]]
-        aimed = self.play.aimed(offer, choice)
+        aimed = None if choice is None else aimed_at(offer.observation, offer.truth.segmentation, choice.action)
         execution, outcome = self.play.act(self.spec, offer, choice)
         for i in members:
             state.attempts.setdefault(i, []).append(self.play.recorded(offer, choices[i], execution, outcome, aimed))

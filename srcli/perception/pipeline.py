@@ -57,7 +57,7 @@ def perceive(
         features=features[kept],
         similarity=similarity[kept],
         views=views[kept],
-        rest=np.delete(points, kept, axis=0),
+        rest=np.delete(points, kept, axis=0) if config.select == "similarity" else points[:0],
     )
     return Percept(cloud=cloud, text=text)
 

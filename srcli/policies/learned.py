@@ -39,8 +39,8 @@ class LearnedPolicy:
         combine: weights of the three scores.
         name: how the method is called in tables.
         device: torch device of the network.
-        noise: Gaussian noise on what the network sees, at test time only; candidates stay as they are. It follows from the
-            decision alone, so that all methods of an evaluation see the same noise.
+        noise: Gaussian noise on what the network sees, at test time only; candidates, and the points between whose fingers its
+            mask is read, stay as they are. It follows from the decision alone, so that all methods see the same noise.
 
     Raises:
         MismatchError: the policy was trained on another encoder's features.
@@ -76,15 +76,16 @@ class LearnedPolicy:
 
         from srcli.models.batch import batch_of_one
 
-        percept = decision.percept()
+        percept, candidates, weights = decision.percept(), decision.candidates, self._combine
+        shown = percept
         if self._noise is not None and self._noise.sigma:
-            percept = replace(percept, cloud=disturb(percept.cloud, self._noise, decision.rng.spawn(1)[0]))
+            shown = replace(percept, cloud=disturb(percept.cloud, self._noise, decision.rng.spawn(1)[0]))
         with torch.inference_mode():
-            scores = self._network(batch_of_one(percept, decision.candidates).to(self._device))
+            scores = self._network(batch_of_one(shown, candidates).to(self._device))
         logits = scores.logits[0].float().cpu().numpy().astype(np.float64)
+        # The mask belongs to the points; where they truly are, says the cloud before any noise.
         mask: F32 = scores.mask[0].float().cpu().numpy()
-        combined = self._combine.align2 * log_softmax(logits)
-        weights, candidates = self._combine, decision.candidates
+        combined = weights.align2 * log_softmax(logits)
         if candidates.kind == "place":
             combined += weights.prior_place * candidates.quality
             if weights.align1_place:
@@ -195,10 +196,10 @@ def consistency(masks: F64, meant: float) -> F64:
 
 
 def closing_mask(cloud: SemanticCloud, mask: F32, candidates: Candidates) -> F64:
-    """Mean of the mask (N,) over all that was seen between the fingers of each grasp, (K,); 0 where nothing was.
+    """Mean of the mask (N,) over all that was seen in the closing region of each grasp, (K,); 0 where nothing was.
 
-    What the cloud did not keep counts with a mask of 0: where a thing that nobody asked for lies at the edge of one that was, the
-    points kept near it are all of the other.
+    What the cloud left out as less similar counts with a mask of 0: where a thing that nobody asked for lies at the edge of one
+    that was, the points kept near it are all of the other.
     """
     full = np.concatenate([mask.astype(np.float64), np.zeros(len(cloud.rest))])
     inside = between_fingers(np.concatenate([cloud.points, cloud.rest]), candidates.poses, candidates.widths)

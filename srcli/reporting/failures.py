@@ -22,7 +22,7 @@ REASON_TEXT = {
 }
 NOT_SET_UP = "not set up"
 AIMED = "aimed at what was meant"
-AIMED_NOTE = f"{AIMED.capitalize()}: failed grasps that had a meant object between the fingers: the grasp failed, not the choice."
+AIMED_NOTE = f"{AIMED.capitalize()}: failed grasps with a meant object between or next to the fingers: the grasp failed."
 
 Groups = Mapping[tuple[str, str], tuple[Counter[str], int]]
 

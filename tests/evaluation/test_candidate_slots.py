@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from srcli.evaluation.attempt import aimed_at
 from srcli.evaluation.candidate_slots import candidate_slots
-from srcli.types import Candidates, Observation
+from srcli.types import Action, Candidates, Observation
 
 K = np.array([[200.0, 0, 80], [0, 200.0, 60], [0, 0, 1]])
 # A camera 0.5 m above (0.5, 0), looking down; image right is world -y, image down is world -x.
@@ -40,3 +41,15 @@ def test_known_scene():
     candidates = Candidates(poses, np.full(4, 0.06, np.float32), np.ones(4, np.float32))
     assert candidate_slots(observation, labels, candidates).tolist() == [0, 2, 2, -1]
     assert candidate_slots(observation, np.zeros_like(labels), candidates).tolist() == [-1] * 4
+
+
+def test_what_one_action_is_aimed_at():
+    observation, labels = scene()
+    down = [0.0, 1.0, 0.0, 0.0]
+
+    def aimed(xyz, kind="grasp", turn=down):
+        return aimed_at(observation, labels, Action(kind, np.array([*xyz, *turn], np.float32), 0.06))
+
+    assert (aimed([0.5, 0.05, 0.03]), aimed([0.5, -0.05, 0.03]), aimed([0.7, 0.2, 0.03])) == (0, 2, None)
+    assert aimed([0.5, 0.05, 0.03], "place") is None
+    assert aimed([np.nan, 0, 0]) is None and aimed([0.5, 0.05, 0.03], turn=[0, 0, 0, 0]) is None

@@ -181,6 +181,7 @@ def test_place_begins_with_the_object_really_grasped() -> None:
     assert record.success and record.demonstration == 0 and len(record.attempts) == 1
     attempt = record.attempts[0]
     assert attempt.phase == "place" and attempt.held == EXTENT and attempt.observation is not None
+    assert attempt.aimed is None, "a placement is not aimed at an object"
     assert attempt.valid is not None and attempt.valid.tolist() == [False, False, True]
     (decision,) = policy.seen
     assert decision.held == EXTENT and decision.candidates.kind == "place" and decision.phase == "place"

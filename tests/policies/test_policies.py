@@ -12,6 +12,7 @@ import pytest
 from srcli.artifacts.policy import save_policy
 from srcli.config.evaluate import CombineConfig
 from srcli.config.model import ModelConfig
+from srcli.config.noise import NoiseConfig
 from srcli.errors import ConfigError, MismatchError, MissingAssetError, SceneError, UnknownNameError
 from srcli.models.network import build_network
 from srcli.policies import Choice, Decision, get_policy, policy_names, register
@@ -234,6 +235,20 @@ def test_learned_policy_combines_with_the_prior(policy_file: Path) -> None:
     np.testing.assert_allclose(policy.act(places).scores, 3 * np.linspace(0.1, 0.9, 5), rtol=1e-5)
     hopeless = replace(grasps, candidates=replace(grasps.candidates, quality=np.zeros(5, np.float32)))
     np.testing.assert_allclose(policy.act(hopeless).scores, np.full(5, 2 * np.log(0.01)), rtol=1e-5)
+
+
+def test_noise_is_for_the_network_alone(policy_file: Path) -> None:
+    rng = np.random.default_rng(0)
+    xyz = rng.normal([0.5, 0, 0.05], 0.05, (40, 3)).tolist()
+    percept = cloud(xyz, rng.random(40).tolist())
+    only = CombineConfig(align1=1.0, align2=0.0, prior=0.0)
+    grasps = decision(xyz[:8], percept=percept)
+    choice = get_policy("learned", path=policy_file, combine=only, noise=NoiseConfig(sigma=20.0)).act(grasps)
+    assert choice.mask is not None and choice.scores is not None
+    # Between the fingers lie the points as they are, however far the network saw them.
+    expected = np.log(consistency(closing_mask(percept().cloud, choice.mask, grasps.candidates), only.meant))
+    np.testing.assert_allclose(choice.scores, expected, rtol=1e-5, atol=1e-6)
+    assert closing_mask(percept().cloud, choice.mask, grasps.candidates).min() > 0
 
 
 def test_encoder_mismatch_is_refused(policy_file: Path) -> None:
