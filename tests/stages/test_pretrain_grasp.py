@@ -20,7 +20,7 @@ from srcli.stages.grasping import fitting, outcomes
 from srcli.stages.grasping.outcomes import Outcomes, PileJob
 
 SMALL = GraspConfig(
-    piles=2, valid_piles=1, grasps=4, objects_min=3, objects_max=3, points=32, width=4, steps=4, batch=8, explored=1.0
+    piles=2, valid_piles=1, grasps=6, objects_min=3, objects_max=3, points=32, width=4, steps=4, batch=8, explored=1.0
 )
 
 
