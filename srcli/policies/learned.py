@@ -199,7 +199,7 @@ def closing_mask(cloud: SemanticCloud, mask: F32, candidates: Candidates) -> F64
     """Mean of the mask (N,) over all that was seen in the closing region of each grasp, (K,); 0 where nothing was.
 
     What the cloud left out as less similar counts with a mask of 0: where a thing that nobody asked for lies at the edge of one
-    that was, the points kept near it are all of the other.
+    that was, the points kept near it may be all of the other.
     """
     full = np.concatenate([mask.astype(np.float64), np.zeros(len(cloud.rest))])
     inside = between_fingers(np.concatenate([cloud.points, cloud.rest]), candidates.poses, candidates.widths)
