@@ -14,8 +14,8 @@ import numpy as np
 from srcli.artifacts.core import SCHEMA, SCHEMAS, Schema, create_artifact, open_artifact, put, read_config, to_json
 from srcli.artifacts.evaluation import EPISODES, SUMMARY, Column, Table, read_table, write_table
 
-ABLATION = Schema("srcli/ablation", 1, "ablation", "srcli ablate")
-NOISE_SWEEP = Schema("srcli/noise-sweep", 1, "noise sweep", "srcli noise-sweep")
+ABLATION = Schema("srcli/ablation", 2, "ablation", "srcli ablate")
+NOISE_SWEEP = Schema("srcli/noise-sweep", 2, "noise sweep", "srcli noise-sweep")
 SCHEMAS.update({schema.name: schema for schema in (ABLATION, NOISE_SWEEP)})
 
 ROWS = "rows"

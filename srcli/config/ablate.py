@@ -10,9 +10,16 @@ from srcli.config.base import Section
 from srcli.config.evaluate import SuiteName, TaskName
 from srcli.config.model import Variant
 
+Choice = Literal["align2", "combined"]
+
+_CHOICE = (
+    "how an action is chosen: combined (section evaluate.combine, as the system is used) or align2 (the network's last scores "
+    "alone, where differences between networks are not covered by the mask and the quality)"
+)
+
 
 class ScaleConfig(Section):
-    """How much is trained and evaluated for each value compared."""
+    """How much is trained and evaluated for each value compared, and what chooses."""
 
     suite: SuiteName = Field("development", description="episodes that every value is evaluated on")
     tasks: Annotated[tuple[TaskName, ...], Field(strict=False)] = Field(("pick",), min_length=1, description="tasks evaluated")
@@ -26,6 +33,13 @@ class ScaleConfig(Section):
         (0,), min_length=1, description="training seeds; everything is trained once with each"
     )
     updates: int = Field(0, ge=0, le=10_000_000, description="training budget in updates, the same for all; 0: section train's")
+    choice: Choice = Field("combined", description=_CHOICE)
+
+
+class StudyConfig(ScaleConfig):
+    """Studies of the network itself."""
+
+    choice: Choice = Field("align2", description=_CHOICE)
 
 
 class AblateConfig(ScaleConfig):
@@ -39,7 +53,7 @@ class AblateConfig(ScaleConfig):
         ("base", "sr_a", "sr"), min_length=1, description="variants compared"
     )
     reference: Variant = Field("sr", description="the variant that paired differences are taken against")
-    study: ScaleConfig = Field(
-        default_factory=ScaleConfig,
+    study: StudyConfig = Field(
+        default_factory=StudyConfig,
         description="scale of `srcli ablate --study`: choices that the paper leaves open",
     )

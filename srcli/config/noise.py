@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from srcli.config.ablate import ScaleConfig
+from srcli.config.ablate import StudyConfig
 from srcli.config.base import Section
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
 from srcli.config.evaluate import SuiteName, TaskName
@@ -36,7 +36,7 @@ class NoiseConfig(Section):
         return {"normalized": self.sigma * HALF_EXTENT, "metre": self.sigma, "feature": 0.0}[self.unit]
 
 
-class NoiseSweepConfig(ScaleConfig):
+class NoiseSweepConfig(StudyConfig):
     """The paper's Table 4: sparse branches under point noise, picking unseen objects."""
 
     sigma: Annotated[tuple[Sigma, ...], Field(strict=False)] = Field(

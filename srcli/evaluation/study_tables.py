@@ -7,7 +7,7 @@ training seed; pooled rows resample whole cases with all their repeats and train
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite, nan
 from typing import Any
 
@@ -39,12 +39,14 @@ class StudyRow:
     Attributes:
         seed: training seed, or ``POOLED``.
         low, high: clustered interval of the rate; ``wilson_*`` the plain one.
-        first: share that succeeded at the first attempt (of each phase).
+        first: share that succeeded at the first attempt (of each phase); ``first_low``, ``first_high``: Wilson where every
+            episode is a case of its own, else whole cases resampled.
         steps: mean attempts over all episodes, with its clustered interval; ``steps_success`` over the successful ones.
         diff: rate minus that of the reference arm on the shared episodes (and seeds), with its clustered interval.
         only_arm, only_reference: episodes that one of the two alone solved; ``p_value``: exact McNemar, ignores clustering.
+        first_diff: the same for success at the first attempt.
         steps_diff: steps minus those of the reference arm.
-        drop: rate minus that of the same arm without noise (noise sweep).
+        drop, first_drop: rate, and that at the first attempt, minus those of the same arm without noise (noise sweep).
     """
 
     task: str
@@ -60,6 +62,8 @@ class StudyRow:
     wilson_low: float
     wilson_high: float
     first: float
+    first_low: float
+    first_high: float
     steps: float
     steps_low: float
     steps_high: float
@@ -70,12 +74,18 @@ class StudyRow:
     only_arm: int = 0
     only_reference: int = 0
     p_value: float = nan
+    first_diff: float = nan
+    first_diff_low: float = nan
+    first_diff_high: float = nan
     steps_diff: float = nan
     steps_diff_low: float = nan
     steps_diff_high: float = nan
     drop: float = nan
     drop_low: float = nan
     drop_high: float = nan
+    first_drop: float = nan
+    first_drop_low: float = nan
+    first_drop_high: float = nan
 
 
 def study_rows(
@@ -130,6 +140,8 @@ def _row(
     confidence: float,
 ) -> StudyRow:
     plain = summarise(own, resamples=resamples, confidence=confidence)
+    first = summarise(at_once(own, task), resamples=resamples, confidence=confidence)
+    first_ends = first.wilson if first.clusters == first.episodes else first.clustered
     steps = clustered_bootstrap(np.array([float(r.attempts) for r in own]), [r.cluster for r in own], resamples, confidence)
     values: dict[str, Any] = {}
     paired = compare(own, other, resamples, confidence) if other else None
@@ -137,9 +149,11 @@ def _row(
         values |= _named("diff", paired.difference)
         values |= {"only_arm": paired.only_method, "only_reference": paired.only_reference, "p_value": paired.p_value}
         values |= _named("steps_diff", steps_difference(own, other, resamples, confidence))
+        values |= _first("first_diff", own, other, task, resamples, confidence)
     without = compare(own, still, resamples, confidence) if still else None
     if without is not None:
         values |= _named("drop", without.difference)
+        values |= _first("first_drop", own, still, task, resamples, confidence)
     return StudyRow(
         task=task,
         split=plain.split,
@@ -153,13 +167,28 @@ def _row(
         high=plain.clustered.high,
         wilson_low=plain.wilson.low,
         wilson_high=plain.wilson.high,
-        first=float(np.mean([r.success and r.attempts <= len(PHASES.get(task, (task,))) for r in own])),
+        first=first.wilson.value,
+        first_low=first_ends.low,
+        first_high=first_ends.high,
         steps=steps.value,
         steps_low=steps.low,
         steps_high=steps.high,
         steps_success=plain.steps_success,
         **values,
     )
+
+
+def at_once(results: Sequence[Result], task: str) -> list[Result]:
+    """The same episodes, of which only those count as successes that took no second attempt in any phase."""
+    most = len(PHASES.get(task, (task,)))
+    return [replace(r, success=r.success and r.attempts <= most) for r in results]
+
+
+def _first(
+    name: str, own: Sequence[Result], other: Sequence[Result], task: str, resamples: int, confidence: float
+) -> dict[str, float]:
+    paired = compare(at_once(own, task), at_once(other, task), resamples, confidence)
+    return _named(name, paired.difference) if paired is not None else {}
 
 
 def steps_difference(own: Sequence[Result], other: Sequence[Result], resamples: int, confidence: float) -> Interval:
@@ -210,6 +239,7 @@ NOTE = (
     "`steps`: mean attempts over all episodes / over successful ones. "
     "`diff`: paired difference in points to the reference arm on the same episodes and training seeds, with the interval "
     "clustered by case, episodes that only this arm / only the reference solved, exact McNemar p. "
+    "`first`: share solved at the first attempt of each phase, %, with its interval; `first diff`: its paired difference. "
     "`Δsteps`: paired difference in attempts."
 )
 
@@ -221,7 +251,8 @@ def markdown(rows: Sequence[StudyRow], names: Mapping[str, str], noisy: bool = F
         names: what an arm is called in the table; unnamed ones by their own name.
         noisy: with a column for the change against no noise.
     """
-    heads = ("task", "split", "", "training seed", "success", "first", "steps", "diff", "Δsteps", *(("drop",) if noisy else ()))
+    common = ("task", "split", "", "training seed", "success", "first", "steps", "diff", "first diff", "Δsteps")
+    heads = (*common, *(("drop", "first drop") if noisy else ()))
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in rows:
         low, high = interval(row)
@@ -231,14 +262,15 @@ def markdown(rows: Sequence[StudyRow], names: Mapping[str, str], noisy: bool = F
             names.get(row.arm, row.arm),
             "pooled" if row.seed == POOLED else str(row.seed),
             f"{row.successes}/{row.episodes}  {100 * row.rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
-            f"{100 * row.first:.1f}",
+            f"{100 * row.first:.1f} [{100 * row.first_low:.1f}, {100 * row.first_high:.1f}]",
             f"{row.steps:.2f} / {_number(row.steps_success)}",
             _difference(row),
+            _signed(row.first_diff, row.first_diff_low, row.first_diff_high, 100, 1),
             _signed(row.steps_diff, row.steps_diff_low, row.steps_diff_high, 1, 2),
-            *((_signed(row.drop, row.drop_low, row.drop_high, 100, 1),) if noisy else ()),
+            *((_signed(row.drop, row.drop_low, row.drop_high, 100, 1), _first_drop(row)) if noisy else ()),
         )
         lines.append("| " + " | ".join(cells) + " |")
-    note = NOTE + (" `drop`: paired difference in points to the same branch without noise." if noisy else "")
+    note = NOTE + (" `drop`, `first drop`: paired differences in points to the same branch without noise." if noisy else "")
     return "\n".join(lines) + f"\n\n{note}\n"
 
 
@@ -247,6 +279,10 @@ def _difference(row: StudyRow) -> str:
         return ""
     interval = _signed(row.diff, row.diff_low, row.diff_high, 100, 1)
     return f"{interval} {row.only_arm}/{row.only_reference} p={row.p_value:.3f}"
+
+
+def _first_drop(row: StudyRow) -> str:
+    return _signed(row.first_drop, row.first_drop_low, row.first_drop_high, 100, 1)
 
 
 def _signed(value: float, low: float, high: float, scale: float, digits: int) -> str:

@@ -252,6 +252,7 @@ def _as_row(line: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:
         "wilson": ends("rate", "wilson_low", "wilson_high"),
         "clustered": ends("rate", "low", "high"),
         "within": {"1": line["first"] * line["episodes"]},
+        "first": ends("first", "first_low", "first_high"),
         "steps_all": line["steps"],
         "steps_interval": ends("steps", "steps_low", "steps_high"),
         "steps_success": line["steps_success"] if isfinite(line["steps_success"]) else None,

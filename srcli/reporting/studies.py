@@ -62,7 +62,8 @@ def _seeds(study: Study) -> str:
     seeds = sorted({row["seed"] for row in study.rows if row.get("seed") is not None})
     trained = f"{len(seeds)} training seed{'s' if len(seeds) != 1 else ''} ({', '.join(str(s) for s in seeds)})"
     updates = study.summary.get("training_updates")
-    return f"suite `{scale.get('suite', '')}`, {trained}" + (f", {updates} updates each" if updates else "")
+    chosen = ", chosen by 2-Align alone" if scale.get("choice") == "align2" else ""
+    return f"suite `{scale.get('suite', '')}`, {trained}" + (f", {updates} updates each" if updates else "") + chosen
 
 
 def table3(sources: Sources) -> Section:
@@ -137,20 +138,30 @@ def _sweep(study: Study, rows: Sequence[Numbers]) -> list[Block]:
         own = [r for r in rows if (str(r.get("task", "pick")), str(r.get("split", "unseen"))) == (task, split)]
         sigmas = sorted({float(row["sigma"]) for row in own})
         by = {(_sparse(row), float(row["sigma"])): row for row in own}
-        series = []
-        for name in sparse:
-            at = [s for s in sigmas if (name, s) in by]
-            ends = [by[name, s]["wilson"] for s in at]
-            percent = [[100 * end[key] for end in ends] for key in ("value", "low", "high")]
-            series.append(Series(SPARSE_NAMES[name], at, percent[0], _SPARSE_COLOURS[name], percent[1], percent[2]))
-        axes = Axes(f"sigma ({unit})", "success (%)", (min(sigmas), max(sigmas)), (0, 100), sigmas, (0, 25, 50, 75, 100))
         where = f"{TASK_NAMES.get(task, task)}, {split}"
-        blocks.append(Chart(line_chart(series, axes), f"{where}: success within all attempts, Wilson bands."))
+        axes = Axes(f"sigma ({unit})", "success (%)", (min(sigmas), max(sigmas)), (0, 100), sigmas, (0, 25, 50, 75, 100))
+        for interval, what in (("wilson", "success within all attempts"), ("first", "success at the first attempt")):
+            series = []
+            for name in sparse:
+                at = [s for s in sigmas if (name, s) in by]
+                ends = [by[name, s][interval] for s in at]
+                percent = [[100 * end[key] for end in ends] for key in ("value", "low", "high")]
+                series.append(Series(SPARSE_NAMES[name], at, percent[0], _SPARSE_COLOURS[name], percent[1], percent[2]))
+            blocks.append(Chart(line_chart(series, axes), f"{where}: {what}, with intervals."))
         table = [
-            Row((f"{sigma:g}", *(rate(by[n, sigma]) if (n, sigma) in by else "" for n in sparse), _n(by, sparse, sigma), UNKNOWN))
+            Row(
+                (
+                    f"{sigma:g}",
+                    *(rate(by[n, sigma]) if (n, sigma) in by else "" for n in sparse),
+                    *(rate(by[n, sigma], "first") if (n, sigma) in by else "" for n in sparse),
+                    _n(by, sparse, sigma),
+                    UNKNOWN,
+                )
+            )
             for sigma in sigmas
         ]
-        headers = ("sigma", *(f"{SPARSE_NAMES[n]} % [Wilson]" for n in sparse), "n each", "paper, theirs")
+        names = [SPARSE_NAMES[n] for n in sparse]
+        headers = ("sigma", *(f"{n} % [Wilson]" for n in names), *(f"{n} @1 %" for n in names), "n each", "paper, theirs")
         blocks.append(Table(f"**{where}**, sigma in unit `{unit}`, `{study.name}`: {_seeds(study)}", headers, tuple(table)))
     return blocks
 

@@ -227,7 +227,10 @@ def plan(params: Params, study: str = "") -> tuple[ScaleConfig, tuple[Arm, ...],
         return section, arms, section.reference
     if study not in STUDIES:
         raise unknown_name("study", study, STUDIES)
-    scale = params.ablate.study
+    scale: ScaleConfig = params.ablate.study
+    if STUDIES[study].needs == "nothing":
+        # Its values are ways of choosing themselves.
+        scale = scale.model_copy(update={"choice": "combined"})
     base = at_scale(params, scale)
     arms = tuple(
         Arm(_word(value), f"{study}: {value}", override(base, changes, f"study {study}"), facts={"study": study, "value": value})

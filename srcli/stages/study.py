@@ -45,7 +45,10 @@ class Summary:
 
 
 def at_scale(params: Params, scale: ScaleConfig) -> Params:
-    """The parameters with the training budget and the suite of a scale."""
+    """The parameters with the training budget, the suite and the choice of a scale."""
+    combine = params.evaluate.combine
+    if scale.choice == "align2":
+        combine = combine.model_copy(update={"align1": 0.0, "align1_place": 0.0, "align2": 1.0, "prior": 0.0, "prior_place": 0.0})
     evaluate = params.evaluate.model_copy(
         update={
             "suite": scale.suite,
@@ -54,6 +57,7 @@ def at_scale(params: Params, scale: ScaleConfig) -> Params:
             "episodes": scale.episodes,
             "figure_cases": 0,
             "similarity_rule": False,
+            "combine": combine,
         }
     )
     train = params.train.model_copy(update={"updates": scale.updates}) if scale.updates else params.train
@@ -205,8 +209,9 @@ def write_results(
     save_study(results, schema, episode_columns(played.episodes), row_columns(rows), summary, config)
     data = {**summary, "rows": rows_json(rows), "metrics": _metrics(rows)}
     _text(stem.with_suffix(".json"), json.dumps(data, indent=2) + "\n")
+    chosen = {"align2": "chosen by 2-Align alone", "combined": "chosen by `evaluate.combine`"}[scale.choice]
     words = f"suite `{scale.suite}`, seed {base.seed}, training seeds {', '.join(map(str, seeds))}, {section.attempts} attempts"
-    text = f"# {title}\n\n{words}.\n\n" + markdown(rows, {a.name: a.title for a in arms}, bool(calm))
+    text = f"# {title}\n\n{words}, {chosen}.\n\n" + markdown(rows, {a.name: a.title for a in arms}, bool(calm))
     text += "".join(f"\n- {note}" for note in told) + ("\n" if told else "")
     _text(stem.with_suffix(".md"), text)
     figure = draw(stem.with_suffix(".png"), rows)
@@ -229,7 +234,7 @@ def write_results(
     )
 
 
-_SCALE = {"suite", "tasks", "splits", "episodes", "updates"}
+_SCALE = {"suite", "tasks", "splits", "episodes", "updates", "choice"}
 
 
 def _described(arm: str, seed: int, shelved: Shelved) -> dict[str, Any]:

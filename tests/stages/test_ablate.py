@@ -161,7 +161,9 @@ def test_every_study_changes_what_it_says(name: str) -> None:
     assert len({arm.params.model_dump_json() for arm in arms}) == len(arms)
     assert len({arm.name for arm in arms}) == len(arms)
     # The reference is the default, so that a policy trained for anything else serves here, too.
-    assert arms[0].params == stage.at_scale(tiny(), tiny().ablate.study)
+    scale = tiny().ablate.study
+    by_default = scale.model_copy(update={"choice": "combined"}) if name == "combine" else scale
+    assert arms[0].params == stage.at_scale(tiny(), by_default)
     needs = stage.STUDIES[name].needs
     same = {part: len({getattr(arm.params, part) for arm in arms}) == 1 for part in ("cloud", "model", "train")}
     assert same == {"cloud": needs != "features", "model": needs != "training", "train": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from srcli.artifacts.study import NOISE_SWEEP, load_study
 from srcli.config.model import DSSAConfig, ModelConfig
 from srcli.config.noise import NoiseConfig
 from srcli.errors import ArtifactError, MismatchError, MissingAssetError
+from srcli.evaluation.statistics import Result
+from srcli.evaluation.study_figures import draw_noise
+from srcli.evaluation.study_tables import Episode, study_rows
 from srcli.policies.base import Decision
 from srcli.policies.learned import LearnedPolicy, Recipe, disturb, read_recipe, write_recipe
 from srcli.stages import train
@@ -122,6 +126,10 @@ def test_branches_by_strength(tmp_path: Path) -> None:
     noisy = read_recipe(Path(str(methods["relu-0.3-seed0"])))
     assert noisy.noise == NoiseConfig(sigma=0.3, unit="normalized") and noisy.policy.name.startswith("sr-relu-seed0")
     assert str(methods["relu-0-seed0"]).endswith(".h5")
+    # The network alone chooses, so that neither mask nor quality covers what the branches do.
+    combine = executor.setups[0].combine
+    assert (combine.align1, combine.align1_place, combine.prior, combine.prior_place, combine.align2) == (0, 0, 0, 0, 1)
+    assert "chosen by 2-Align alone" in summary.markdown
     rows = {r.arm: r for r in summary.rows}
     assert rows["relu-0.3"].drop == pytest.approx(rows["relu-0.3"].rate - rows["relu-0"].rate)
     assert rows["relu-0.3"].diff == pytest.approx(rows["relu-0.3"].rate - rows["relu2-0.3"].rate)
@@ -137,6 +145,44 @@ def test_branches_by_strength(tmp_path: Path) -> None:
         tiny(noise={"sigma": [0.1, 0.2, 0.3]}), tmp_path / "out", features, policies_dir=tmp_path / "p", executor=again
     )
     assert second.trained == 0 and {name.split("-")[1] for name, _ in again.played} == {"0.2"}
+
+
+def test_first_attempts_are_counted_with_intervals_and_compared(tmp_path: Path) -> None:
+    def episodes(arm: str, attempts: Sequence[int]) -> list[Episode]:
+        return [
+            Episode(arm, 0, "pick", Result(arm, "unseen", f"k{i}", f"c{i}", True, n, reasons=("wrong_object",) * (n - 1)))
+            for i, n in enumerate(attempts)
+        ]
+
+    played = [*episodes("calm", [1] * 9 + [2]), *episodes("noisy", [1] * 5 + [2] * 5)]
+    calm, noisy = study_rows(played, {}, {"noisy": "calm"}, resamples=200)
+    assert calm.rate == noisy.rate == 1.0 and noisy.drop == 0.0
+    assert (calm.first, noisy.first) == (0.9, 0.5) and calm.first_low < 0.9 < calm.first_high
+    assert noisy.first_drop == pytest.approx(-0.4) and noisy.first_drop_low < -0.4 < noisy.first_drop_high <= 0.0
+    path = draw_noise(tmp_path / "noise.png", (calm, noisy), {"calm": ("relu2", 0.0), "noisy": ("relu2", 0.3)}, "metres")
+    above, below = (np.asarray(half) for half in np.split(_pixels(path), [_pixels(path).shape[0] // 2]))
+    # The line of all attempts stays at the top, that of first attempts falls.
+    assert _slope(above) < 5 < _slope(below)
+
+
+def _pixels(path: Path) -> np.ndarray[Any, Any]:
+    from PIL import Image
+
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def _slope(half: np.ndarray[Any, Any]) -> float:
+    """Height difference in pixels of the first branch's line, a third and two thirds of the way."""
+    ink = np.abs(half - np.array([0x1B, 0x6C, 0xA8])).sum(2) < 40
+    rows = [float(np.nonzero(ink[:, half.shape[1] * part // 10])[0].mean()) for part in (4, 7)]
+    return rows[1] - rows[0]
+
+
+def test_the_choice_can_be_that_of_the_whole_system(tmp_path: Path) -> None:
+    features, executor = write_features(tmp_path / "features.h5"), FakeExecutor()
+    params = tiny(noise={"choice": "combined"})
+    summary = stage.run(params, tmp_path / "out", features, policies_dir=tmp_path / "p", executor=executor)
+    assert executor.setups[0].combine == params.evaluate.combine and "chosen by `evaluate.combine`" in summary.markdown
 
 
 def test_shipped_policies_serve_where_nothing_is_given(
