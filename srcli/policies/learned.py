@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from srcli.actions.between import between_fingers
+from srcli.config.encoder import SEEN_ONLY
 from srcli.config.evaluate import CombineConfig
 from srcli.config.noise import NoiseConfig
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError
@@ -21,6 +22,8 @@ from srcli.types import F32, F64, Candidates, SemanticCloud
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from srcli.config.encoder import EncoderConfig
 
 
 @register("learned")
@@ -214,12 +217,23 @@ def gather_mask(points: F32, mask: F32, poses: F32, radius: float) -> F64:
     return result
 
 
-def shipped_policy(name: str) -> Path:
-    """The policy file of that name inside the package."""
-    path = Path(str(files("srcli.policies") / "weights" / f"{name}.h5"))
+def shipped_policy(name: str, encoder: EncoderConfig | None = None) -> Path:
+    """The policy file of that name inside the package.
+
+    Args:
+        encoder: whose features it has learned from: the embedded encoder's, or those of its weights `seen-only`. For other
+            encoders nothing is shipped; the file is then that of the embedded one, which is refused when it is read.
+
+    Raises:
+        MissingAssetError: none of that name is shipped.
+    """
+    seen_only = encoder is not None and (encoder.name, encoder.pretrained) == ("embedded", SEEN_ONLY)
+    folder = files("srcli.policies") / "weights"
+    path = Path(str((folder / SEEN_ONLY if seen_only else folder) / f"{name}.h5"))
     if not path.is_file():
+        of = f" for encoder embedded/{SEEN_ONLY}" if seen_only else ""
         raise MissingAssetError(
-            f"no policy '{name}' is shipped with this package", f"train one with `srcli train`, and name it as {name}=FILE"
+            f"no policy '{name}' is shipped with this package{of}", f"train one with `srcli train`, and name it as {name}=FILE"
         )
     return path
 

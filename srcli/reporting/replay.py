@@ -26,6 +26,7 @@ from srcli.types import EpisodeSpec
 
 if TYPE_CHECKING:
     from srcli.config import Params
+    from srcli.config.encoder import EncoderConfig
     from srcli.perception.encoders.interface import Encoder
     from srcli.sim import World
 
@@ -67,7 +68,7 @@ def case_studies(
     sources: Sources, params: Params, section: ReportConfig, device: str = "cpu", progress: Progress | None = None
 ) -> Section:
     """Play the case studies and show them; a variant without a policy gets a panel that says so."""
-    methods = variant_methods(sources)
+    methods = variant_methods(sources, params.encoder)
     if not section.replay:
         blocks: tuple[Block, ...] = (Missing("The case studies were switched off.", "srcli report -S report.replay=true"),)
         return Section("cases", "Case studies (Fig. 9)", blocks)
@@ -92,13 +93,13 @@ def case_studies(
     return Section("cases", "Case studies (Fig. 9)", tuple(played))
 
 
-def variant_methods(sources: Sources) -> dict[str, Method]:
+def variant_methods(sources: Sources, encoder: EncoderConfig) -> dict[str, Method]:
     """BASE, SR-A and SR, each from a policy file found or shipped."""
     methods: dict[str, Method] = {}
     for variant in VARIANTS:
         found = sources.policy(variant)
         try:
-            methods[variant] = Method(variant, str(found.path if found is not None else shipped_policy(variant)))
+            methods[variant] = Method(variant, str(found.path if found is not None else shipped_policy(variant, encoder)))
         except MissingAssetError:
             continue
     return methods

@@ -154,7 +154,7 @@ def run(
         notes: list[str] = []
         shipped = {}
         if not study and features is None and not policies and not source.exists():
-            shipped = shipped_policies({arm.name: arm.name for arm in arms})
+            shipped = shipped_policies({arm.name: arm.name for arm in arms}, params.encoder)
         if shipped:
             seeds = (0,)
             given = {(variant, 0): shelved for variant, shelved in shipped.items()}

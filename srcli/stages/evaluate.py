@@ -31,6 +31,7 @@ from srcli.seeding import Domain, episode_seed
 
 if TYPE_CHECKING:
     from srcli.config import Params
+    from srcli.config.encoder import EncoderConfig
     from srcli.objects.assets import Asset
 
 _log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def run(
     name = FILES if cases is not None else suite or section.suite
     if assets is not None and cases is None:
         raise ConfigError("objects of your own belong to case files of your own", "give the case files with --cases")
-    methods = resolve_methods(section.methods, policies)
+    methods = resolve_methods(section.methods, policies, params.encoder)
     folder = read_cases_folder(cases, assets) if cases is not None else None
     episodes = _episodes(params, name, folder)
     setup = make_setup(params, methods, dict.fromkeys(e.task for e in episodes), device, folder.assets if folder else ())
@@ -201,8 +202,13 @@ def make_setup(
     )
 
 
-def resolve_methods(names: Sequence[str], policies: Sequence[Path | str]) -> tuple[Method, ...]:
+def resolve_methods(
+    names: Sequence[str], policies: Sequence[Path | str], encoder: EncoderConfig | None = None
+) -> tuple[Method, ...]:
     """Methods by name, each a given policy file, a registered method, or a shipped policy; given files are always included.
+
+    Args:
+        encoder: which of the shipped policies are meant; None: those of the embedded encoder.
 
     Raises:
         UnknownNameError: a name that is none of them.
@@ -223,7 +229,7 @@ def resolve_methods(names: Sequence[str], policies: Sequence[Path | str]) -> tup
             methods.append(Method(name))
         else:
             try:
-                methods.append(Method(name, str(shipped_policy(name))))
+                methods.append(Method(name, str(shipped_policy(name, encoder))))
             except MissingAssetError as error:
                 if name in ("sr", "sr_a", "base", "a2"):
                     raise

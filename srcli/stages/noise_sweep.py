@@ -81,7 +81,9 @@ def run(
     with output_lock(out_dir / "noise.h5"):
         notes: list[str] = []
         seeds = tuple(dict.fromkeys(section.seeds))
-        shipped = shipped_policies({branch: SHIPPED[branch] for branch in branches}) if features is None and not policies else {}
+        shipped = {}
+        if features is None and not policies:
+            shipped = shipped_policies({branch: SHIPPED[branch] for branch in branches}, params.encoder)
         if shipped:
             seeds = (0,)
             given = {(branch, 0): shelved for branch, shelved in shipped.items()}

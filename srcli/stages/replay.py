@@ -64,7 +64,7 @@ def run(
         UnknownNameError: no such case, key or method.
         ConfigError: a name that several cases have.
     """
-    methods = resolve_methods(params.evaluate.methods, policies)
+    methods = resolve_methods(params.evaluate.methods, policies, params.encoder)
     folder = read_cases_folder(cases, assets) if cases is not None else None
     known = folder.cases if folder is not None else ()
     episodes = [find_episode(name, repeat, params.seed, known, task) for name in names]

@@ -14,6 +14,7 @@ from srcli.errors import ArtifactError, MismatchError, MissingAssetError
 if TYPE_CHECKING:
     from srcli.artifacts.policy import PolicyFile
     from srcli.config import Params
+    from srcli.config.encoder import EncoderConfig
     from srcli.config.model import ModelConfig
     from srcli.config.noise import NoiseConfig
     from srcli.parallel import Progress
@@ -320,8 +321,8 @@ def collect_policies(
     return result
 
 
-def shipped_policies(names: Mapping[str, str]) -> dict[str, Shelved]:
-    """The package's policies by arm, of the names that it ships them under; empty unless it has them all."""
+def shipped_policies(names: Mapping[str, str], encoder: EncoderConfig) -> dict[str, Shelved]:
+    """The package's policies of an encoder by arm, of the names that it ships them under; empty unless it has them all."""
     from srcli.artifacts.core import file_digest
     from srcli.artifacts.policy import load_policy
     from srcli.policies.learned import shipped_policy
@@ -329,7 +330,7 @@ def shipped_policies(names: Mapping[str, str]) -> dict[str, Shelved]:
     found: dict[str, Shelved] = {}
     for arm, name in names.items():
         try:
-            path = shipped_policy(name)
+            path = shipped_policy(name, encoder)
         except MissingAssetError:
             return {}
         found[arm] = Shelved(path, file_digest(path), "shipped", training=load_policy(path).training)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from report_inputs import policy
 
+from srcli.config.encoder import EncoderConfig
 from srcli.config.sim import SimConfig
 from srcli.evaluation.figures import draw_case, project
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord
@@ -161,7 +162,7 @@ def test_case_studies_are_cases_of_the_paper_suite() -> None:
 def test_variants_come_from_the_lowest_training_seed(tmp_path: Path) -> None:
     for seed in (3, 1):
         policy(tmp_path / f"sr_a-{seed}.h5", "sr_a", 2.0, seed)
-    methods = variant_methods(gather([tmp_path]))
+    methods = variant_methods(gather([tmp_path]), EncoderConfig())
     assert methods["sr_a"].path == str(tmp_path / "sr_a-1.h5")
     assert str(methods["sr"].path).endswith("weights/sr.h5")
 

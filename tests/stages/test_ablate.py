@@ -219,7 +219,9 @@ def test_pairs_are_of_one_training_seed_and_cases_stay_together() -> None:
 
 
 def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srcli.policies.learned.shipped_policy", lambda name: next(done.glob(f"policies/{name}-*seed0-*.h5")))
+    monkeypatch.setattr(
+        "srcli.policies.learned.shipped_policy", lambda name, encoder: next(done.glob(f"policies/{name}-*seed0-*.h5"))
+    )
     monkeypatch.chdir(done)
     summary = stage.run(tiny(), done / "shipped", executor=FakeExecutor())
     assert (summary.given, summary.trained) == (3, 0) and len(summary.rows) == 2 * 3

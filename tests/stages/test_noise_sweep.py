@@ -189,14 +189,14 @@ def test_shipped_policies_serve_where_nothing_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, branches: dict[str, Path]
 ) -> None:
     files = {stage.SHIPPED[branch]: path for branch, path in branches.items()}
-    monkeypatch.setattr("srcli.policies.learned.shipped_policy", files.__getitem__)
+    monkeypatch.setattr("srcli.policies.learned.shipped_policy", lambda name, encoder: files[name])
     summary = stage.run(tiny(), tmp_path / "new", executor=FakeExecutor())
     assert (summary.given, summary.trained) == (3, 0)
     assert "shipped with the package" in summary.notes[0] and summary.notes[0] in summary.markdown
 
 
 def test_with_nothing_at_all_it_says_what_to_run_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(name: str) -> Path:
+    def none(name: str, encoder: object) -> Path:
         raise MissingAssetError(f"no policy '{name}' is shipped")
 
     monkeypatch.setattr("srcli.policies.learned.shipped_policy", none)
