@@ -31,6 +31,8 @@ DEPTH = 0.02
 NMS_DISTANCE, NMS_ANGLE = 0.03, float(np.pi / 6)
 """Thresholds of the benchmark's own suppression: 3 cm and 30 degrees."""
 _ORTHONORMAL = 1e-2
+_WIDEST = 0.5
+"""A width beyond this, metres, is one in other units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,8 @@ def check_group(rows: object, where: str) -> GraspGroup:
     """A usable group from an array of any float type.
 
     Raises:
-        ArtifactError: wrong shape or type, NaN, a rotation that is none, negative width. Left-handed frames are accepted: they
-            name the same approach and closing direction.
+        ArtifactError: wrong shape or type, NaN, a rotation that is none, a width that cannot be one in metres. Left-handed frames
+            are accepted: they name the same approach and closing direction.
     """
     array = np.asarray(rows)
     if array.ndim != 2 or array.shape[1] != COLUMNS or array.dtype.kind != "f":
@@ -137,6 +139,9 @@ def check_group(rows: object, where: str) -> GraspGroup:
         )
     if bool((group.widths < 0).any()):
         raise ArtifactError(f"{where}: row {_first(group.widths < 0)} has a negative width", "widths are in metres")
+    if bool((group.widths > _WIDEST).any()):
+        row = _first(group.widths > _WIDEST)
+        raise ArtifactError(f"{where}: row {row} has a width of {group.widths[row]:g} m", "widths are in metres")
     return group
 
 
@@ -191,14 +196,15 @@ def to_candidates(group: GraspGroup, T_world_cam: F64 | None = None) -> Candidat
         T_world_cam: (4, 4) of the camera in whose frame the rows are; None for rows in the world frame.
 
     Returns:
-        poses of the fingertips in the world frame; ``quality`` is the score cut to 0..1; widths as they are.
+        poses of the fingertips in the world frame; ``quality`` is the score, 0 where it is negative, and divided by the largest
+        where that is above 1, so that no order is lost; widths as they are.
     """
     world = group if T_world_cam is None else group.moved(T_world_cam)
     poses = np.concatenate([world.tips, canonical_quaternions(tool_frames(world.rotations))], axis=1)
     return Candidates(
         poses=poses.astype(np.float32),
         widths=world.widths.astype(np.float32),
-        quality=np.clip(world.scores, 0.0, 1.0).astype(np.float32),
+        quality=(np.maximum(world.scores, 0.0) / max(1.0, float(world.scores.max(initial=0.0)))).astype(np.float32),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +23,12 @@ from srcli.actions.poses import canonical_poses
 from srcli.artifacts.core import code_origin, content_digest
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import ArtifactError, ConfigError, SceneError, unknown_name
-from srcli.types import Candidates, EpisodeSpec, Observation
+from srcli.types import Bool, Candidates, EpisodeSpec, Observation
 
 ENTRY_POINTS = "srcli.grasps"
 """Group in which an installed package announces a detector: ``factory(argument: str) -> Callable[[Observation], result]``, the
-result :class:`Candidates` in the world frame or an array (N, 17) of GraspNet rows."""
+result :class:`Candidates` in the world frame or an array (N, 17) of GraspNet rows. A factory with a parameter ``device`` is told
+the one of ``--device``."""
 SAMPLER = "sampler"
 FRAMES = "world, or the number of the view in whose camera frame the rows are"
 
@@ -126,7 +128,16 @@ class FileSource:
         raise ArtifactError(f"{self.path} has no grasps for this episode", f"expected {wanted}, or a folder of that name")
 
     def _read(self, path: Path, observation: Observation) -> Candidates:
-        return prepare(_in_world(read_grasps(path), observation, self.frame), self.config)
+        group = _in_world(read_grasps(path), observation, self.frame)
+        found = prepare(group, self.config)
+        if len(group) and not len(found):
+            inside, downwards = usable(group, self.config)
+            raise ArtifactError(
+                f"{path}: none of its {len(group)} grasps can be used: {int(inside.sum())} have their fingertips in the "
+                f"workspace, {int(downwards.sum())} do not approach upwards",
+                "rows are in metres, in the frame of the first camera; @world or @VIEW behind the path names another",
+            )
+        return found
 
 
 def grasp_source(spec: str, config: CandidateConfig) -> GraspSource:
@@ -145,16 +156,55 @@ def grasp_source(spec: str, config: CandidateConfig) -> GraspSource:
     if name == SAMPLER:
         return SamplerSource(config)
     if Path(name).exists():
-        if Path(name).is_file() and Path(name).suffix != ".npy":
-            raise ConfigError(f"{name} is not a .npy file of grasps", "a detector's weights are given as NAME:PATH")
+        _only_rows(Path(name))
         return FileSource(Path(name), config, frame, name=spec)
+    point, argument = _announced(name)
+    return DetectorSource(_load(point, argument), config, frame, name=spec)
+
+
+def check_source(config: CandidateConfig) -> None:
+    """Refuse a source that cannot serve, before anything is started: no such file or detector, or rows that are none.
+
+    Raises:
+        UnknownNameError, ConfigError, ArtifactError: as :func:`grasp_source`, and for a damaged file or a folder without any.
+    """
+    name, _ = _split_frame(config.source)
+    path = Path(name)
+    if name == SAMPLER:
+        return
+    if not path.exists():
+        _announced(name)
+    elif path.is_dir():
+        if next(path.rglob("*.npy"), None) is None:
+            raise ArtifactError(f"{path} holds no .npy file of grasps", "expected files named after episodes, docs/graspnet.md")
+    else:
+        _only_rows(path)
+        read_grasps(path)
+
+
+def _only_rows(path: Path) -> None:
+    if path.is_file() and path.suffix != ".npy":
+        raise ConfigError(f"{path} is not a .npy file of grasps", "a detector's weights are given as NAME:PATH")
+
+
+def _announced(name: str) -> tuple[EntryPoint, str]:
+    """The entry point of ``NAME[:ARGUMENT]``, and the argument."""
     head, _, argument = name.partition(":")
     for point in entry_points(group=ENTRY_POINTS):
         if point.name == head:
-            return DetectorSource(_load(point, argument), config, frame, name=spec)
+            return point, argument
     if name.endswith(".npy") or "/" in head:
         raise ArtifactError(f"no grasp file or folder {name}")
     raise unknown_name("source of grasps", head, source_names())
+
+
+_device: str | None = None
+
+
+def use_device(device: str) -> None:
+    """Let detectors that are made in this process from now on, and that take a ``device``, run there."""
+    global _device
+    _device = device
 
 
 def content_of(config: CandidateConfig) -> dict[str, str]:
@@ -189,12 +239,19 @@ def prepare(group: GraspGroup, config: CandidateConfig) -> Candidates:
     """Rows in the world frame as candidates: fingertips in the workspace, approach not upwards, no near doubles
     (``config.nms_distance``, ``config.nms_angle``), best first, at most ``config.count``; widths cut to what the gripper opens.
     """
-    lower, upper = np.array(config.lower), np.array(config.upper)
-    lower[2] = 0.0
-    usable = np.all((group.tips >= lower) & (group.tips <= upper), axis=1) & (group.rotations[:, 2, 0] < 0)
-    kept = group.take(usable)
+    inside, downwards = usable(group, config)
+    kept = group.take(inside & downwards)
     found = to_candidates(kept.take(suppress(kept, config.nms_distance, config.nms_angle)[: config.count]))
     return Candidates(found.poses, np.minimum(found.widths, np.float32(GRIPPER.max_opening)), found.quality)
+
+
+def usable(group: GraspGroup, config: CandidateConfig) -> tuple[Bool, Bool]:
+    """Of rows in the world frame, (N,) each: whether the fingertips are in the workspace, and whether the approach goes down."""
+    lower, upper = np.array(config.lower), np.array(config.upper)
+    lower[2] = 0.0
+    inside: Bool = np.all((group.tips >= lower) & (group.tips <= upper), axis=1)
+    downwards: Bool = group.rotations[:, 2, 0] < 0
+    return inside, downwards
 
 
 def _split_frame(spec: str) -> tuple[str, int | None]:
@@ -229,13 +286,15 @@ def _checked(found: Candidates, name: str) -> Candidates:
 
 
 def _load(point: EntryPoint, argument: str) -> Detector:
-    found: Detector = _factory(point)(argument)
+    factory = _factory(point)
+    placed = _device is not None and "device" in signature(factory).parameters
+    found: Detector = factory(argument, device=_device) if placed else factory(argument)
     return found
 
 
-def _factory(point: EntryPoint) -> Callable[[str], Any]:
+def _factory(point: EntryPoint) -> Callable[..., Any]:
     try:
-        factory: Callable[[str], Any] = point.load()
+        factory: Callable[..., Any] = point.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"the source of grasps '{point.name}' cannot be loaded: {error}", f"announced as {point.value}"

@@ -62,6 +62,9 @@ def collect(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        from srcli.actions.sources import check_source
+
+        check_source(values.candidates)
         does = (f"collect {values.collect.episodes} episodes of '{chosen}' with {count} worker(s)",)
         emit_plan(Plan("collect", (), does, (str(target),), {"seed": values.seed, "collect": values.collect}), as_json)
         return

@@ -136,9 +136,15 @@ def evaluate(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        from srcli.actions.sources import check_source
+        from srcli.stages.evaluate import resolve_methods
+
         section = values.evaluate
+        resolve_methods(section.methods, given, values.encoder)
+        check_source(values.candidates)
         what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
-        does = (f"run {', '.join(section.methods)} on {what}, {section.attempts} attempts, {count} worker(s)",)
+        grasping = "" if values.candidates.source == "sampler" else f", grasps from {values.candidates.source}"
+        does = (f"run {', '.join(section.methods)} on {what}, {section.attempts} attempts, {count} worker(s){grasping}",)
         reads = (*(given or ["the shipped policy"]), *(str(path) for path in (cases, assets) if path is not None))
         settings = {"seed": values.seed, "encoder": values.encoder, "evaluate": section}
         emit_plan(Plan("evaluate", tuple(reads), does, (str(target),), settings), as_json)

@@ -62,6 +62,9 @@ def probe(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        from srcli.actions.sources import check_source
+
+        check_source(values.candidates)
         section = values.probe
         each = {
             "encoder": f"name and find objects in {section.scenes} piles and {section.scenes} zones for placing per split "

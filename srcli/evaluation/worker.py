@@ -102,9 +102,11 @@ class Job:
 
 class _Worker:
     def __init__(self, setup: Setup) -> None:
+        from srcli.actions.sources import use_device
         from srcli.perception.encoders.loading import load_encoder
         from srcli.sim import World
 
+        use_device(setup.device)
         if setup.assets:
             from srcli.objects.assets import install
 

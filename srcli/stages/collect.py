@@ -107,6 +107,7 @@ def run(
         DiskError: the disk is full or the place not writable; finished episodes are kept.
         UnknownNameError: no such task.
     """
+    from srcli.actions.sources import check_source
     from srcli.artifacts.core import DEMOS, output_lock
     from srcli.artifacts.parts import Parts, is_current
 
@@ -115,6 +116,7 @@ def run(
     root = params.seed if seed is None else seed
     if episode_fn is None:
         _task(task, params)
+        check_source(params.candidates)
     episode = recorded_config(params, task, root)
     whole = {**episode, "collect": {**episode["collect"], **params.collect.model_dump(include={"episodes", "valid_every"})}}
     with output_lock(out):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcli.actions.sources import content_of
+from srcli.actions.sources import check_source, content_of
 from srcli.artifacts.core import atomic_write, content_digest, file_digest, output_lock
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.errors import ConfigError, MissingAssetError, unknown_name
@@ -91,7 +91,7 @@ def run(
     Raises:
         UnknownNameError: unknown suite, method or object.
         MissingAssetError: weights of the encoder are not there.
-        ArtifactError: a damaged case file.
+        ArtifactError: a damaged case file, or grasps that are none.
         MismatchError: a policy was trained with another encoder.
         BusyError: another run is writing the folder.
     """
@@ -100,6 +100,7 @@ def run(
     if assets is not None and cases is None:
         raise ConfigError("objects of your own belong to case files of your own", "give the case files with --cases")
     methods = resolve_methods(section.methods, policies, params.encoder)
+    check_source(params.candidates)
     folder = read_cases_folder(cases, assets) if cases is not None else None
     episodes = _episodes(params, name, folder)
     setup = make_setup(params, methods, dict.fromkeys(e.task for e in episodes), device, folder.assets if folder else ())

@@ -109,7 +109,7 @@ def _encoder(
 def _grasps(
     params: Params, out_dir: Path, executor: Executor, device: str, progress: Progress | None
 ) -> tuple[dict[str, Any], str, list[Path]]:
-    from srcli.actions.sources import content_of
+    from srcli.actions.sources import check_source, content_of
     from srcli.evaluation.journal import Journal, code_digest
     from srcli.stages.probing import grasps
     from srcli.stages.probing.numbers import grasp_numbers
@@ -117,6 +117,7 @@ def _grasps(
     from srcli.stages.probing.tables import grasp_table
 
     section = params.probe
+    check_source(params.candidates)
     jobs = grasps.jobs(tuple(dict.fromkeys(section.splits)), section.grasp_scenes)
     # Minutes per scene: what an interrupted run has finished is kept until the part is whole.
     sections = ("scene", "sim", "language", "candidates")
@@ -124,7 +125,7 @@ def _grasps(
     config = {"seed": params.seed, **params.model_dump(mode="json", include=set(sections)), **counts}
     config |= {"code": code_digest(), "content": content_of(params.candidates)}
     journal = Journal(out_dir / "unfinished", "grasps", config)
-    records = _play(executor, grasps.play, jobs, grasps.start, (params,), progress, "grasps", journal)
+    records = _play(executor, grasps.play, jobs, grasps.start, (params, device), progress, "grasps", journal)
     journal.path.unlink(missing_ok=True)
     objects = [{"split": r["split"], "scene": r["number"], **row} for r in records if r["set_up"] for row in r["objects"]]
     numbers = {"source": params.candidates.source, **grasp_numbers(records), "objects": objects, "settings": _settings(params)}

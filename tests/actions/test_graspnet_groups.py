@@ -114,9 +114,9 @@ def test_left_handed_rows_keep_approach_and_closing() -> None:
     np.testing.assert_allclose(to_candidates(mirrored).poses, to_candidates(group).poses, atol=1e-6)
 
 
-def test_scores_are_cut_to_qualities() -> None:
-    found = to_candidates(vertical([(0, 0, 0)] * 3, [-0.2, 0.5, 1.7]))
-    np.testing.assert_allclose(found.quality, [0, 0.5, 1])
+def test_scores_become_qualities_without_losing_their_order() -> None:
+    np.testing.assert_allclose(to_candidates(vertical([(0, 0, 0)] * 3, [-0.2, 0.5, 0.9])).quality, [0, 0.5, 0.9])
+    np.testing.assert_allclose(to_candidates(vertical([(0, 0, 0)] * 4, [-0.2, 20.0, 80.0, 40.0])).quality, [0, 0.25, 1, 0.5])
 
 
 def test_files_are_what_other_tools_read(tmp_path: Path) -> None:

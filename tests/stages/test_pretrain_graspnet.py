@@ -12,21 +12,33 @@ import numpy as np
 import pytest
 import torch
 
+from srcli.actions.graspnet import GraspGroup, make_group
 from srcli.actions.gripper import GRIPPER
+from srcli.actions.sources import DetectorSource
 from srcli.config import Params
+from srcli.config.candidates import CandidateConfig
 from srcli.config.pretrain import GraspNetConfig
+from srcli.config.scene import SceneConfig
+from srcli.config.sim import SimConfig
 from srcli.errors import ArtifactError, MismatchError
 from srcli.models.graspnet.checkpoint import load_graspnet
+from srcli.models.graspnet.decode import decode
+from srcli.models.graspnet.detector import camera_cloud
 from srcli.models.graspnet.layers import SetAbstraction
-from srcli.models.graspnet.network import ANGLES, DEPTHS, VIEWS, GraspNet
+from srcli.models.graspnet.network import ANGLES, DEPTHS, VIEWS, GraspNet, Prediction
 from srcli.models.graspnet.views import approach_frames
+from srcli.objects import build, catalogue
 from srcli.parallel.serial import SerialExecutor
+from srcli.seeding import generator
+from srcli.sim import World
 from srcli.stages import pretrain_graspnet
 from srcli.stages.detecting import labels
 from srcli.stages.detecting.labels import Labels, SceneJob, grade, label, tolerances
 from srcli.stages.detecting.loss import accuracy, loss, predict
+from srcli.stages.grasping.outcomes import _outcome
 from srcli.stages.probing.surface import Surface, sample_surface
-from srcli.types import F64
+from srcli.tasks.pick import pile_drops
+from srcli.types import F64, Action
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +136,52 @@ def test_labels_of_a_scene(labelled: Labels) -> None:
         assert labelled.score[row].max() == pytest.approx(labelled.views[row].max())
         # The camera looks down: approaches go along its z.
         assert labelled.approach[row, 2] >= labels.STEEPEST
+
+
+def test_true_labels_decoded_and_executed_hold() -> None:
+    """Frames, angles and depths on the whole way: labels -> network's output -> rows -> candidates -> the arm."""
+    world, rng = World(SimConfig()), generator((2, 1))
+    models = [build(catalogue()[str(name)]) for name in rng.choice(catalogue().seen, 6, replace=False)]
+    poses = pile_drops(rng, len(models), SceneConfig())
+    world.reset(models, poses)
+    observation, _ = world.observe(rng)
+    truth = world.truth()
+    surfaces = [
+        sample_surface(m.hulls, 500).moved(p) for m, p, here in zip(models, truth.poses, truth.present, strict=True) if here
+    ]
+    found = label(camera_cloud(observation, 4000), np.asarray(observation.T_world_cam[0], dtype=float), surfaces, 60, rng)
+    group = decode(as_predicted(found))[0]
+    group = group.take(group.scores > 0.3)
+    turned = group.rotations[:, :, [0, 2, 1]] * [1, 1, -1]
+    wrong = make_group(group.scores, group.widths, group.depths, turned, group.translations)
+
+    def held(rows: GraspGroup) -> float:
+        grasps = DetectorSource(lambda _: rows, CandidateConfig(), 0)(observation)
+        assert len(grasps) >= 6
+        tried = [Action("grasp", grasps.poses[i], float(grasps.widths[i])) for i in range(6)]
+        return float(np.mean([_outcome(world, models, poses, action)[1] for action in tried]))
+
+    assert held(group) >= 5 / 6
+    assert held(wrong) <= 3 / 6, "closing along what should be closed across"
+
+
+def as_predicted(found: Labels) -> Prediction:
+    """What a network would say that has learned these labels by heart."""
+    count = len(found.points)
+    score, width, tolerance = (
+        torch.from_numpy(values).permute(1, 0, 2)[None] for values in (found.score, found.width, found.tolerance)
+    )
+    return Prediction(
+        seeds=torch.from_numpy(found.points)[None],
+        seed_index=torch.arange(count)[None],
+        objectness=torch.stack([torch.zeros(count), torch.ones(count)])[None],
+        views=torch.from_numpy(found.views)[None],
+        approach=torch.from_numpy(found.approach)[None],
+        score=score,
+        angle=score.clone(),
+        width=width,
+        tolerance=tolerance,
+    )
 
 
 def test_the_loss_sees_what_is_right(labelled: Labels) -> None:

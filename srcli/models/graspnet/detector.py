@@ -66,13 +66,16 @@ def camera_cloud(observation: Observation, count: int = POINTS) -> F32:
     return cloud
 
 
-def detector(argument: str) -> GraspNetDetector:
+def detector(argument: str, device: str | None = None) -> GraspNetDetector:
     """For the entry point ``graspnet`` of the group ``srcli.grasps``: ``graspnet:PATH`` of a checkpoint.
+
+    Args:
+        device: torch device; None: a GPU where there is one.
 
     Raises:
         ConfigError: no path was given.
     """
     if not argument:
         raise ConfigError("the source of grasps 'graspnet' needs weights", "write graspnet:PATH of a checkpoint-rs.tar")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return GraspNetDetector(load_graspnet(argument, device))
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return GraspNetDetector(load_graspnet(argument, place))
