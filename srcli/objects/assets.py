@@ -1,9 +1,10 @@
 """The user's own objects: URDF or OBJ files become catalogue entries of this process.
 
-Read with the standard library and numpy alone. Of a URDF count its one link's visual and collision shapes, scale, mass and
-friction; the body's origin becomes the centre of mass, as for every catalogue object. Every group of a collision OBJ (``o`` or
-``g``, as V-HACD writes them) is one convex piece; without collision shapes the convex hull of what is seen. Surfaces take the
-material's diffuse colour (``Kd``); a textured one the mean colour of its texture.
+Read with the standard library and numpy alone; STL, GLB and PLY meshes of a URDF by trimesh. Of a URDF count its one link's
+visual and collision shapes, scale, mass and friction; the body's origin becomes the centre of mass, as for every catalogue
+object. Every group of a collision OBJ (``o`` or ``g``, as V-HACD writes them) and every mesh of another file is one convex piece;
+without collision shapes the convex hull of what is seen. Surfaces take the material's diffuse colour (``Kd``); a textured one the
+mean colour of its texture.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,14 +24,14 @@ from pydantic import Field
 from srcli.errors import ArtifactError
 from srcli.objects import shapes
 from srcli.objects.catalogue import ObjectEntry, catalogue
+from srcli.objects.formats import BY_TRIMESH, FARTHEST, Y_UP, read_parts
 from srcli.objects.mesh import Mesh, hull_mesh, mass_properties
-from srcli.objects.palette import Color, palette
+from srcli.objects.palette import GREY, RGB, Color, palette
 from srcli.objects.parts import MM, PartBase
 from srcli.objects.shapes import Solid
+from srcli.objects.wavefront import Group, read_obj, rgb_of
 from srcli.types import F64, I32
 
-RGB = tuple[float, float, float]
-GREY: RGB = (0.6, 0.6, 0.6)
 DENSITY = 400.0
 """kg per cubic metre, for files without a mass: between a filled and an empty household object."""
 
@@ -38,6 +39,8 @@ SMALLEST, LARGEST = 0.005, 0.5
 """Longest side that an object on the table may have, metres; outside of it the unit is wrong."""
 
 HEAVIEST, MOST_FACES = 2.0, 60_000
+_THINNEST = 1e-9
+"""Shorter lengths of a URDF's shapes are none: their products underflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ def find_asset(folder: Path, reference: str, namesake: str | None = None) -> Ass
 
     Raises:
         ArtifactError: the file is there but cannot be used.
+        MissingAssetError: a mesh that it names needs trimesh, which is not installed.
     """
     parts = Path(reference.replace("\\", "/")).parts
     for start in range(len(parts)):
@@ -171,6 +175,7 @@ def load_body(path: str) -> Body:
 
     Raises:
         ArtifactError: missing mesh, several links, no solid shape, mass or size out of range; names the file.
+        MissingAssetError: a mesh needs trimesh, which is not installed.
     """
     reader, mass, friction = _read(Path(path))
     return reader.body(mass, friction)
@@ -200,6 +205,7 @@ def read_shapes(path: Path) -> Shapes:
 
     Raises:
         ArtifactError: the file or a mesh that it names is missing or damaged, or there are several links.
+        MissingAssetError: a mesh needs trimesh, which is not installed.
     """
     reader, mass, friction = _read(path)
     surfaces = tuple((color, _joined(meshes)) for color, meshes in reader.surfaces.items())
@@ -234,7 +240,8 @@ class _Reader:
         self.files.append(self.path)
         try:
             root = ET.fromstring(self.path.read_bytes())
-        except (ET.ParseError, OSError) as error:
+        except (ET.ParseError, OSError, LookupError, ValueError) as error:
+            # The last two: an encoding that Python does not know, or cannot use here.
             self.fail(f"cannot be read as URDF ({error})")
         links = root.findall("link")
         if len(links) != 1:
@@ -261,10 +268,16 @@ class _Reader:
         except ValueError:
             self.fail(f"the {what} '{text}' is not a number")
 
+    def _length(self, text: str, what: str) -> float:
+        value = self._number(text, what)
+        if not _THINNEST <= value <= FARTHEST:
+            self.fail(f"the {what} '{text}' is not a length above 0 and up to {FARTHEST:g}")
+        return value
+
     def _vector(self, text: str, what: str) -> F64:
         values = np.array([self._number(word, what) for word in text.split()])
-        if values.shape != (3,) or not np.isfinite(values).all():
-            self.fail(f"the {what} '{text}' is not three finite numbers")
+        if values.shape != (3,) or not (np.abs(values) <= FARTHEST).all():
+            self.fail(f"the {what} '{text}' is not three finite numbers up to {FARTHEST:g}")
         return values
 
     def _shape(self, element: ET.Element, materials: Mapping[str, RGB | None], visual: bool, solid: bool) -> None:
@@ -287,12 +300,17 @@ class _Reader:
             self.mesh(self.path.parent / name, pose, scale, color, visual, solid)
             return
         if inner.tag == "box":
-            made = shapes.box(tuple(self._vector(inner.get("size", ""), "size of a box").tolist()))
+            text = inner.get("size", "")
+            size = self._vector(text, "size of a box")
+            if not (size >= _THINNEST).all():
+                self.fail(f"the size of a box '{text}' is not three lengths above 0")
+            made = self._made(inner, lambda: shapes.box(size.tolist()))
         elif inner.tag == "sphere":
-            made = shapes.ball(self._number(inner.get("radius", ""), "radius"), 14, 8)
+            radius = self._length(inner.get("radius", ""), "radius of a sphere")
+            made = self._made(inner, lambda: shapes.ball(radius, 14, 8))
         elif inner.tag == "cylinder":
-            radius, height = (self._number(inner.get(key, ""), key) for key in ("radius", "length"))
-            made = shapes.loft([[-height / 2, 2 * radius], [height / 2, 2 * radius]], n=16)
+            radius, height = (self._length(inner.get(key, ""), f"{key} of a cylinder") for key in ("radius", "length"))
+            made = self._made(inner, lambda: shapes.loft([[-height / 2, 2 * radius], [height / 2, 2 * radius]], n=16))
         else:
             self.fail(f"the geometry '{inner.tag}' is unknown", "known: mesh, box, cylinder, sphere")
         if visual:
@@ -300,13 +318,21 @@ class _Reader:
         if solid:
             self.hulls += [_moved(points, pose) for points in made.hulls]
 
+    def _made(self, element: ET.Element, make: Callable[[], Solid]) -> Solid:
+        try:
+            return make()
+        except ValueError as error:
+            numbers = " ".join(f'{key}="{value}"' for key, value in element.items())
+            self.fail(f"the {element.tag} {numbers} has no volume ({error})")
+
     def mesh(self, file: Path, pose: F64, scale: F64, color: RGB | None, visual: bool, solid: bool) -> None:
         if not file.is_file():
             self.fail(f"the mesh {file.name} is missing (looked at {file})", "put the mesh beside its URDF")
-        if file.suffix.lower() != ".obj":
-            self.fail(f"the mesh {file.name} is no OBJ file", "convert it to OBJ")
+        kind = file.suffix.lower()
+        if kind not in (".obj", *BY_TRIMESH):
+            self.fail(f"the mesh {file.name} is a '{kind}' file", f"convert it to one of {', '.join(('.obj', *BY_TRIMESH))}")
         self.files.append(file)
-        groups = _obj(file, self)
+        groups = read_obj(file, self.files, self.fail) if kind == ".obj" else _other(file)
         if visual:
             for kd, mesh in _by_color(groups):
                 flipped = np.prod(scale) < 0
@@ -348,102 +374,22 @@ class _Reader:
         return Body(surfaces, tuple(hulls), weight, friction, tuple(dict.fromkeys(self.files)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    name: str
-    color: RGB
-    mesh: Mesh
-
-
-def _obj(path: Path, reader: _Reader) -> list[_Group]:
-    """Groups of an OBJ file by (``o`` or ``g``) and material; polygons become fans of triangles."""
-    vertices: list[list[float]] = []
-    faces: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
-    materials: dict[str, RGB] = {}
-    name, material = "", ""
-    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), start=1):
-        words = line.split()
-        if not words:
-            continue
-        try:
-            if words[0] == "v":
-                vertices.append([float(word) for word in words[1:4]])
-            elif words[0] in ("o", "g"):
-                name = " ".join(words[1:])
-            elif words[0] == "usemtl":
-                material = " ".join(words[1:])
-            elif words[0] == "mtllib":
-                library = path.parent / " ".join(words[1:])
-                if library.is_file():
-                    reader.files.append(library)
-                    materials.update(_mtl(library))
-            elif words[0] == "f":
-                corners = [int(word.split("/")[0]) for word in words[1:]]
-                index = [c - 1 if c > 0 else len(vertices) + c for c in corners]
-                if len(index) < 3 or not all(0 <= i < len(vertices) for i in index):
-                    raise ValueError
-                group = faces.setdefault((name, material), [])
-                group += [(index[0], index[i], index[i + 1]) for i in range(1, len(index) - 1)]
-        except (ValueError, IndexError):
-            reader.fail(f"{path.name}:{number}: '{line.strip()[:40]}' cannot be read", "export the mesh again")
-    if not faces:
-        reader.fail(f"{path.name} has no faces", "export the mesh again")
-    points = np.asarray(vertices, dtype=np.float64)
-    if points.shape[1:] != (3,) or not np.isfinite(points).all():
-        reader.fail(f"{path.name} has a vertex that is not three finite numbers", "export the mesh again")
-    groups = []
-    for (group_name, group_material), triangles in faces.items():
-        used, index_of = np.unique(np.asarray(triangles, dtype=np.int32), return_inverse=True)
-        own = index_of.reshape(-1, 3).astype(np.int32)
-        groups.append(_Group(group_name, materials.get(group_material, GREY), Mesh(points[used], own)))
-    return groups
-
-
-def _mtl(path: Path) -> dict[str, RGB]:
-    """Diffuse colour of every material; of a textured one the mean of its texture, where that can be read."""
-    colors: dict[str, RGB] = {}
-    name = ""
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        words = line.split()
-        if len(words) > 1 and words[0] == "newmtl":
-            name = " ".join(words[1:])
-        elif len(words) > 3 and words[0] == "Kd":
-            colors.setdefault(name, _rgb(words[1:4]))
-        elif len(words) > 1 and words[0] == "map_Kd":
-            mean = _mean_color(path.parent / words[-1])
-            if mean is not None:
-                colors[name] = mean
-            elif colors.get(name) == (0.0, 0.0, 0.0):
-                colors[name] = GREY
-    return colors
-
-
-def _mean_color(path: Path) -> RGB | None:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            pixel = np.asarray(image.convert("RGB").resize((1, 1), Image.Resampling.BOX))[0, 0]
-    except OSError:
-        return None
-    red, green, blue = (float(value) / 255 for value in pixel)
-    return red, green, blue
+def _other(path: Path) -> list[Group]:
+    """Meshes of an STL, GLB or PLY file as groups, z up."""
+    turn = Y_UP if path.suffix.lower() == ".glb" else np.eye(3)
+    return [
+        Group(str(number), rgb, Mesh(mesh.vertices @ turn.T, mesh.faces))
+        for number, part in enumerate(read_parts(path))
+        for rgb, mesh in part
+    ]
 
 
 def _color(material: ET.Element) -> RGB | None:
     element = material.find("color")
-    return None if element is None else _rgb(element.get("rgba", "").split())
+    return None if element is None else rgb_of(element.get("rgba", "").split())
 
 
-def _rgb(words: Sequence[str]) -> RGB:
-    try:
-        red, green, blue = (min(max(float(word), 0.0), 1.0) for word in words[:3])
-    except ValueError:
-        return GREY
-    return red, green, blue
-
-
-def _by_color(groups: Sequence[_Group]) -> list[tuple[RGB, Mesh]]:
+def _by_color(groups: Sequence[Group]) -> list[tuple[RGB, Mesh]]:
     colors = dict.fromkeys(group.color for group in groups)
     return [(color, _joined([g.mesh for g in groups if g.color == color])) for color in colors]
 

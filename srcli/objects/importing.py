@@ -1,13 +1,12 @@
 """Mesh files as objects: read, brought to metres and z up, checked, simplified, cut into convex pieces, weighed.
 
-OBJ and URDF files need nothing beyond numpy; STL, GLB, PLY and textured OBJ files need trimesh, the decomposition of hollow
-shapes needs coacd (extra ``meshes``).
+OBJ files, and URDF files that name OBJ files, need nothing beyond numpy; STL, GLB, PLY and textured OBJ files need trimesh, the
+decomposition of hollow shapes needs coacd (extra ``meshes``).
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError
-from srcli.objects.assets import DENSITY, GREY, RGB, read_shapes
+from srcli.objects.assets import DENSITY, read_shapes
+from srcli.objects.formats import BY_TRIMESH, Y_UP, optional, read_parts
 from srcli.objects.mesh import Mesh, clean, face_normals, hull_mesh, mass_properties
-from srcli.objects.palette import palette
-from srcli.types import F64, I64
+from srcli.objects.palette import RGB
+from srcli.types import F64
 
-FORMATS = (".obj", ".stl", ".glb", ".ply", ".urdf")
+FORMATS = (".obj", *BY_TRIMESH, ".urdf")
 SMALLEST, LARGEST = 0.005, 0.4
 """Longest side that an object may have, metres; outside of it the unit is wrong."""
 OPENING = 0.085
@@ -33,7 +33,6 @@ SHOWN_FACES = 12_000
 CONVEX = 0.95
 """A closed mesh that fills this share of its convex hull is one piece."""
 MOST_PIECES = 32
-_COLORS, _LEAST_SHARE = 6, 0.03
 
 Up = Literal["auto", "y", "z"]
 Pieces = Literal["auto", "coacd", "hull"]
@@ -118,8 +117,7 @@ def prepare(
     if faces > MOST_FACES:
         raise ArtifactError(f"{path}: has {faces} triangles, more than {MOST_FACES}", "simplify the mesh")
     axis: Literal["y", "z"] = up if up != "auto" else ("y" if path.suffix.lower() == ".glb" else "z")
-    turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]) if axis == "y" else np.eye(3)
-    linear = turn * (scale or 1.0)
+    linear = (Y_UP if axis == "y" else np.eye(3)) * (scale or 1.0)
     surfaces = [(rgb, Mesh(mesh.vertices @ linear.T, mesh.faces)) for rgb, mesh in raw.surfaces]
     hulls = [points @ linear.T for points in raw.hulls]
     points = np.vstack([mesh.vertices for _, mesh in surfaces])
@@ -198,26 +196,27 @@ def read_mesh_file(path: Path, notes: list[str]) -> Raw:
         MissingAssetError: trimesh is needed and not installed.
     """
     kind = path.suffix.lower()
-    if not path.is_file():
-        raise ArtifactError(f"{path}: no such file", "give the path of a mesh file")
-    if kind not in FORMATS:
-        raise ArtifactError(f"{path}: '{kind}' files are not read", f"known: {', '.join(FORMATS)}")
-    check_weight(path)
-    if kind == ".obj" and _textured(path):
-        trimesh = _optional("trimesh")
-        if trimesh is not None:
-            return _with_trimesh(path, trimesh)
-        notes.append("without trimesh a texture counts as its mean colour: pip install 'srcli[meshes]'")
-    if kind in (".obj", ".urdf"):
+    try:
+        if not path.is_file():
+            raise ArtifactError(f"{path}: no such file", "give the path of a mesh file")
+        if kind not in FORMATS:
+            raise ArtifactError(f"{path}: '{kind}' files are not read", f"known: {', '.join(FORMATS)}")
+        check_weight(path)
+        if kind in BY_TRIMESH:
+            return _with_trimesh(path)
+        if kind == ".obj" and _textured(path):
+            if optional("trimesh") is not None:
+                return _with_trimesh(path)
+            notes.append("without trimesh a texture counts as its mean colour: pip install 'srcli[meshes]'")
         shapes = read_shapes(path)
         digest = hashlib.sha256()
         for file in shapes.files:
             digest.update(file.read_bytes())
-        return Raw(shapes.surfaces, shapes.hulls, shapes.mass, shapes.friction, digest.hexdigest())
-    trimesh = _optional("trimesh")
-    if trimesh is None:
-        raise MissingAssetError(f"{path}: {kind} files need trimesh", "pip install 'srcli[meshes]', or export the mesh as OBJ")
-    return _with_trimesh(path, trimesh)
+    except OSError as error:
+        # Also a file that this one names, by a name that no file can have.
+        reason = f"{(error.strerror or type(error).__name__).lower()}: {error.filename or path}"
+        raise ArtifactError(f"{path}: cannot be read ({reason})", "check the files and their permissions") from error
+    return Raw(shapes.surfaces, shapes.hulls, shapes.mass, shapes.friction, digest.hexdigest())
 
 
 def check_weight(path: Path) -> None:
@@ -240,14 +239,6 @@ def check_weight(path: Path) -> None:
                 raise ArtifactError(f"{file}: has {count} faces, more than {MOST_FACES}", "simplify the mesh")
 
 
-def _optional(name: str) -> Any:
-    """A library of the extra ``meshes``, or None."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
-
-
 def _textured(path: Path) -> bool:
     for line in path.read_text("utf-8", errors="replace").splitlines():
         if line.startswith("mtllib "):
@@ -258,81 +249,14 @@ def _textured(path: Path) -> bool:
     return False
 
 
-def _with_trimesh(path: Path, trimesh: Any) -> Raw:
-    """A file by trimesh: all its meshes in the scene's frame, each cut by the colours of its faces."""
-    try:
-        scene = trimesh.load(str(path), force="scene", process=False)
-        parts = [part for part in scene.dump() if hasattr(part, "faces") and len(part.faces)]
-    except Exception as error:
-        # A reader of many formats fails in many ways; what the user can do is the same for all.
-        reason = " ".join(str(error).split())[:80] or type(error).__name__
-        raise ArtifactError(f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason})", "export the mesh again") from error
-    if not parts:
-        raise ArtifactError(f"{path}: has no faces", "export the mesh again")
+def _with_trimesh(path: Path) -> Raw:
     surfaces: dict[RGB, list[Mesh]] = {}
-    for part in parts:
-        vertices, faces = np.asarray(part.vertices, dtype=np.float64), np.asarray(part.faces, dtype=np.int32)
-        if not np.isfinite(vertices).all() or faces.max() >= len(vertices):
-            raise ArtifactError(f"{path}: has a vertex that is not three finite numbers", "export the mesh again")
-        for rgb, chosen in color_groups(_face_colors(part), np.linalg.norm(face_normals(vertices, faces), axis=1)):
-            surfaces.setdefault(rgb, []).append(_part(vertices, faces[chosen]))
+    for part in read_parts(path):
+        for rgb, mesh in part:
+            surfaces.setdefault(rgb, []).append(mesh)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     joined = tuple((rgb, Mesh(np.vstack([m.vertices for m in meshes]), _stacked(meshes))) for rgb, meshes in surfaces.items())
     return Raw(joined, (), None, None, digest)
-
-
-def _face_colors(part: Any) -> F64:
-    """(F, 3) sRGB 0..1: face or vertex colours, or the texture where it lies on the face; grey where the file has none."""
-    plain = np.tile(np.asarray(GREY), (len(part.faces), 1))
-    try:
-        visual = part.visual
-        if visual.kind == "texture":
-            material = visual.material
-            if getattr(material, "image", None) is None and getattr(material, "baseColorTexture", None) is None:
-                return np.tile(np.asarray(material.main_color, dtype=np.float64)[:3] / 255, (len(part.faces), 1))
-            visual = visual.to_color()
-            at_corners = np.asarray(visual.vertex_colors, dtype=np.float64)[np.asarray(part.faces), :3]
-            return np.asarray(at_corners.mean(axis=1) / 255, dtype=np.float64)
-        if visual.kind in ("face", "vertex"):
-            return np.asarray(visual.face_colors, dtype=np.float64)[:, :3] / 255
-    except (AttributeError, ValueError, IndexError, OSError):
-        # A texture that is missing or odd costs the colour, not the object.
-        return plain
-    return plain
-
-
-def color_groups(colors: F64, areas: F64) -> list[tuple[RGB, I64]]:
-    """Few colours for many faces: by the nearest palette colour, at most 6 groups, none below 3% of the area.
-
-    Args:
-        colors: (F, 3) sRGB 0..1.
-        areas: (F,) any unit.
-
-    Returns:
-        (mean colour of the group, indices of its faces), the largest first.
-    """
-    if (colors == colors[0]).all():
-        red, green, blue = (round(float(c), 4) for c in colors[0])
-        return [((red, green, blue), np.arange(len(colors)))]
-    known = np.array([color.array() for name, color in palette().items() if not name.startswith("user ")])
-    weights = np.maximum(areas, 1e-12 * max(float(areas.max()), 1e-30))
-    nearest = ((colors[:, None] - known[None]) ** 2).sum(axis=2).argmin(axis=1)
-    shares = np.bincount(nearest, weights=weights, minlength=len(known)) / weights.sum()
-    order = [int(i) for i in np.argsort(-shares, kind="stable")]
-    kept = [i for i in order[:_COLORS] if shares[i] >= _LEAST_SHARE] or order[:1]
-    member = np.asarray(kept)[((colors[:, None] - known[kept][None]) ** 2).sum(axis=2).argmin(axis=1)]
-    groups: list[tuple[RGB, I64]] = []
-    for index in kept:
-        chosen = np.flatnonzero(member == index)
-        if len(chosen):
-            red, green, blue = (round(float(c), 4) for c in np.average(colors[chosen], axis=0, weights=weights[chosen]))
-            groups.append(((red, green, blue), chosen))
-    return groups
-
-
-def _part(vertices: F64, faces: Any) -> Mesh:
-    used, index = np.unique(faces, return_inverse=True)
-    return Mesh(vertices[used], index.reshape(faces.shape).astype(np.int32))
 
 
 def _arrays(mesh: Mesh) -> tuple[F64, Any]:
@@ -383,7 +307,7 @@ def _pieces(
         return list(given), f"from the file ({len(given)})"
     if wanted == "hull" or (wanted == "auto" and share is not None and share >= CONVEX):
         return [hull.vertices], "one convex hull"
-    coacd = _optional("coacd")
+    coacd = optional("coacd")
     if coacd is None:
         if wanted == "coacd":
             raise MissingAssetError("--pieces coacd: coacd is not installed", "pip install 'srcli[meshes]', or --pieces hull")

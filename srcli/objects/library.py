@@ -22,9 +22,10 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from srcli.errors import ArtifactError, DiskError, unknown_name
-from srcli.objects.assets import RGB, palette_name
+from srcli.objects.assets import palette_name
 from srcli.objects.catalogue import ObjectEntry, Words
 from srcli.objects.mesh import Mesh
+from srcli.objects.palette import RGB
 from srcli.objects.parts import MM, Data, PartBase, Vec3
 from srcli.objects.shapes import Solid
 from srcli.types import F64

@@ -12,6 +12,11 @@ from pydantic import Field, TypeAdapter
 from srcli.objects.parts import Data, Vec3
 from srcli.types import F64
 
+RGB = tuple[float, float, float]
+"""sRGB in 0..1."""
+GREY: RGB = (0.6, 0.6, 0.6)
+"""What has no colour of its own."""
+
 
 class Color(Data):
     """A colour: sRGB in 0..1, its everyday word, and whether instances may be recoloured to it."""

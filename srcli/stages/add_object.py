@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from srcli.errors import ArtifactError, ConfigError, SrcliError
+from srcli.errors import ArtifactError, ConfigError, DiskError, SrcliError
 from srcli.objects.importing import Pieces, Prepared, Up, prepare
 from srcli.objects.library import (
     ENTRY,
@@ -31,6 +31,8 @@ from srcli.objects.parts import Data
 from srcli.stages.try_object import Trial, draw_object, try_object
 
 SHEET = "sheet.png"
+LONGEST = 100
+"""Characters of a name or label. A name is also that of a folder, to which temporary ones add: file systems allow 255 bytes."""
 _COLOR_SHARE = 0.45
 
 Split = Literal["seen", "unseen", "user"]
@@ -157,13 +159,16 @@ def run(
     Raises:
         ArtifactError: the file cannot be used, or the name is taken.
         MissingAssetError: an optional library is needed.
-        ConfigError: a number is out of range.
+        ConfigError: a number is out of range, or the name or label is too long.
         DiskError: the library cannot be written.
     """
     from srcli.objects import build
 
     folder = library_folder(library)
     request = _with_words(request)
+    too_long = _too_long(request)
+    if too_long:
+        raise ConfigError(too_long, "give a shorter --label or --name")
     _check_free(request.name, folder, force)
     prepared = prepare(Path(request.file), request.scale, request.up, request.density, request.mass, request.pieces)
     record = _record(request, prepared)
@@ -223,7 +228,7 @@ def read_manifest(path: Path) -> tuple[Request, ...]:
     """The objects of a manifest, words and names filled in; file paths are made absolute.
 
     Raises:
-        ArtifactError: it cannot be read, has an unknown or wrong field, names files that are missing, or a name twice.
+        ArtifactError: it cannot be read, has an unknown, wrong or too long field, names files that are missing, or a name twice.
     """
     import yaml
 
@@ -248,7 +253,11 @@ def read_manifest(path: Path) -> tuple[Request, ...]:
             raise ArtifactError(f"{where}: has neither 'file' nor, with the manifest's pattern 'file', an 'id'", "name its file")
         fields = item.model_dump(exclude={"id"})
         words = {} if item.like or item.label or not item.id else _named_by(item.id, where)
-        requests.append(_with_words(Request.model_validate({**fields, "file": str(base / name), **words})))
+        request = _with_words(Request.model_validate({**fields, "file": str(base / name), **words}))
+        too_long = _too_long(request)
+        if too_long:
+            raise ArtifactError(f"{where}: {too_long}", "give it a shorter 'label' or 'name'")
+        requests.append(request)
     missing = [r.file for r in requests if not Path(r.file).is_file()]
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
@@ -286,6 +295,9 @@ def run_import(
         force: also replace objects that are already there.
         test: drop and grasp each one.
         progress: gets a line per object.
+
+    Raises:
+        DiskError: the library cannot be written.
     """
     folder = library_folder(library)
     added: list[Added] = []
@@ -295,12 +307,17 @@ def run_import(
         if not force and request.name in stored_names(folder):
             kept.append(request.name)
             continue
+        outcome = "added"
         try:
             added.append(run(request, folder, force=force, test=test))
-        except (ArtifactError, ConfigError) as error:
-            failed.append(f"{request.name}: {error.message}")
+        except DiskError:
+            # A library that takes this object no more takes none of the others either.
+            raise
+        except SrcliError as error:
+            outcome = "failed"
+            failed.append(f"{request.name}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         if progress is not None:
-            progress(f"{request.name}: {'failed' if failed and failed[-1].startswith(f'{request.name}: ') else 'added'}")
+            progress(f"{request.name}: {outcome}")
     return Imported(folder, tuple(added), tuple(kept), tuple(failed))
 
 
@@ -334,6 +351,14 @@ def _with_words(request: Request) -> Request:
     name = filled.get("name") or request.name or re.sub(r"[^a-z0-9]+", "_", filled["label"]).strip("_")
     filled["name"] = name if name[:1].isalpha() else f"object_{name}"
     return request.model_copy(update=filled)
+
+
+def _too_long(request: Request) -> str:
+    """What is wrong with the length of the label or the name, or nothing."""
+    for what, text in (("label", request.label), ("name", request.name)):
+        if len(text) > LONGEST:
+            return f"the {what} '{text[:20]}...' has {len(text)} characters, more than {LONGEST}"
+    return ""
 
 
 def _check_free(name: str, folder: Path, force: bool) -> None:

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 
 from srcli.errors import ArtifactError, ConfigError, DiskError, MissingAssetError, SrcliError, UnknownNameError
-from srcli.objects import build, importing
+from srcli.objects import build, importing, write_urdf
+from srcli.objects.assets import load_body
 from srcli.objects.catalogue import Catalogue, builtin_catalogue
-from srcli.objects.importing import Prepared, color_groups, prepare
+from srcli.objects.formats import color_groups, optional
+from srcli.objects.importing import Prepared, prepare
 from srcli.objects.library import (
     ENTRY,
     MESH,
@@ -33,6 +36,7 @@ from srcli.objects.library import (
 from srcli.objects.mesh import Mesh, hull_mesh, mass_properties
 from srcli.objects.shapes import prism
 from srcli.objects.variation import in_band, sample_variation
+from srcli.stages import add_object
 
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
 FACES = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]
@@ -59,7 +63,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
             raise ImportError(name)
         return real(name, package)
 
-    monkeypatch.setattr(importing.importlib, "import_module", fake)
+    monkeypatch.setattr(importlib, "import_module", fake)
 
 
 def store(folder: Path, prepared: Prepared, name: str = "crate", **more: Any) -> None:
@@ -110,8 +114,12 @@ def test_an_open_surface_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert any("not closed" in note for note in made.notes) and any("coacd is not installed" in note for note in made.notes)
 
 
+@pytest.mark.parametrize("name", ["trimesh", "coacd"])
+def test_what_the_extra_meshes_holds_is_there_for_the_tests(name: str) -> None:
+    assert optional(name) is not None
+
+
 def test_without_coacd_a_hollow_shape_becomes_its_hull_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trimesh = pytest.importorskip("trimesh")
     trimesh.creation.annulus(r_min=0.03, r_max=0.036, height=0.07).export(tmp_path / "ring.stl")
     without(monkeypatch, "coacd")
     made = prepare(tmp_path / "ring.stl")
@@ -122,7 +130,6 @@ def test_without_coacd_a_hollow_shape_becomes_its_hull_and_says_so(tmp_path: Pat
 
 
 def test_coacd_cuts_an_angle_into_pieces_that_leave_its_inside_free(tmp_path: Path) -> None:
-    pytest.importorskip("coacd")
     outline = np.array([[0, 0], [60, 0], [60, 20], [20, 20], [20, 60], [0, 60]], dtype=float)
     mesh = prism(outline, 30.0, 1.0).mesh
     lines = [f"v {x} {y} {z}" for x, y, z in mesh.vertices.tolist()]
@@ -135,7 +142,6 @@ def test_coacd_cuts_an_angle_into_pieces_that_leave_its_inside_free(tmp_path: Pa
 
 
 def test_trimesh_reads_stl_glb_and_ply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trimesh = pytest.importorskip("trimesh")
     shape = trimesh.creation.box((0.02, 0.04, 0.06))
     shape.visual.face_colors = [20, 60, 220, 255]
     for kind in ("stl", "glb", "ply"):
@@ -153,7 +159,6 @@ def test_trimesh_reads_stl_glb_and_ply(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_texture_gives_the_colours_of_the_faces(tmp_path: Path) -> None:
-    trimesh = pytest.importorskip("trimesh")
     from PIL import Image
 
     picture = np.zeros((64, 64, 3), dtype=np.uint8)
@@ -166,7 +171,7 @@ def test_a_texture_gives_the_colours_of_the_faces(tmp_path: Path) -> None:
         text += "f " + " ".join(f"{corner}/{1 + number % 2}" for corner in face.split()) + "\n"
     (tmp_path / "t.obj").write_text(text)
     made = prepare(tmp_path / "t.obj")
-    assert trimesh is not None and len(made.surfaces) == 2
+    assert len(made.surfaces) == 2
     reds = sorted(rgb[0] for rgb, _ in made.surfaces)
     assert reds == pytest.approx([20 / 255, 220 / 255], abs=0.03) and made.closed
 
@@ -176,6 +181,17 @@ def test_colour_groups_are_few_and_cover_all_faces() -> None:
     groups = color_groups(rng.uniform(size=(500, 3)), rng.uniform(size=500))
     assert 2 <= len(groups) <= 6
     assert sorted(np.concatenate([faces for _, faces in groups]).tolist()) == list(range(500))
+
+
+def urdf(folder: Path, visual: str, collision: str = "") -> Path:
+    """A URDF of one link, beside it a box, and two files with the names of meshes and nothing in them."""
+    box(folder)
+    (folder / "a.dae").write_text("<COLLADA/>")
+    (folder / "a.stl").write_bytes(b"nothing of the kind")
+    path = folder / "x.urdf"
+    more = f"<collision><geometry>{collision}</geometry></collision>" if collision else ""
+    path.write_text(f'<robot name="x"><link name="a"><visual><geometry>{visual}</geometry></visual>{more}</link></robot>')
+    return path
 
 
 def damaged(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -209,8 +225,31 @@ def damaged(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     elif kind == "xml":
         path = folder / "x.urdf"
         path.write_text("<robot><link>")
+    elif kind == "encoding":
+        path = folder / "x.urdf"
+        path.write_text('<?xml version="1.0" encoding="none"?><robot/>')
+    elif kind == "two numbers":
+        path.write_text(box_text((0.05, 0.05, 0.05)).replace("v 0.05 0.05 0.05", "v 0.05 0.05"))
+    elif kind == "endless":
+        path.write_text(box_text((0.05, 0.05, 0.05)).replace("v 0.05 0.05 0.05", "v 1e300 -1e300 0.05"))
+    elif kind == "name":
+        path.write_text("mtllib " + "m" * 300 + ".mtl\n" + box_text((0.05, 0.05, 0.05)))
+    elif kind in SHAPES:
+        path = urdf(folder, SHAPES[kind])
     return path
 
+
+SHAPES = {
+    "box 0": '<box size="0 0 0"/>',
+    "box -1": '<box size="0.05 -1 0.05"/>',
+    "sphere nan": '<sphere radius="nan"/>',
+    "sphere": "<sphere/>",
+    "cylinder 0": '<cylinder radius="0.02" length="0"/>',
+    "cylinder flat": '<cylinder radius="0.02" length="1e-300"/>',
+    "no scale": '<mesh filename="box.obj" scale="0 0 0"/>',
+    "dae": '<mesh filename="a.dae"/>',
+    "bad stl": '<mesh filename="a.stl"/>',
+}
 
 DAMAGES = {
     "missing": "no such file",
@@ -224,23 +263,44 @@ DAMAGES = {
     "bytes": "MB, more than",
     "urdf": "no.obj is missing",
     "xml": "cannot be read as URDF",
+    "encoding": "cannot be read as URDF",
+    "two numbers": "x.obj:8: 'v 0.05 0.05' cannot be read",
+    "endless": "not three finite numbers up to 1e+09",
+    "name": "cannot be read (file name too long",
+    "box 0": "the size of a box '0 0 0' is not three lengths above 0",
+    "box -1": "the size of a box '0.05 -1 0.05' is not three lengths above 0",
+    "sphere nan": "the radius of a sphere 'nan' is not a length above 0",
+    "sphere": "the radius of a sphere '' is not a number",
+    "cylinder 0": "the length of a cylinder '0' is not a length above 0",
+    "cylinder flat": "the length of a cylinder '1e-300' is not a length above 0",
+    "no scale": "measures 0 m",
+    "dae": "the mesh a.dae is a '.dae' file",
+    "bad stl": "a.stl: has no faces",
 }
 
 
+# A warning of numpy would reach the user's terminal beside the error.
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_what_cannot_be_used_is_refused_in_one_line(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = damaged(kind, tmp_path, monkeypatch)
     with pytest.raises(ArtifactError) as caught:
         prepare(path)
     assert DAMAGES[kind] in caught.value.message and "\n" not in caught.value.message and caught.value.hint
+    assert str(tmp_path) in caught.value.message
 
 
 @pytest.mark.parametrize("kind", ["stl", "glb", "ply"])
 def test_damaged_binary_meshes_are_refused(kind: str, tmp_path: Path) -> None:
-    pytest.importorskip("trimesh")
     (tmp_path / f"x.{kind}").write_bytes(b"glTF or ply or nothing of the kind" * 5)
     with pytest.raises(ArtifactError, match=rf"x\.{kind}"):
         prepare(tmp_path / f"x.{kind}")
+
+
+def test_what_the_reader_logs_of_odd_files_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = str(trimesh.creation.box((0.02, 0.04, 0.06)).export(file_type="stl_ascii"))
+    (tmp_path / "x.stl").write_text(text.replace("facet normal ", "facet normal x", 1))
+    assert prepare(tmp_path / "x.stl").closed and not caplog.records
 
 
 @pytest.mark.parametrize("numbers", [{"scale": 0.0}, {"density": -1.0}, {"mass": float("nan")}])
@@ -260,6 +320,79 @@ def test_a_urdf_keeps_its_pieces_and_its_mass(tmp_path: Path) -> None:
     made = prepare(tmp_path / "x.urdf")
     assert made.pieces == "from the file (2)" and made.mass == 0.2
     assert prepare(tmp_path / "x.urdf", density=100.0).mass == pytest.approx(100 * 0.05**3)
+
+
+@pytest.mark.parametrize("kind", ["stl", "glb", "ply", "STL"])
+def test_meshes_of_a_urdf_have_any_format(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = trimesh.creation.box((20, 40, 60))
+    shape.visual.face_colors = [20, 60, 220, 255]
+    # glTF has y up: written so that z is up when it is read.
+    shape.apply_transform(np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]]) if kind == "glb" else np.eye(4))
+    (tmp_path / f"part.{kind}").write_bytes(shape.export(file_type=kind.lower()))
+    mesh = f'<mesh filename="package://part.{kind}" scale="0.001 0.001 0.001"/>'
+    path = urdf(tmp_path, mesh, mesh)
+    made = prepare(path)
+    assert made.extent == pytest.approx([0.02, 0.04, 0.06], rel=1e-5) and made.closed and made.volume == pytest.approx(4.8e-5)
+    assert made.pieces == "from the file (1)"
+    body = load_body(str(path))
+    assert len(body.hulls) == 1 and body.files == (path, tmp_path / f"part.{kind}")
+    if kind.lower() != "stl":
+        assert made.surfaces[0][0] == pytest.approx((20 / 255, 60 / 255, 220 / 255), abs=0.01)
+    without(monkeypatch, "trimesh")
+    with pytest.raises(MissingAssetError, match=rf"part\.{kind}: \.{kind.lower()} files need trimesh"):
+        prepare(path)
+
+
+def test_every_mesh_of_a_collision_scene_is_a_convex_piece(tmp_path: Path) -> None:
+    halves = [trimesh.creation.box((0.02, 0.02, 0.02)).apply_translation((x, 0, 0)) for x in (0.0, 0.05)]
+    trimesh.Scene(halves).export(tmp_path / "two.glb")
+    made = prepare(urdf(tmp_path, '<mesh filename="box.obj"/>', '<mesh filename="two.glb"/>'))
+    assert made.pieces == "from the file (2)"
+    assert [np.ptp(points, axis=0).max() for points in made.hulls] == pytest.approx([0.02] * 2)
+
+
+def test_one_bad_file_does_not_keep_the_others_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(add_object, "embedded_unknown", lambda text: ())
+    without(monkeypatch, "trimesh")
+    box(tmp_path)
+    trimesh.creation.box((0.02, 0.04, 0.06)).export(tmp_path / "b.stl")
+    damaged("two numbers", tmp_path, monkeypatch)
+    (tmp_path / "m.yaml").write_text(
+        "objects:\n- {file: b.stl, label: stl}\n- {file: x.obj, label: torn}\n"
+        "- {file: box.obj, label: good}\n- {file: box.obj, label: fine}\n"
+    )
+    told: list[str] = []
+    done = add_object.run_import(add_object.read_manifest(tmp_path / "m.yaml"), tmp_path / "lib", progress=told.append)
+    assert [made.name for made in done.added] == ["good", "fine"] and stored_names(tmp_path / "lib") == ("fine", "good")
+    assert told == ["stl: failed", "torn: failed", "good: added", "fine: added"]
+    assert "b.stl: .stl files need trimesh (pip install" in done.failed[0] and "'v 0.05 0.05' cannot be read" in done.failed[1]
+
+
+def test_a_library_that_cannot_be_written_ends_an_import(tmp_path: Path) -> None:
+    requests = [add_object.Request(file=str(box(tmp_path)), name=name, label=name) for name in ("one", "two")]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="cannot write the library"):
+        add_object.run_import(requests, tmp_path / "file")
+
+
+@pytest.mark.parametrize("what", ["name", "label"])
+def test_a_name_that_no_folder_can_have_is_refused_with_the_limit(what: str, tmp_path: Path) -> None:
+    path = str(box(tmp_path))
+    words = {"name": "crate", "label": "crate", what: "a" * 101}
+    with pytest.raises(ConfigError, match=rf"the {what} 'a{{20}}\.\.\.' has 101 characters, more than 100") as caught:
+        add_object.run(add_object.Request(file=path, **words), tmp_path / "lib", test=False)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 2 and "shorter --label or --name" in caught.value.hint and not (tmp_path / "lib").exists()
+    (tmp_path / "m.yaml").write_text(f"objects: [{{file: box.obj, {what}: {'a' * 101}}}]")
+    with pytest.raises(ArtifactError, match=r"object 1: the .* more than 100"):
+        add_object.read_manifest(tmp_path / "m.yaml")
+
+
+def test_the_longest_name_finds_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(add_object, "embedded_unknown", lambda text: ())
+    request = add_object.Request(file=str(box(tmp_path)), label="a" * add_object.LONGEST)
+    for _ in range(2):
+        added = add_object.run(request, tmp_path / "lib", force=True, test=False)
+    write_urdf(build(entry_of(read_record(tmp_path / "lib", added.name), added.folder)), tmp_path / "urdf")
 
 
 def test_fine_meshes_are_simplified_and_keep_their_size(tmp_path: Path) -> None:
