@@ -9,6 +9,7 @@ import typer
 
 from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Encoder, Json, ParamsFile, Seed, Workers, parameter
 from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
+from srcli.errors import ArtifactError
 
 if TYPE_CHECKING:
     from srcli.config import Params
@@ -137,10 +138,11 @@ def evaluate(
 
     if dry_run:
         from srcli.actions.sources import check_source
-        from srcli.stages.evaluate import resolve_methods
 
         section = values.evaluate
-        resolve_methods(section.methods, given, values.encoder)
+        for text in given:
+            if not (file := Path(str(text).rpartition("=")[2])).is_file():
+                raise ArtifactError(f"{file}: no policy there", "name a file that `srcli train` has written")
         check_source(values.candidates)
         what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
         grasping = "" if values.candidates.source == "sampler" else f", grasps from {values.candidates.source}"

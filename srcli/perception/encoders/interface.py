@@ -19,7 +19,7 @@ class EncoderIdentity:
         dim: D, width of the joint space.
         route: "conv" (trunk features, projected) or "maskclip" (last block reduced to value and output projection).
         image: preprocessing in words and numbers: tiles, size, mean, standard deviation.
-        precision: "fp32" or "bf16", of the image tower.
+        precision: "fp32", "bf16" or "fp16", of the image tower.
         max_tokens: rows of a token embedding.
         parents: sha256 of the weights that these were taught from, nearest last; the joint space is theirs, with more names.
     """

@@ -6,7 +6,7 @@ projection: each patch then carries its own content into the joint space instead
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,39 @@ from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
 from srcli.perception.encoders.text import embed_texts
 from srcli.types import U8, TextEmbedding
 
-#: Tiles at once on a CPU, where more would leave the caches; a GPU takes all tiles of all views.
-_BATCH = 4
+#: Tiles at once on a CPU: on one core the number does not matter, on several a batch shares their waiting for each other. More
+#: than a view of 3 x 4 tiles only takes memory (some 100 MB per batch of ViT-L/14). A GPU takes all tiles of all views.
+_BATCH = 12
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_PLAIN = "take a plain CLIP ViT, e.g. 'ViT-L-14-quickgelu' with pretrained 'openai', or 'embedded'"
+
+
+def _refusal(config: Mapping[str, Any]) -> str:
+    """Why a model of this open_clip configuration cannot be read; empty if it can."""
+    vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
+    plain = "timm_model_name" not in vision and isinstance(vision.get("layers", 12), int) and not vision.get("attentional_pool")
+    if not plain:
+        return "image tower of '{}' has no MaskCLIP route"
+    # Sentences are read at the end mark of a causal transformer, which is the largest token id: argmax pooling.
+    foreign = "hf_model_name" in text or "multimodal_cfg" in config or text.get("no_causal_mask", False)
+    if foreign or text.get("pool_type", "argmax") != "argmax":
+        return "text tower of '{}' is not CLIP's causal one, its sentences would be read at the wrong token"
+    return ""
+
+
+def is_readable(config: Mapping[str, Any]) -> bool:
+    """Whether both towers of an open_clip model configuration can be read."""
+    return not _refusal(config)
+
+
+def check_config(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a model by its open_clip configuration, before any weights are asked for.
+
+    Raises:
+        ConfigError: no plain vision transformer, or no causal text transformer pooled at the end mark.
+    """
+    if reason := _refusal(config):
+        raise ConfigError(f"encoder.name: the {reason.format(name)}", _PLAIN)
 
 
 def check_tower(visual: Any, name: str) -> None:
@@ -33,10 +64,7 @@ def check_tower(visual: Any, name: str) -> None:
     blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
     plain = blocks is not None and len(blocks) > 0 and isinstance(getattr(blocks[-1], "attn", None), torch.nn.MultiheadAttention)
     if not plain or getattr(visual, "attn_pool", None) is not None or getattr(visual, "proj", None) is None:
-        raise ConfigError(
-            f"encoder.name: the image tower of '{name}' has no MaskCLIP route",
-            "take a plain CLIP ViT, e.g. 'ViT-L-14-quickgelu' with pretrained 'openai', or 'embedded'",
-        )
+        raise ConfigError(f"encoder.name: the image tower of '{name}' has no MaskCLIP route", _PLAIN)
 
 
 def position_embedding(visual: Any, grid: tuple[int, int]) -> Tensor:
@@ -78,6 +106,30 @@ def value_features(visual: Any, images: Tensor) -> Tensor:
     return functional.normalize(out.float(), dim=-1).reshape(x.shape[0], *grid, -1)
 
 
+def cut_tiles(images: Tensor, grid: tuple[int, int], size: int, patch: int) -> Tensor:
+    """(M, 3, H, W) to (M rows columns, 3, h, w), view by view and row by row.
+
+    Args:
+        images: views.
+        grid: rows and columns of tiles.
+        size: length in pixels to which a tile's short side is brought.
+        patch: side of a patch in pixels; h and w are whole numbers of it.
+    """
+    (rows, columns), (views, _, height, width) = grid, images.shape
+    sides = height / rows, width / columns
+    h, w = (max(patch, round(side * size / min(sides) / patch) * patch) for side in sides)
+    # Resizing the whole view at once keeps the tiles' seams consistent.
+    whole = functional.interpolate(images, (h * rows, w * columns), mode="bicubic", align_corners=False, antialias=True)
+    return whole.reshape(views, 3, rows, h, columns, w).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, h, w)
+
+
+def join_tiles(features: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(M rows columns, h, w, D) to (M, rows h, columns w, D): the inverse order of :func:`cut_tiles`."""
+    (rows, columns), (h, w) = grid, features.shape[1:3]
+    parts = features.reshape(-1, rows, columns, h, w, features.shape[-1]).permute(0, 1, 3, 2, 4, 5)
+    return parts.reshape(-1, rows * h, columns * w, features.shape[-1])
+
+
 class VitEncoder:
     """Reads views in tiles with a CLIP vision transformer.
 
@@ -100,7 +152,7 @@ class VitEncoder:
         device: str,
     ) -> None:
         self.identity = identity
-        self._dtype = torch.bfloat16 if identity.precision == "bf16" else torch.float32
+        self._dtype = _DTYPES[identity.precision]
         self._model = model.eval().requires_grad_(False).to(device)
         self._model.visual.to(self._dtype)
         self._tokenizer = tokenizer
@@ -123,28 +175,19 @@ class VitEncoder:
         images = torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float().div_(255.0)
         images = (images - self._mean) / self._std
         with torch.inference_mode():
-            maps = [self._grid(images, rows, columns) for rows, columns in self._tiles]
+            maps = [self._grid(images, grid) for grid in self._tiles]
             target = max((m.shape[1:3] for m in maps), key=lambda s: s[0] * s[1])
             resized = [functional.interpolate(m.permute(0, 3, 1, 2), target, mode="bilinear", align_corners=False) for m in maps]
             mean = functional.normalize(torch.stack(resized).mean(0), dim=1)
         return DenseFeatures(np.ascontiguousarray(mean.permute(0, 2, 3, 1).numpy(), np.float32))
 
-    def _grid(self, images: Tensor, rows: int, columns: int) -> Tensor:
+    def _grid(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         """(M, rows h, columns w, D) of one tile grid."""
-        views, _, height, width = images.shape
-        patch = int(self._model.visual.patch_size[0])
-        tile_h, tile_w = height / rows, width / columns
-        scale = self._size / min(tile_h, tile_w)
-        h, w = (max(patch, round(side * scale / patch) * patch) for side in (tile_h, tile_w))
-        # Resizing the whole view at once keeps the tiles' seams consistent; each tile is then a whole number of patches.
-        whole = functional.interpolate(images, (h * rows, w * columns), mode="bicubic", align_corners=False, antialias=True)
-        tiles = whole.reshape(views, 3, rows, h, columns, w).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, h, w)
+        visual = self._model.visual
+        tiles = cut_tiles(images, grid, self._size, int(visual.patch_size[0]))
         step = _BATCH if self._device == "cpu" else len(tiles)
         batches = [tiles[i : i + step].to(self._device, self._dtype) for i in range(0, len(tiles), step)]
-        grid = torch.cat([value_features(self._model.visual, batch).cpu() for batch in batches])
-        gh, gw = grid.shape[1:3]
-        stitched = grid.reshape(views, rows, columns, gh, gw, -1).permute(0, 1, 3, 2, 4, 5)
-        return stitched.reshape(views, rows * gh, columns * gw, -1)
+        return join_tiles(torch.cat([value_features(visual, batch).cpu() for batch in batches]), grid)
 
     def text(self, texts: Sequence[str]) -> list[TextEmbedding]:
         """Each sentence's pooled and token features."""
