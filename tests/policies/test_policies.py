@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from srcli.artifacts.policy import save_policy
+from srcli.config.encoder import SEEN_ONLY, EncoderConfig
 from srcli.config.evaluate import CombineConfig
 from srcli.config.model import ModelConfig
 from srcli.config.noise import NoiseConfig
 from srcli.errors import ConfigError, MismatchError, MissingAssetError, SceneError, UnknownNameError
+from srcli.learning.policy_file import read_policy
 from srcli.models.network import build_network
+from srcli.perception.encoders.loading import load_encoder
 from srcli.policies import Choice, Decision, get_policy, policy_names, register
 from srcli.policies.learned import closing_mask, consistency, gather_mask, log_softmax, parse_method, shipped_policy
 from srcli.policies.similarity import average_over_neighbours
@@ -264,3 +267,20 @@ def test_method_names() -> None:
         parse_method("mine=")
     with pytest.raises(MissingAssetError, match="no policy 'nothing-of-that-name'"):
         shipped_policy("nothing-of-that-name")
+
+
+@pytest.mark.parametrize("pretrained", ["", SEEN_ONLY])
+def test_the_policies_shipped_for_an_encoder_are_of_its_features(pretrained: str) -> None:
+    config = EncoderConfig(pretrained=pretrained)
+    identity = load_encoder(config).identity.as_dict()
+    files = {name: shipped_policy(name, config) for name in ("base", "sr_a", "sr")}
+    assert {name: read_policy(file, identity).network.config.variant for name, file in files.items()} == {n: n for n in files}
+    # Those of the other weights are refused.
+    with pytest.raises(MismatchError, match="trained with encoder"):
+        read_policy(shipped_policy("sr", EncoderConfig(pretrained="" if pretrained else SEEN_ONLY)), identity)
+
+
+def test_what_is_not_shipped_for_an_encoder_is_said() -> None:
+    with pytest.raises(MissingAssetError, match="no policy 'sr_relu' is shipped with this package for encoder embedded/seen-only"):
+        shipped_policy("sr_relu", EncoderConfig(pretrained=SEEN_ONLY))
+    assert shipped_policy("sr_relu", EncoderConfig(name="ViT-L-14-quickgelu", pretrained="openai")) == shipped_policy("sr_relu")
