@@ -281,6 +281,8 @@ def test_the_policies_shipped_for_an_encoder_are_of_its_features(pretrained: str
 
 
 def test_what_is_not_shipped_for_an_encoder_is_said() -> None:
-    with pytest.raises(MissingAssetError, match="no policy 'sr_relu' is shipped with this package for encoder embedded/seen-only"):
+    with pytest.raises(
+        MissingAssetError, match="no policy 'sr_relu' is shipped with this package for encoder embedded/seen-only"
+    ):
         shipped_policy("sr_relu", EncoderConfig(pretrained=SEEN_ONLY))
     assert shipped_policy("sr_relu", EncoderConfig(name="ViT-L-14-quickgelu", pretrained="openai")) == shipped_policy("sr_relu")
