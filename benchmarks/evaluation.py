@@ -15,11 +15,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from srcli.config import Params
 from srcli.evaluation import worker
 from srcli.evaluation.suites import SuiteEpisode, suite_episodes
 from srcli.evaluation.worker import Job, Setup
 from srcli.parallel import make_executor
+from srcli.params import Params
 from srcli.stages.evaluate import make_setup, resolve_methods
 
 BASELINE = {"pick": "similarity", "place": "beside", "pick_place": "beside"}

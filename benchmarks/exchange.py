@@ -17,14 +17,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from srcli.config import Params
 from srcli.evaluation.attempt import OBSERVE, Play, default_placer, own_sampler
 from srcli.evaluation.rollout import SetupError, set_up
 from srcli.evaluation.statistics import wilson
 from srcli.language.relations import RELATIONS
+from srcli.methods.sr.policy import LearnedPolicy
 from srcli.objects import catalogue
+from srcli.params import Params
 from srcli.perception.encoders import load_encoder
-from srcli.policies.learned import LearnedPolicy
 from srcli.seeding import Domain, episode_seed, generator
 from srcli.sim import World
 from srcli.tasks import get_task

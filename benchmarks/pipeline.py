@@ -18,14 +18,14 @@ from contextlib import contextmanager
 import torch
 
 from srcli.actions.grasps import sample_grasps
-from srcli.config import Params
 from srcli.evaluation.rollout import set_up
+from srcli.methods import Decision, get_policy
+from srcli.methods.sr.network import build_network
+from srcli.methods.sr.policy import closing_mask
 from srcli.models.batch import batch_of_one
-from srcli.models.network import build_network
+from srcli.params import Params
 from srcli.perception.encoders import load_encoder
 from srcli.perception.pipeline import perceive
-from srcli.policies import Decision, get_policy
-from srcli.policies.learned import closing_mask
 from srcli.seeding import Domain, episode_seed, generator
 from srcli.sim import World
 from srcli.tasks import get_task

@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from srcli.config.model import ModelConfig
 from srcli.config.train import AugmentConfig
 from srcli.learning.augment import augment, random_rotation
+from srcli.methods.sr.network import SRNetwork, build_network
+from srcli.methods.sr.section import ModelConfig
 from srcli.models.batch import Batch
-from srcli.models.network import SRNetwork, build_network
 from srcli.types import F64
 
 Sample = dict[str, npt.NDArray[Any]]

@@ -16,12 +16,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from srcli.config.model import ModelConfig, Variant
 from srcli.config.train import TrainConfig
 from srcli.learning.dataset import TrainingSet
-from srcli.learning.trainer import Trainer
+from srcli.methods.sr.network import build_network
+from srcli.methods.sr.section import ModelConfig, Variant
+from srcli.methods.sr.trainer import Trainer
 from srcli.models.batch import Batch
-from srcli.models.network import build_network
 
 
 def made_up_batch(size: int, points: int, candidates: int, tokens: int, width: int) -> Batch:

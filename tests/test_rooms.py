@@ -11,10 +11,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "srcli"
 ORDER = (
     "cli",
+    "studies",
     "stages",
     "reporting",
+    "probing",
     "evaluation",
-    "policies",
+    "pretraining",
+    "params",
+    "methods",
     "learning",
     "models",
     "actions",

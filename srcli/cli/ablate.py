@@ -105,8 +105,8 @@ def ablate(
     )
     count = worker_count(workers)
     from srcli.cli.output import emit, emit_plan
-    from srcli.stages import ablate as stage
-    from srcli.stages import shelf
+    from srcli.studies import ablate as stage
+    from srcli.studies import policy_store as shelf
 
     if listed:
         emit(

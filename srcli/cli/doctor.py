@@ -60,7 +60,7 @@ def _attempt(check: Any) -> str:
 
 
 def _simulator() -> str:
-    from srcli.config import Params
+    from srcli.params import Params
     from srcli.sim.world import World
 
     world = World(Params().sim)
@@ -76,8 +76,8 @@ def _torch() -> str:
 
 
 def _encoder(name: str) -> str:
-    from srcli.config import Params
-    from srcli.config.loading import override
+    from srcli.params import Params
+    from srcli.params.loading import override
     from srcli.perception.encoders.loading import load_encoder
 
     loaded = load_encoder(override(Params(), {"encoder.name": name}).encoder)

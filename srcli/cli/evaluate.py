@@ -12,7 +12,7 @@ from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, to
 from srcli.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from srcli.config import Params
+    from srcli.params import Params
 
 REPLAY = "Replay"
 

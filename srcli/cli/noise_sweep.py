@@ -132,8 +132,8 @@ def noise_sweep(
     values = parameters(params, flags, assignments or ())
     count = worker_count(workers)
     from srcli.cli.output import emit, emit_plan
-    from srcli.stages import noise_sweep as stage
-    from srcli.stages import shelf
+    from srcli.studies import noise_sweep as stage
+    from srcli.studies import policy_store as shelf
 
     section = values.noise
     if dry_run:

@@ -23,6 +23,6 @@ def show(
 
         emit(values, True)
         return
-    from srcli.config.rendering import to_yaml
+    from srcli.params.rendering import to_yaml
 
     typer.echo(to_yaml(values), nl=False)

@@ -16,7 +16,7 @@ import typer
 from srcli.errors import ConfigError, DiskError, SrcliError
 
 if TYPE_CHECKING:
-    from srcli.config import Params
+    from srcli.params import Params
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -124,7 +124,7 @@ def parameters(path: Path | None, flags: Sequence[Flag] = (), assignments: Seque
     Raises:
         ConfigError: a bad value, or an override inside a DVC stage: dvc.lock would record parameters that were not used.
     """
-    from srcli.config.loading import load_params, override, parse_yaml
+    from srcli.params.loading import load_params, override, parse_yaml
 
     values: dict[str, object] = {}
     for assignment in assignments:

@@ -11,7 +11,7 @@ from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, P
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device
 
 if TYPE_CHECKING:
-    from srcli.learning.trainer import Progress
+    from srcli.methods.sr.trainer import Progress
 
 
 @command

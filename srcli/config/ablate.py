@@ -8,8 +8,8 @@ from pydantic import Field
 
 from srcli.config.base import Section
 from srcli.config.evaluate import SuiteName, TaskName
-from srcli.config.model import Variant
 
+Variant = Literal["base", "sr_a", "sr", "a2"]
 Choice = Literal["align2", "combined"]
 
 _CHOICE = (

@@ -10,8 +10,8 @@ from srcli.config.ablate import StudyConfig
 from srcli.config.base import Section
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
 from srcli.config.evaluate import SuiteName, TaskName
-from srcli.config.model import Sparse
 
+Sparse = Literal["softmax", "relu", "relu2"]
 NoiseUnit = Literal["normalized", "metre", "feature"]
 Sigma = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
 

@@ -15,7 +15,7 @@ from srcli.evaluation.exclusion import exclude
 from srcli.evaluation.perturb import perturb
 from srcli.evaluation.setup import NO_IMAGE, SceneWorld, Segmentation
 from srcli.language.relations import split_instruction
-from srcli.policies.base import Choice, Decision, Policy
+from srcli.methods.base import Choice, Decision, Policy
 from srcli.seeding import generator
 from srcli.tasks.base import Task
 from srcli.types import (

@@ -2,7 +2,7 @@
 
 Several methods can play an episode together. As long as they choose the same action they live in the same world: the scene is
 built once, each image is taken, encoded and searched for candidates once, each action simulated once. Where choices differ, the
-process is copied (:mod:`srcli.evaluation.branching`) and each copy goes its way, so every record is what playing alone gives.
+process is copied (:mod:`srcli.parallel.branching`) and each copy goes its way, so every record is what playing alone gives.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from srcli.evaluation.attempt import (
     own_sampler,
     source_of,
 )
-from srcli.evaluation.branching import branch, can_branch, orphaned
 from srcli.evaluation.exclusion import approaches, exclude
 from srcli.evaluation.setup import SceneWorld, Segmentation, SetupError, instance, set_up
-from srcli.policies.base import Choice, Policy
+from srcli.methods.base import Choice, Policy
+from srcli.parallel.branching import branch, can_branch, orphaned
 from srcli.seeding import generator
 from srcli.tasks.base import Task
 from srcli.types import F32, EpisodeSpec, HeldExtent, Reason

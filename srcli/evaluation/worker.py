@@ -22,7 +22,7 @@ from srcli.config.sim import SimConfig
 from srcli.evaluation.rollout import OBSERVE, EpisodeRecord, SetupError, run_together, set_up
 from srcli.evaluation.suites import SuiteEpisode
 from srcli.language.relations import RELATIONS
-from srcli.policies import Policy, get_policy
+from srcli.methods import Policy, get_policy
 from srcli.seeding import generator
 from srcli.tasks import get_task
 from srcli.types import EpisodeSpec

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from srcli.config.model import Sparse
+from srcli.config.noise import Sparse
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from srcli.policies.base import Choice, Decision, Policy
+from srcli.methods.base import Choice, Decision, Policy
 from srcli.sim.cameras import Camera, look_at
 from srcli.types import U8
 

@@ -11,8 +11,8 @@ from srcli.errors import MissingAssetError, SrcliError
 from srcli.evaluation.figures import describe
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, run_episode
 from srcli.evaluation.worker import Method
+from srcli.methods.sr.policy import shipped_policy
 from srcli.parallel import Progress
-from srcli.policies.learned import shipped_policy
 from srcli.reporting.blocks import Block, Gallery, Missing, Panel, Picture, Prose, Section
 from srcli.reporting.film import Filmed, FilmedWorld, Recorder, animation, film_camera
 from srcli.reporting.numbers import TASK_NAMES, method_name
@@ -25,8 +25,8 @@ from srcli.tasks.base import Case, Task
 from srcli.types import EpisodeSpec
 
 if TYPE_CHECKING:
-    from srcli.config import Params
     from srcli.config.encoder import EncoderConfig
+    from srcli.params import Params
     from srcli.perception.encoders.interface import Encoder
     from srcli.sim import World
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ArtifactError
-from srcli.policies.learned import shipped_policy
+from srcli.methods.sr.policy import shipped_policy
 
 if TYPE_CHECKING:
     from srcli.artifacts.core import Schema

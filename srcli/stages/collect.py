@@ -15,9 +15,9 @@ from srcli.stages.resume import do_missing
 if TYPE_CHECKING:
     from srcli.artifacts.demos import DemoEpisode, DemoStep
     from srcli.artifacts.parts import Parts
-    from srcli.config import Params
     from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord
     from srcli.parallel import Progress
+    from srcli.params import Params
     from srcli.sim import World
     from srcli.tasks import Task
     from srcli.types import EpisodeSpec
@@ -207,7 +207,7 @@ def simulate(params: Params, task: str, seed: tuple[int, ...]) -> DemoEpisode:
         seed: entropy of the episode.
     """
     from srcli.evaluation.rollout import run_episode
-    from srcli.policies.expert import Expert
+    from srcli.methods.expert import Expert
 
     game = _task(task, params)
     collect = params.collect

@@ -23,16 +23,16 @@ from srcli.evaluation.statistics import Row, summarise_all
 from srcli.evaluation.suites import SuiteEpisode, file_episodes, suite_episodes
 from srcli.evaluation.tables import to_json, to_markdown
 from srcli.evaluation.worker import Job, Method, Setup, play, start
+from srcli.methods import get_policy, method_origin, policy_names
+from srcli.methods.sr.policy import parse_method, shipped_names, shipped_policy
 from srcli.objects.library import library_folder, library_records
 from srcli.parallel import Executor, Progress, make_executor
-from srcli.policies import get_policy, method_origin, policy_names
-from srcli.policies.learned import parse_method, shipped_names, shipped_policy
 from srcli.seeding import Domain, episode_seed
 
 if TYPE_CHECKING:
-    from srcli.config import Params
     from srcli.config.encoder import EncoderConfig
     from srcli.objects.assets import Asset
+    from srcli.params import Params
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from srcli.stages.resume import do_missing
 if TYPE_CHECKING:
     from srcli.artifacts.demos import DemoDataset, Demonstration
     from srcli.artifacts.features import FeatureSample
-    from srcli.config import Params
     from srcli.parallel import Progress
+    from srcli.params import Params
     from srcli.types import Percept
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
 from srcli.objects.library import library_folder, library_records
-from srcli.stages.pretraining.claim import Report, catalogue_digest, claim, silent
+from srcli.pretraining.cache import Report, catalogue_digest, claim, silent
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
-    from srcli.stages.pretraining.lexicon import Lexicon
-    from srcli.stages.pretraining.loop import Learner
-    from srcli.stages.pretraining.render import Kind
+    from srcli.pretraining.encoder.lexicon import Lexicon
+    from srcli.pretraining.encoder.loop import Learner
+    from srcli.pretraining.encoder.render import Kind
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class RenderJob:
 
 def render_job(job: RenderJob) -> None:
     """Render a shard, in whatever process."""
-    from srcli.stages.pretraining.render import render_shard
+    from srcli.pretraining.encoder.render import render_shard
 
     render_shard(job.config, job.sim, job.kind, job.folder, job.shard, job.scenes, job.taught)
 
@@ -74,7 +74,7 @@ def render_all(
         executor: None renders in this process.
     """
     from srcli.parallel.serial import SerialExecutor
-    from srcli.stages.pretraining.store import SCENES_PER_SHARD
+    from srcli.pretraining.encoder.store import SCENES_PER_SHARD
 
     _claim(config, sim, cache, taught)
     kinds: list[Kind] = ["valid_seen"]
@@ -94,7 +94,7 @@ def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[st
     """Record what the cache was rendered with; refuse a cache of other settings."""
     from srcli.artifacts.core import file_digest
     from srcli.objects import variation
-    from srcli.stages.pretraining import render
+    from srcli.pretraining.encoder import render
 
     keys = {"seed", "objects_min", "objects_max", "hide_unseen"}
     wanted: dict[str, Any] = {
@@ -134,9 +134,9 @@ def run(
         BusyError: another run is writing to the cache.
     """
     from srcli.artifacts.core import output_lock, sidecar_path
-    from srcli.stages.pretraining.batches import scenes_in_use
-    from srcli.stages.pretraining.lexicon import build_lexicon
-    from srcli.stages.pretraining.loop import make_learner, train
+    from srcli.pretraining.encoder.batches import scenes_in_use
+    from srcli.pretraining.encoder.lexicon import build_lexicon
+    from srcli.pretraining.encoder.loop import make_learner, train
 
     sidecar_path(out)
     lexicon = build_lexicon(config.hide_unseen)
@@ -176,7 +176,7 @@ def measure(
 
     from srcli.perception.encoders.embedded import dense_forward, image_tensor
     from srcli.perception.encoders.text import forward_text
-    from srcli.stages.pretraining.validate import validate
+    from srcli.pretraining.encoder.validate import validate
 
     def dense(rgb: Any) -> Any:
         with torch.inference_mode():

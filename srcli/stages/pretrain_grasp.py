@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.stages.pretraining.claim import Report, catalogue_digest, claim, silent
+from srcli.pretraining.cache import Report, catalogue_digest, claim, silent
 
 if TYPE_CHECKING:
-    from srcli.config import Params
     from srcli.parallel import Executor
-    from srcli.stages.grasping.outcomes import Outcomes, PileJob
+    from srcli.params import Params
+    from srcli.pretraining.grasp_quality.outcomes import Outcomes, PileJob
     from srcli.types import F32
 
 
@@ -59,8 +59,8 @@ def run(
     from srcli.actions.closing import load_network
     from srcli.artifacts.core import atomic_write, output_lock, sidecar_path
     from srcli.errors import SceneError
-    from srcli.stages.grasping import fitting
-    from srcli.stages.grasping.outcomes import KINDS, PileJob, load
+    from srcli.pretraining.grasp_quality import fitting
+    from srcli.pretraining.grasp_quality.outcomes import KINDS, PileJob, load
 
     config, sidecar = params.pretrain.grasp, sidecar_path(out)
     cache.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def rating(quality: F32, outcomes: Outcomes) -> dict[str, Any]:
     """How well a quality foretells the outcomes: over all grasps, and over the sampler's candidates alone."""
     import numpy as np
 
-    from srcli.stages.probing.numbers import average_precision, calibration
+    from srcli.probing.numbers import average_precision, calibration
 
     rows = {}
     for name, chosen in (("all", np.ones(len(outcomes), dtype=bool)), ("candidates", outcomes.offered)):
@@ -140,7 +140,7 @@ def _claim(params: Params, cache: Path) -> None:
 
 def _play(params: Params, cache: Path, jobs: list[PileJob], workers: int, executor: Executor | None, report: Report) -> None:
     from srcli.parallel import make_executor
-    from srcli.stages.grasping import outcomes
+    from srcli.pretraining.grasp_quality import outcomes
 
     left = outcomes.missing(cache, jobs)
     done, executed, held = len(jobs) - len(left), 0, 0

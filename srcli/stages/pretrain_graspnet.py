@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.stages.pretraining.claim import Report, catalogue_digest, claim, silent
+from srcli.pretraining.cache import Report, catalogue_digest, claim, silent
 
 if TYPE_CHECKING:
-    from srcli.config import Params
     from srcli.parallel import Executor
+    from srcli.params import Params
 
 
 _STREAM = 42
@@ -26,7 +26,7 @@ class GraspNetSummary:
         weights: the checkpoint, for :func:`srcli.models.graspnet.checkpoint.load_graspnet` and the source ``graspnet:PATH``.
         sha256: of the file.
         scenes: labelled for training.
-        metrics: on validation scenes, see :func:`srcli.stages.detecting.loss.accuracy`; ``loss`` beside them.
+        metrics: on validation scenes, see :func:`srcli.pretraining.graspnet.loss.accuracy`; ``loss`` beside them.
     """
 
     weights: Path
@@ -62,9 +62,9 @@ def run(
 
     from srcli.artifacts.core import atomic_write, file_digest, output_lock, sidecar_path
     from srcli.models.graspnet.network import GraspNet
+    from srcli.pretraining.graspnet.labels import SceneJob, load, scene_path
+    from srcli.pretraining.graspnet.loss import accuracy, loss, predict
     from srcli.seeding import generator
-    from srcli.stages.detecting.labels import SceneJob, load, scene_path
-    from srcli.stages.detecting.loss import accuracy, loss, predict
 
     config, sidecar = params.pretrain.graspnet, sidecar_path(out)
     cache.mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,7 @@ def _claim(params: Params, cache: Path) -> None:
 
 def _label(params: Params, cache: Path, jobs: list[Any], workers: int, executor: Executor | None, report: Report) -> None:
     from srcli.parallel import make_executor
-    from srcli.stages.detecting import labels
+    from srcli.pretraining.graspnet import labels
 
     left = [job for job in jobs if not labels.scene_path(cache, job).is_file()]
     done = len(jobs) - len(left)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from srcli.config import Params
     from srcli.evaluation.journal import Journal
     from srcli.parallel import Executor, Progress
+    from srcli.params import Params
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,10 @@ def _encoder(
     params: Params, out_dir: Path, executor: Executor, device: str, progress: Progress | None
 ) -> tuple[dict[str, Any], str, list[Path]]:
     from srcli.perception.encoders.loading import load_encoder
-    from srcli.stages.probing import encoder
-    from srcli.stages.probing.numbers import confusions, encoder_numbers
-    from srcli.stages.probing.pictures import draw_answers, draw_confusions, draw_overlays
-    from srcli.stages.probing.tables import encoder_table
+    from srcli.probing import encoder
+    from srcli.probing.numbers import confusions, encoder_numbers
+    from srcli.probing.pictures import draw_answers, draw_confusions, draw_overlays
+    from srcli.probing.tables import encoder_table
 
     section = params.probe
     # Loaded here first: what is wrong with it is said before any work begins.
@@ -111,10 +111,10 @@ def _grasps(
 ) -> tuple[dict[str, Any], str, list[Path]]:
     from srcli.actions.sources import check_source, content_of
     from srcli.evaluation.journal import Journal, code_digest
-    from srcli.stages.probing import grasps
-    from srcli.stages.probing.numbers import grasp_numbers
-    from srcli.stages.probing.pictures import draw_calibration
-    from srcli.stages.probing.tables import grasp_table
+    from srcli.probing import grasps
+    from srcli.probing.numbers import grasp_numbers
+    from srcli.probing.pictures import draw_calibration
+    from srcli.probing.tables import grasp_table
 
     section = params.probe
     check_source(params.candidates)

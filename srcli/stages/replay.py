@@ -17,7 +17,7 @@ from srcli.parallel import Executor, Progress, make_executor
 from srcli.stages.evaluate import make_setup, resolve_methods
 
 if TYPE_CHECKING:
-    from srcli.config import Params
+    from srcli.params import Params
 
 
 @dataclass(frozen=True, slots=True)

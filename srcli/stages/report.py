@@ -16,7 +16,7 @@ from srcli.reporting.plain import render_markdown
 from srcli.reporting.sources import gather
 
 if TYPE_CHECKING:
-    from srcli.config import Params
+    from srcli.params import Params
 
 
 @dataclass(frozen=True, slots=True)

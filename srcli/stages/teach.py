@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ConfigError, unknown_name
-from srcli.stages.pretraining.claim import Report, silent
+from srcli.pretraining.cache import Report, silent
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from srcli.config import Params
     from srcli.config.pretrain import PretrainConfig
     from srcli.parallel import Executor
+    from srcli.params import Params
     from srcli.perception.encoders.embedded import EmbeddedModel
-    from srcli.stages.pretraining.lexicon import Lexicon
-    from srcli.stages.pretraining.loop import Learner
+    from srcli.pretraining.encoder.lexicon import Lexicon
+    from srcli.pretraining.encoder.loop import Learner
 
 
 _WARMUP = 20
@@ -76,8 +76,8 @@ def run(
     from srcli.config.encoder import SEEN_ONLY
     from srcli.objects.library import library_folder, library_records
     from srcli.perception.encoders.embedded import load_embedded, weights_file
-    from srcli.stages.pretraining.lexicon import build_lexicon
-    from srcli.stages.pretraining.loop import make_learner
+    from srcli.pretraining.encoder.lexicon import build_lexicon
+    from srcli.pretraining.encoder.loop import make_learner
 
     sidecar_path(out)
     start = start or "embedded"
@@ -111,8 +111,8 @@ def _teach(
     executor: Executor | None,
     report: Report,
 ) -> TeachSummary:
+    from srcli.pretraining.encoder.loop import train
     from srcli.stages.pretrain import export, measure, render_all
-    from srcli.stages.pretraining.loop import train
 
     start = {name: value.clone() for name, value in learner.model.state_dict().items()}
     known = first.model.token_embedding.weight[list(learner.rows)].ne(0).any(dim=1)
@@ -157,7 +157,7 @@ def refresh_norms(config: PretrainConfig, learner: Learner, lexicon: Lexicon, fo
     import torch
 
     from srcli.perception.encoders.embedded import dense_forward
-    from srcli.stages.pretraining.batches import make_batch
+    from srcli.pretraining.encoder.batches import make_batch
 
     norms = [module for module in learner.model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     usual = [norm.momentum for norm in norms]

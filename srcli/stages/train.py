@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srcli.config.model import ModelConfig
 from srcli.config.train import TrainConfig
+from srcli.methods.sr.section import ModelConfig
 
 if TYPE_CHECKING:
-    from srcli.learning.trainer import Progress, Trained
+    from srcli.methods.sr.trainer import Progress, Trained
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def run(
 
     from srcli.artifacts.core import file_digest
     from srcli.learning.dataset import TrainingSet
-    from srcli.learning.policy_file import write_policy
-    from srcli.learning.trainer import Trainer
+    from srcli.methods.sr.policy_file import write_policy
+    from srcli.methods.sr.trainer import Trainer
 
     if threads:
         torch.set_num_threads(threads)

@@ -29,7 +29,7 @@ from srcli.actions.grasps import rescored, sample_grasps, scored_grasps
 from srcli.actions.heightmaps import surface_points
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import ArtifactError, MissingAssetError
-from srcli.models.closing import Closing
+from srcli.pretraining.grasp_quality.network import Closing
 
 DOWN = np.diag([1.0, -1.0, -1.0])
 MEAN, SCALE = np.full(len(FEATURES), 1.0, np.float32), np.full(len(FEATURES), 2.0, np.float32)

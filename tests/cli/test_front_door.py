@@ -81,7 +81,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_configuration_imports_nothing_heavy() -> None:
     code = (
-        "import sys, srcli, srcli.types, srcli.config.loading, srcli.config.rendering\n"
+        "import sys, srcli, srcli.types, srcli.params.loading, srcli.params.rendering\n"
         "print([m for m in ('torch', 'pybullet', 'open_clip', 'h5py', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -14,13 +14,13 @@ from srcli.actions.closing import SHIPPED
 from srcli.actions.sources import content_of
 from srcli.artifacts.core import code_origin, file_digest
 from srcli.artifacts.evaluation import load_evaluation
-from srcli.config import Params
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import ArtifactError, BusyError, ConfigError, SrcliError, UnknownNameError
 from srcli.evaluation.journal import Journal, code_digest
 from srcli.evaluation.report import Played, tables
 from srcli.evaluation.worker import Job, Setup
-from srcli.policies import method_origin
+from srcli.methods import method_origin
+from srcli.params import Params
 from srcli.stages import evaluate as stage
 from srcli.stages import replay
 from srcli.stages.evaluate import calibration_episodes, resolve_methods, run

@@ -14,13 +14,13 @@ from srcli.actions.graspnet import from_candidates, write_grasps
 from srcli.actions.grasps import sample_grasps
 from srcli.actions.sources import Detector, check_source
 from srcli.artifacts.evaluation import load_evaluation
-from srcli.config import Params
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import ArtifactError, UnknownNameError
 from srcli.evaluation.attempt import source_of
 from srcli.evaluation.setup import set_up
 from srcli.evaluation.suites import suite_episodes
 from srcli.parallel.serial import SerialExecutor
+from srcli.params import Params
 from srcli.seeding import generator
 from srcli.sim import World
 from srcli.stages import collect, evaluate

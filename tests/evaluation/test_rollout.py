@@ -14,7 +14,7 @@ from srcli.evaluation import attempt, rollout
 from srcli.evaluation.rollout import NO_TARGET, EpisodeRecord, exclude, run_episode, run_together
 from srcli.evaluation.suites import SuiteEpisode
 from srcli.evaluation.worker import record_of
-from srcli.policies import Choice, Decision, get_policy
+from srcli.methods import Choice, Decision, get_policy
 from srcli.seeding import Domain, episode_seed
 from srcli.tasks import get_task
 from srcli.types import Action, Candidates, EpisodeSpec, Execution, Observation, Reason, SceneTruth

@@ -13,7 +13,7 @@ import pytest
 from srcli.evaluation.perturb import compose, perturb
 from srcli.evaluation.rollout import NO_TARGET, NOT_SET_UP, EpisodeRecord, SetupError, run_episode, set_up
 from srcli.evaluation.setup import GRIPS, LAYOUTS
-from srcli.policies import Choice, Decision, get_policy
+from srcli.methods import Choice, Decision, get_policy
 from srcli.types import (
     PICK_SHIFT,
     PLACE_SHIFT,

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from srcli.config import Params
 from srcli.errors import SceneError, SrcliError
-from srcli.evaluation.branching import branch, can_branch, orphaned
 from srcli.evaluation.suites import suite_episodes
 from srcli.evaluation.worker import Job, play, start
 from srcli.parallel import make_executor
+from srcli.parallel.branching import branch, can_branch, orphaned
+from srcli.params import Params
 from srcli.stages.evaluate import make_setup, resolve_methods
 
 

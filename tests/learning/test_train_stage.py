@@ -11,10 +11,10 @@ import pytest
 
 from srcli.artifacts.features import create_features
 from srcli.artifacts.policy import load_policy
-from srcli.config.model import ModelConfig
 from srcli.config.train import TrainConfig
 from srcli.errors import ArtifactError
-from srcli.learning.trainer import Progress
+from srcli.methods.sr.section import ModelConfig
+from srcli.methods.sr.trainer import Progress
 from srcli.stages import train as stage
 
 

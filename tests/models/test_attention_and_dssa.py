@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from srcli.config.model import DSSAConfig
+from srcli.methods.sr.dssa import SelfAttention
+from srcli.methods.sr.section import DSSAConfig
 from srcli.models.attention import CrossAttention
 from srcli.models.branches import branches, plain_branches
-from srcli.models.dssa import SelfAttention
 from srcli.models.geometry import CENTRE, RelativeWaves, ToolWindow, fourier, rotary, tool_axes
 from srcli.models.sparsity import MASKED, branch_weights
 

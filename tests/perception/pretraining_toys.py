@@ -6,8 +6,8 @@ import numpy as np
 
 from srcli.config.pretrain import PretrainConfig
 from srcli.objects import catalogue, describe
-from srcli.stages.pretraining.lexicon import facts_of
-from srcli.stages.pretraining.store import Shard, shard_path, write_shard
+from srcli.pretraining.encoder.lexicon import facts_of
+from srcli.pretraining.encoder.store import Shard, shard_path, write_shard
 
 SIZE = {
     "crop_height": 64,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from srcli.stages.pretraining.muon import Muon, orthogonal
+from srcli.pretraining.encoder.muon import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (12, 80), (80, 12)])

@@ -14,16 +14,16 @@ from srcli.language.relations import PLACE_TEMPLATES
 from srcli.language.templates import TEMPLATES
 from srcli.objects import Variation, catalogue, describe, in_band
 from srcli.perception.encoders.text import words_of
+from srcli.pretraining.encoder.batches import View, _paste, make_batch, scenes_in_use
+from srcli.pretraining.encoder.captions import OTHER_WORDS, caption, is_held_out, place_caption
+from srcli.pretraining.encoder.concepts import Concept, Facts, concepts, name_phrases
+from srcli.pretraining.encoder.lexicon import build_lexicon, facts_of
+from srcli.pretraining.encoder.loop import make_learner
+from srcli.pretraining.encoder.loss import multi_positive
+from srcli.pretraining.encoder.render import choose, make_pool
+from srcli.pretraining.encoder.store import Shard, read_shard, shard_path, write_shard
+from srcli.pretraining.encoder.validate import smooth, validate
 from srcli.stages.pretrain import measure
-from srcli.stages.pretraining.batches import View, _paste, make_batch, scenes_in_use
-from srcli.stages.pretraining.captions import OTHER_WORDS, caption, is_held_out, place_caption
-from srcli.stages.pretraining.facts import Concept, Facts, concepts, name_phrases
-from srcli.stages.pretraining.lexicon import build_lexicon, facts_of
-from srcli.stages.pretraining.loop import make_learner
-from srcli.stages.pretraining.loss import multi_positive
-from srcli.stages.pretraining.render import choose, make_pool
-from srcli.stages.pretraining.store import Shard, read_shard, shard_path, write_shard
-from srcli.stages.pretraining.validate import smooth, validate
 
 
 def test_facts_name_what_is_true():
@@ -114,7 +114,7 @@ def test_half_of_the_scenes_gather_what_is_easily_confused():
 
 
 def test_training_never_shows_a_held_out_instance(monkeypatch):
-    from srcli.stages.pretraining import render
+    from srcli.pretraining.encoder import render
 
     drawn = []
     original = render.sample_variation
@@ -129,7 +129,7 @@ def test_training_never_shows_a_held_out_instance(monkeypatch):
 
 def test_validation_shows_piles_as_dense_as_those_of_an_evaluation():
     from srcli.config.scene import SceneConfig
-    from srcli.stages.pretraining.render import _drops
+    from srcli.pretraining.encoder.render import _drops
 
     sim, rng = SimConfig(), np.random.default_rng(0)
     half, middle = SceneConfig().half_width, np.array([sum(sim.workspace_x), sum(sim.workspace_y)]) / 2
@@ -147,7 +147,7 @@ def test_validation_shows_piles_as_dense_as_those_of_an_evaluation():
 
 def test_patterns_lie_on_what_was_drawn_alone(monkeypatch):
     from srcli.perception.encoders.embedded import BLACK
-    from srcli.stages.pretraining import batches
+    from srcli.pretraining.encoder import batches
 
     slots = np.zeros((40, 48), np.uint8)
     slots[8:24, 8:30] = 1
@@ -311,7 +311,7 @@ def test_hidden_categories_stay_out_of_the_measurement(painted, tmp_path):
 
 
 def test_a_shard_with_too_few_scenes_is_rendered_anew(tmp_path, monkeypatch):
-    from srcli.stages.pretraining import render
+    from srcli.pretraining.encoder import render
 
     made = []
 

@@ -18,12 +18,12 @@ from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAsset
 from srcli.perception.encoders.embedded import SHIPPED, dense_forward, load_embedded, weights_file
 from srcli.perception.encoders.loading import load_encoder
 from srcli.perception.encoders.text import forward_text
+from srcli.pretraining.encoder.batches import make_batch
+from srcli.pretraining.encoder.lexicon import build_lexicon
+from srcli.pretraining.encoder.loop import PART, backward, learning_rate, load_checkpoint, make_learner, save_checkpoint
+from srcli.pretraining.encoder.loss import region_text_loss
+from srcli.pretraining.encoder.store import Shard, complete_shards, read_shard, shard_path, write_shard
 from srcli.stages.pretrain import export, run
-from srcli.stages.pretraining.batches import make_batch
-from srcli.stages.pretraining.lexicon import build_lexicon
-from srcli.stages.pretraining.loop import PART, backward, learning_rate, load_checkpoint, make_learner, save_checkpoint
-from srcli.stages.pretraining.loss import region_text_loss
-from srcli.stages.pretraining.store import Shard, complete_shards, read_shard, shard_path, write_shard
 
 
 def test_interrupted_training_ends_in_the_same_weights(painted, tmp_path):
@@ -206,7 +206,7 @@ def test_result_does_not_depend_on_threads(painted):
 
 
 def test_a_checkpoint_belongs_to_the_weights_it_started_from(tmp_path):
-    from srcli.stages.pretraining.loop import fingerprint_of
+    from srcli.pretraining.encoder.loop import fingerprint_of
 
     start = tmp_path / "start.safetensors"
     start.write_bytes(SHIPPED.read_bytes())

@@ -11,8 +11,8 @@ from srcli.artifacts.evaluation import save_evaluation
 from srcli.artifacts.policy import save_policy
 from srcli.artifacts.study import ABLATION, NOISE_SWEEP, save_study
 from srcli.evaluation.statistics import Result, summarise_all
-from srcli.evaluation.study_tables import Episode, row_columns, study_rows
 from srcli.evaluation.tables import to_json
+from srcli.studies.tables import Episode, row_columns, study_rows
 
 
 def result(method: str, task: str, split: str, number: int, success: bool, attempts: int = 1) -> Result:

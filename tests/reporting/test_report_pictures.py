@@ -15,7 +15,7 @@ from srcli.config.encoder import EncoderConfig
 from srcli.config.sim import SimConfig
 from srcli.evaluation.figures import draw_case, project
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord
-from srcli.policies.base import Choice
+from srcli.methods.base import Choice
 from srcli.reporting.blocks import Cards, Measure, Prose
 from srcli.reporting.film import HEIGHT, WIDTH, Recorder, animation, film_camera
 from srcli.reporting.page import inline

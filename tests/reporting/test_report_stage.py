@@ -13,9 +13,9 @@ from report_inputs import ablation, evaluation, policy, sweep
 from typer.testing import CliRunner
 
 from srcli.cli.app import app
-from srcli.config import Params
 from srcli.config.report import ReportConfig
 from srcli.errors import ArtifactError
+from srcli.params import Params
 from srcli.reporting.failures import AIMED, aimed_right, failures, taxonomy
 from srcli.reporting.sources import Sources, gather
 from srcli.reporting.studies import verdict

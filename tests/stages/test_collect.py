@@ -13,8 +13,8 @@ import pytest
 
 from srcli.artifacts.core import output_lock
 from srcli.artifacts.demos import DemoDataset
-from srcli.config import Params
 from srcli.errors import ArtifactError, BusyError, DiskError, MismatchError, SceneError, SrcliError
+from srcli.params import Params
 from srcli.stages import collect
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from srcli.artifacts.demos import DemoDataset
 from srcli.artifacts.features import FeatureDataset
-from srcli.config import Params
 from srcli.errors import ArtifactError, BusyError, MismatchError, SceneError
+from srcli.params import Params
 from srcli.stages import collect, featurize
 
 

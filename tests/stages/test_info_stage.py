@@ -9,8 +9,8 @@ import pytest
 
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.artifacts.policy import save_policy
-from srcli.config import Params
 from srcli.errors import ArtifactError
+from srcli.params import Params
 from srcli.stages import collect, featurize, info
 
 

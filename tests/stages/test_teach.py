@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from srcli.config import Params
 from srcli.config.encoder import EncoderConfig
 from srcli.config.pretrain import TeachConfig
 from srcli.errors import ConfigError, MismatchError, UnknownNameError
-from srcli.learning.policy_file import read_policy, taught_from
+from srcli.methods.sr.policy import shipped_policy
+from srcli.methods.sr.policy_file import read_policy, taught_from
 from srcli.objects import catalogue
 from srcli.objects.library import VARIABLE
+from srcli.params import Params
 from srcli.perception.encoders.interface import EncoderIdentity
 from srcli.perception.encoders.loading import load_encoder
-from srcli.policies.learned import shipped_policy
+from srcli.pretraining.encoder.lexicon import build_lexicon
+from srcli.pretraining.encoder.render import make_pool, render_scene
 from srcli.sim import World
 from srcli.stages import teach
 from srcli.stages.add_object import Request, run
-from srcli.stages.pretraining.lexicon import build_lexicon
-from srcli.stages.pretraining.render import make_pool, render_scene
 
 CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
 FACES = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]

@@ -1,0 +1,1 @@
+"""SR, SR-A and BASE: one network whose stages are switches."""

@@ -1,0 +1,206 @@
+"""params.yaml -> :class:`~srcli.params.Params`, with errors that name the key and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import types
+import typing
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from srcli.errors import ConfigError
+from srcli.params import Params
+
+DEFAULT_FILE = Path("params.yaml")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 as DVC reads and writes it (``1e-4`` is a float, ``on`` and ``off`` are words), and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is not a word", problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key '{key}' stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Safe YAML of ``text``.
+
+    Raises:
+        ConfigError: not YAML, or a key stands twice; the line is named.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ConfigError(
+            f"{source}:{line} not valid YAML: {problem}", "fix the file; two spaces per level, 'key: value'"
+        ) from None
+
+
+def load_params(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Params:
+    """The parameters of a run: ``overrides`` beat the file, the file beats the defaults.
+
+    Args:
+        path: a params.yaml; None takes ``params.yaml`` of the working directory, or the defaults alone where there is none.
+        overrides: dotted key -> value, as given by command line flags.
+
+    Raises:
+        ConfigError: the file is missing or unreadable; a key is unknown, of the wrong type or out of range.
+    """
+    data: dict[str, Any] = {}
+    source = "defaults"
+    if path is not None or DEFAULT_FILE.is_file():
+        file = path or DEFAULT_FILE
+        source = str(file)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{file}: no such file", "give a parameter file with --params, or leave it away for the defaults"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise ConfigError(f"{file}: cannot be read: {reason}", "give a readable YAML file with --params") from None
+        loaded = parse_yaml(text, source)
+        if loaded is not None and not isinstance(loaded, dict):
+            raise ConfigError(
+                f"{file}: a mapping of sections is expected, got {_kind(loaded)}", "the first line reads like 'seed: 0'"
+            )
+        data = loaded or {}
+    params = validate(data, source)
+    return override(params, overrides) if overrides else params
+
+
+def override(params: Params, values: Mapping[str, Any], source: str = "command line") -> Params:
+    """A copy with some keys replaced.
+
+    Args:
+        params: what to start from.
+        values: dotted key -> value, e.g. ``{"train.updates": 10}``.
+        source: what an error names as the origin of the values.
+
+    Raises:
+        ConfigError: a key is unknown, or a value of the wrong type or out of range.
+    """
+    data = params.model_dump(mode="json")
+    for key, value in values.items():
+        node, parts = data, key.split(".")
+        for depth, part in enumerate(parts):
+            if not isinstance(node, dict) or part not in node:
+                raise _unknown(source, tuple(parts[: depth + 1]))
+            if depth < len(parts) - 1:
+                node = node[part]
+        node[parts[-1]] = value
+    return validate(data, source)
+
+
+def validate(data: Mapping[str, Any], source: str) -> Params:
+    """``data`` as :class:`Params`.
+
+    Raises:
+        ConfigError: one line with the key's path, the value, and what is allowed.
+    """
+    try:
+        # By way of JSON: strict types, while a YAML list may still fill a tuple and a word an enumeration.
+        return Params.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=True)
+        # One problem per key: a union reports each of its branches.
+        first = problems[0]
+        more = len({tuple(p["loc"]) for p in problems}) - 1
+        raise _error(source, first, more) from None
+    except ConfigError as error:
+        # Raised by a section's own check, which knows the keys but not the file.
+        raise ConfigError(f"{source}: {error.message}", error.hint) from None
+
+
+def _error(source: str, problem: Any, more: int) -> ConfigError:
+    location = tuple(problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return _unknown(source, location)
+    path = ".".join(str(part) for part in location)
+    value = json.dumps(problem["input"], default=str)
+    value = "" if isinstance(problem["input"], dict) else f" = {value if len(value) <= 60 else value[:57] + '...'}"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    message = message.removeprefix("value error, ").removeprefix("input should be ")
+    tail = f" (and {more} more)" if more > 0 else ""
+    info, _ = _field(location)
+    rule = allowed(info) if info is not None else ""
+    said = f"{path}: {info.description.rstrip('.')}" if info is not None and info.description else ""
+    hint = f"{said} (allowed: {rule})" if rule else said
+    joined = message if problem["type"] == "value_error" else f"should be {message}"
+    return ConfigError(f"{source}: {path or 'parameters'}{value}: {joined}{tail}", " ".join(hint.split()))
+
+
+def _unknown(source: str, location: tuple[Any, ...]) -> ConfigError:
+    _, owner = _field(location[:-1])
+    names = sorted(owner.model_fields) if owner is not None else []
+    key, where = str(location[-1]), ".".join(str(part) for part in location[:-1])
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    meant = f"did you mean '{close[0]}'? " if close else ""
+    place = f"in '{where}'" if where else "at the top level"
+    path = f"{where}.{key}" if where else key
+    allowed = f"{meant}known {place}: {', '.join(names)}" if names else f"'{where}' has no keys of its own"
+    return ConfigError(f"{source}: unknown key '{path}'", allowed)
+
+
+def _field(location: tuple[Any, ...]) -> tuple[Any, type[BaseModel] | None]:
+    """The field at ``location`` and, where its value is a section, the section's class."""
+    owner: type[BaseModel] | None = Params
+    info = None
+    for part in location:
+        fields = owner.model_fields if owner is not None else {}
+        if part not in fields:
+            break
+        info = fields[part]
+        owner = _section(info.annotation)
+    return info, owner
+
+
+def allowed(info: Any) -> str:
+    """What a field allows, e.g. ``> 0, <= 1`` or ``base | sr``; empty where it declares nothing."""
+    signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("multiple_of", "multiple of"))
+    bounds = [f"{sign} {getattr(rule, name):g}" for rule in info.metadata for name, sign in signs if hasattr(rule, name)]
+    if typing.get_origin(info.annotation) is typing.Literal:
+        bounds = [" | ".join(str(choice) for choice in typing.get_args(info.annotation))]
+    return ", ".join(bounds)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return next((s for a in typing.get_args(annotation) if (s := _section(a)) is not None), None)
+    return None
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else type(value).__name__

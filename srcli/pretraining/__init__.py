@@ -1,0 +1,1 @@
+"""What the package ships is made here: the encoder, the quality of grasps, GraspNet."""

@@ -1,0 +1,141 @@
+"""Fitting the network to outcomes, and making its answers probabilities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from srcli.actions.closing import ClosingNetwork, Regions, inputs
+from srcli.config.pretrain import GraspConfig
+from srcli.pretraining.grasp_quality.network import Closing
+from srcli.pretraining.grasp_quality.outcomes import Outcomes
+from srcli.seeding import generator
+from srcli.types import F32, F64, I64
+
+_STREAM = 30
+_JITTER = 0.001
+_CLIP_NORM = 2.0
+_REPORT_EVERY = 20
+
+
+def thinned(regions: Regions, most: int, rng: np.random.Generator | None = None) -> Regions:
+    """The regions with at most ``most`` points each: evenly spaced ones, or drawn ones when there is a generator."""
+    total, stored = regions.points.shape[:2]
+    points = np.zeros((total, most, 3), dtype=np.float32)
+    if rng is None:
+        for row, count in enumerate(regions.count):
+            there = min(int(count), most)
+            points[row, :there] = regions.points[row, np.arange(there) * int(count) // max(there, 1)]
+    else:
+        order = rng.random((total, stored))
+        order[np.arange(stored) >= regions.count[:, None]] = 2.0
+        chosen = np.argsort(order, axis=1)[:, :most]
+        points[:] = np.take_along_axis(regions.points, chosen[..., None], axis=1)
+    count = np.minimum(regions.count, most)
+    points[np.arange(most) >= count[:, None]] = 0.0
+    return Regions(points, count, regions.grasps, regions.features)
+
+
+def varied(regions: Regions, rng: np.random.Generator) -> Regions:
+    """Mirrored at random along the closing direction and across it, which changes no outcome, and shaken by a millimetre."""
+    sign = np.where(rng.random((len(regions), 1, 3)) < 0.5, -1.0, 1.0)
+    sign[..., 2] = 1.0
+    shaken = regions.points * sign + rng.normal(0.0, _JITTER, regions.points.shape)
+    shaken[np.arange(regions.points.shape[1]) >= regions.count[:, None]] = 0.0
+    return Regions(shaken.astype(np.float32), regions.count, regions.grasps, regions.features)
+
+
+def tensors(regions: Regions) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What :class:`srcli.pretraining.grasp_quality.network.Closing` is called with."""
+    each, grasp = inputs(regions)
+    there = np.arange(each.shape[1]) < regions.count[:, None]
+    return torch.from_numpy(each), torch.from_numpy(grasp), torch.from_numpy(regions.features), torch.from_numpy(there)
+
+
+def fit(
+    config: GraspConfig, train: Outcomes, valid: Outcomes, report: Callable[[int, Mapping[str, float]], None]
+) -> ClosingNetwork:
+    """Train on some outcomes, calibrate on others.
+
+    Args:
+        config: section ``pretrain.grasp``.
+        train: outcomes to learn from.
+        valid: outcomes of other piles, by which the logits are scaled and shifted.
+        report: called with the steps done and the mean loss since the last call.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            features = train.regions.features
+            mean, scale = features.mean(axis=0), features.std(axis=0) + np.float32(1e-3)
+            network = Closing((config.width, 2 * config.width, 3 * config.width, 3 * config.width), mean, scale)
+        _train(config, network, train, report)
+        network.eval()
+        raw = ClosingNetwork(network.arrays(), config.points)
+    finally:
+        torch.set_num_threads(threads)
+    return calibrated(raw, logits(raw, valid), valid.held.astype(np.float64))
+
+
+def _train(config: GraspConfig, network: Closing, train: Outcomes, report: Callable[[int, Mapping[str, float]], None]) -> None:
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    losses: list[float] = []
+    for step in range(config.steps):
+        rng = generator((config.seed, step), _STREAM)
+        rows = rng.integers(len(train), size=config.batch)
+        regions = _take(train.regions, rows)
+        read = tensors(varied(thinned(regions, config.points, rng), rng))
+        held = torch.from_numpy(train.held[rows].astype(np.float32))
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / config.steps)))
+        loss = functional.binary_cross_entropy_with_logits(network(*read), held)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        if (step + 1) % _REPORT_EVERY == 0 or step + 1 == config.steps:
+            report(step + 1, {"loss": float(np.mean(losses))})
+            losses = []
+
+
+def _take(regions: Regions, rows: I64) -> Regions:
+    return Regions(regions.points[rows], regions.count[rows], regions.grasps[rows], regions.features[rows])
+
+
+def scores(network: ClosingNetwork, outcomes: Outcomes) -> F32:
+    """What the network says of grasps whose outcome is known; (G,)."""
+    return network.score(thinned(outcomes.regions, network.points))
+
+
+def logits(network: ClosingNetwork, outcomes: Outcomes) -> F64:
+    """The same before the logistic function."""
+    probability = np.clip(scores(network, outcomes).astype(np.float64), 1e-7, 1 - 1e-7)
+    value: F64 = np.log(probability / (1 - probability))
+    return value
+
+
+def calibrated(network: ClosingNetwork, logit: F64, held: F64) -> ClosingNetwork:
+    """The network with its last layer scaled and shifted so that the outcomes are most likely (Platt 1999).
+
+    Args:
+        logit: (G,) of the network as it is; held: (G,) outcomes, 0 or 1.
+    """
+    from scipy.optimize import minimize
+
+    def loss(theta: F64) -> float:
+        value = theta[0] * logit + theta[1]
+        return float(np.mean(np.logaddexp(0.0, value) - held * value))
+
+    scale, shift = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-7}).x
+    weights = dict(network.weights)
+    weights["logit.weight"] = (weights["logit.weight"] * scale).astype(np.float32)
+    weights["logit.bias"] = (weights["logit.bias"] * scale + shift).astype(np.float32)
+    return ClosingNetwork(weights, network.points)

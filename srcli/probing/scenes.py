@@ -1,0 +1,180 @@
+"""Scenes of the probes, whose points lie on which object, and what is asked for in them. Privileged throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from srcli.language import KINDS, KeywordKind, could_mean, keyword_table, pick_instruction, place_instruction
+from srcli.objects import color_words
+from srcli.perception.geometry import unproject_view
+from srcli.seeding import Domain, episode_seed, generator
+from srcli.tasks.pick import split_names
+from srcli.tasks.placing import named, relations
+from srcli.types import F32, I64, EpisodeSpec, Observation, Phase, SceneTruth
+
+if TYPE_CHECKING:
+    from srcli.params import Params
+    from srcli.sim import World
+
+PICK_KINDS = ("label", "general", "colour", "shape", "function")
+"""Kinds of keywords as they are counted: the attributes of the language are colours or shapes."""
+EPISODE, REFERENCE = "episode", "reference"
+"""The sentence that an evaluation would ask with in this scene; the reference of a placement."""
+
+# Far from the indices that other tests of single objects use.
+_FIRST = {("pick", "seen"): 1_000, ("pick", "unseen"): 101_000, ("place", "seen"): 201_000, ("place", "unseen"): 301_000}
+_ROBOT = 65535
+_OBSERVE, _ASK = 1, 2
+
+Segmentation = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A scene that has settled, seen by the noisy cameras."""
+
+    seed: tuple[int, ...]
+    spec: EpisodeSpec
+    observation: Observation
+    segmentation: Segmentation
+    truth: SceneTruth
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A sentence, and the slots that answer it.
+
+    Attributes:
+        kind: one of :data:`PICK_KINDS`, or "episode" or "reference".
+        names: catalogue names that carry the keyword, of both splits.
+    """
+
+    kind: str
+    wording: str
+    keyword: str
+    sentence: str
+    targets: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+def probe_seed(root: int, task: Phase, split: str, number: int) -> tuple[int, int, int]:
+    """The seed of a probe's scene, from the domain that nothing is learned or tuned on."""
+    return episode_seed(root, Domain.PROBE, _FIRST[task, split] + number)
+
+
+def build_scene(world: World, params: Params, task: Phase, split: str, number: int) -> Scene | None:
+    """Scene ``number`` of a split; None when it cannot be laid out.
+
+    Args:
+        task: "pick": a pile of ``scene.objects``; "place": the zone where something is to be placed.
+    """
+    from srcli.evaluation.setup import SetupError, set_up
+    from srcli.tasks import get_task
+
+    seed = probe_seed(params.seed, task, split, number)
+    maker = get_task(task, params.language)
+    try:
+        spec = set_up(world, maker, maker.sample(seed, split, "train", params.scene))
+    except SetupError:
+        return None
+    observation, segmentation = world.observe(generator(seed, _OBSERVE))
+    return Scene(seed, spec, observation, segmentation, world.truth(segmentation))
+
+
+def point_owners(scene: Scene, points: F32, table: float = 0.0) -> I64:
+    """(N,) the slot whose pixel lies nearest to each point; -1 where there is none.
+
+    Args:
+        points: (N, 3) metres, in the frame of the zone looked at.
+        table: points below this height, metres, are -1 when a pixel that shows no object is nearer.
+    """
+    from scipy.spatial import cKDTree
+
+    seen, slots = [], []
+    views = (scene.observation.depth, scene.observation.K, scene.observation.T_world_cam, scene.segmentation)
+    for depth, K, pose, labels in zip(*views, strict=True):
+        wanted = (labels != _ROBOT) & (depth > 0)
+        seen.append(unproject_view(np.where(wanted, depth, 0).astype(np.float32), K, pose))
+        slots.append(labels[wanted].astype(np.int64) - 1)
+    pixels, owner = np.concatenate(seen), np.concatenate(slots)
+    shown = owner >= 0
+    if not bool(shown.any()):
+        return np.full(len(points), -1, dtype=np.int64)
+    distance, nearest = cKDTree(pixels[shown]).query(points)
+    owners: I64 = owner[shown][nearest]
+    low = np.flatnonzero(points[:, 2] < table)
+    if len(low) and not bool(shown.all()):
+        background = np.asarray(cKDTree(pixels[~shown]).query(points[low])[0])
+        owners[low[background < np.asarray(distance)[low]]] = -1
+    return owners
+
+
+def pick_questions(scene: Scene, visible: Sequence[int], params: Params) -> list[Question]:
+    """Sentences about visible objects: for each kind some keywords, in every wording, and the episode's own.
+
+    A keyword is left out where an object of the scene could be meant by it that does not carry it.
+    """
+    rng = generator(scene.seed, _ASK)
+    spec, wordings = scene.spec, params.probe.wordings
+    shown = [spec.objects[slot] for slot in visible]
+    asked: list[tuple[str, KeywordKind, str]] = []
+    goal = spec.goal
+    own = next(kind for kind in KINDS if kind == goal.keyword_kind)
+    asked.append((EPISODE, own, goal.keyword))
+    colors = color_words()
+    for counted in PICK_KINDS:
+        kind: KeywordKind = "attribute" if counted in ("colour", "shape") else next(k for k in KINDS if k == counted)
+        words = list(keyword_table(kind, shown))
+        if kind == "attribute":
+            words = [word for word in words if (word in colors) == (counted == "colour")]
+        plain = [words[i] for i in rng.permutation(len(words)) if not _doubtful(scene, kind, words[i])]
+        asked += [(counted, kind, word) for word in plain[: params.probe.keywords]]
+    out = []
+    for counted, kind, word in asked:
+        fitting = keyword_table(kind, split_names(spec.split)).get(word, ())
+        carriers = keyword_table(kind, _all_names()).get(word, ())
+        targets = goal.targets if counted == EPISODE else _slots(scene, carriers)
+        for wording in wordings:
+            sentence = pick_instruction(rng, kind, word, fitting, wording, params.language)
+            out.append(Question(counted, wording, word, sentence, targets, carriers))
+    return out
+
+
+def place_questions(scene: Scene, visible: Sequence[int], params: Params) -> list[Question]:
+    """Placements next to, on or in visible objects: the episode's own reference and some labels, in every wording."""
+    rng = generator(scene.seed, _ASK)
+    spec = scene.spec
+    words = list(keyword_table("label", [spec.objects[slot] for slot in visible]))
+    plain = [words[i] for i in rng.permutation(len(words)) if not _doubtful(scene, "label", words[i])]
+    own = spec.goal.reference
+    out = []
+    for word in [own, *(w for w in plain[: params.probe.keywords] if w != own)]:
+        carriers = tuple(_all_names()[i] for i in named(word, _all_names()))
+        targets = spec.goal.references if word == own else _slots(scene, carriers)
+        for wording in params.probe.wordings:
+            choices = relations(spec.split, wording)
+            relation = choices[int(rng.integers(len(choices)))].word
+            sentence = place_instruction(rng, relation, word, wording)
+            out.append(Question(REFERENCE, wording, word, sentence, targets, carriers))
+    return out
+
+
+def _all_names() -> tuple[str, ...]:
+    from srcli.objects import catalogue
+
+    return catalogue().names
+
+
+def _slots(scene: Scene, names: Iterable[str]) -> tuple[int, ...]:
+    meant = set(names)
+    return tuple(slot for slot, name in enumerate(scene.spec.objects) if name in meant)
+
+
+def _doubtful(scene: Scene, kind: KeywordKind, word: str) -> bool:
+    carriers = keyword_table(kind, scene.spec.objects).get(word, ())
+    return any(could_mean(name, word) for name in scene.spec.objects if name not in carriers)

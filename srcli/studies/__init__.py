@@ -1,0 +1,1 @@
+"""Studies that train and evaluate many arms: the ablation and the noise sweep."""

@@ -1,0 +1,303 @@
+"""Training set, augmentation, loss, resume, determinism, policy file, and that the network learns to follow language."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from srcli.config.train import AugmentConfig, TrainConfig
+from srcli.errors import ArtifactError, MismatchError, SceneError
+from srcli.learning.augment import augment, mirror_poses, random_rotation, rotate_poses
+from srcli.learning.dataset import Labels, TrainingSet
+from srcli.methods.sr import trainer as trainer_module
+from srcli.methods.sr.policy_file import read_policy, write_policy
+from srcli.methods.sr.section import ModelConfig
+from srcli.methods.sr.trainer import Trainer, learning_rate, loss_of, validate
+
+D, POINTS, SLOTS, TOKENS = 32, 60, 5, 4
+ENCODER = {"name": "made-up", "dim": D}
+
+
+def unit(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    out: npt.NDArray[np.float64] = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    return out
+
+
+def made_up(count: int, seed: int = 0) -> TrainingSet:
+    """Objects are clusters of points around one direction of the joint space; the sentence is near one of them.
+
+    Directions of the validation samples never occur in training samples.
+    """
+    rng = np.random.default_rng(seed)
+    kinds = unit(rng.normal(size=(40, D)))
+    rows: dict[str, list[npt.NDArray[np.generic]]] = {}
+    half = count * 3 // 4
+    for i in range(count):
+        mine = kinds[:20] if i < half else kinds[20:]
+        which = rng.choice(20, SLOTS, replace=False)
+        places = np.stack([0.35 + 0.075 * np.arange(SLOTS), rng.uniform(-0.2, 0.2, SLOTS), np.full(SLOTS, 0.03)], axis=1)
+        owner, k = rng.integers(0, SLOTS, POINTS), int(rng.integers(12, 21))
+        target = int(rng.integers(SLOTS))
+        text = unit(mine[which[target]] + 0.8 * unit(rng.normal(size=D)))
+        features = unit(mine[which][owner] + 0.9 * unit(rng.normal(size=(POINTS, D))))
+        of = np.concatenate([[target], rng.integers(0, SLOTS, k - 1)])
+        yaw = rng.uniform(0, np.pi, k)
+        poses = np.concatenate(
+            [places[of] + rng.normal(0, 0.006, (k, 3)), np.stack([np.cos(yaw / 2), np.sin(yaw / 2), 0 * yaw, 0 * yaw], 1)], axis=1
+        )
+        order = rng.permutation(k)
+        of, poses = of[order], poses[order]
+        padding = 20 - k
+        sample = {
+            "points": (places[owner] + rng.normal(0, 0.008, (POINTS, 3))).astype(np.float32),
+            "features": features.astype(np.float16),
+            "similarity": (features @ text).astype(np.float32),
+            "point_mask": np.ones(POINTS, bool),
+            "text": text.astype(np.float32),
+            "tokens": unit(text + 0.5 * rng.normal(size=(TOKENS, D))).astype(np.float32),
+            "token_mask": np.arange(TOKENS) < rng.integers(2, TOKENS + 1),
+            "candidates": np.pad(poses, ((0, padding), (0, 0))).astype(np.float32),
+            "candidate_mask": np.arange(20) < k,
+            "quality": np.pad(rng.uniform(0, 1, k), (0, padding)).astype(np.float32),
+            "valid": np.pad(of == target, (0, padding)),
+            "label": np.int64(rng.choice(np.flatnonzero(of == target))),
+        }
+        for name, value in sample.items():
+            rows.setdefault(name, []).append(np.asarray(value))
+    return TrainingSet({n: np.stack(v) for n, v in rows.items()}, np.arange(half), np.arange(half, count), ENCODER)
+
+
+SMALL = TrainConfig(updates=6, batch_size=8, validate_every=3, checkpoint_every=2, warmup=2)
+MODEL = ModelConfig(heads=4)
+
+
+def test_poses_turn_and_mirror_with_their_points() -> None:
+    rng = np.random.default_rng(1)
+    poses = np.concatenate([rng.normal(size=(6, 3)), unit(rng.normal(size=(6, 4)))], axis=1).astype(np.float32)
+    turn = Rotation.from_euler("z", 0.7).as_matrix()
+    turned = rotate_poses(poses, 0.7)
+    before, after = (Rotation.from_quat(p[:, 3:]).as_matrix() for p in (poses, turned))
+    np.testing.assert_allclose(after, turn @ before, atol=1e-6)
+    np.testing.assert_allclose(turned[:, :3] - [0.5, 0, 0], (poses[:, :3] - [0.5, 0, 0]) @ turn.T, atol=1e-6)
+    flip = np.diag([1.0, -1.0, 1.0])
+    mirrored = Rotation.from_quat(mirror_poses(poses)[:, 3:]).as_matrix()
+    np.testing.assert_allclose(mirrored[:, :, [0, 2]], (flip @ before)[:, :, [0, 2]], atol=1e-6)
+
+
+def test_augmentation_keeps_points_relative_to_candidates() -> None:
+    data = made_up(4)
+    sample = {name: value[0] for name, value in data.arrays.items()}
+    changed = augment(sample, AugmentConfig(jitter=0.0, point_dropout=0.0, similarity_noise=0.0), np.random.default_rng(3))
+    real = sample["candidate_mask"]
+
+    def distances(s: dict[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        out: npt.NDArray[np.float64] = np.linalg.norm(s["candidates"][real][:, None, :3] - s["points"][None], axis=2)
+        return out
+
+    np.testing.assert_allclose(distances(changed), distances(sample), atol=1e-5)
+    assert np.abs(changed["points"] - sample["points"]).max() > 0.01
+    for s, other in ((sample, changed), (changed, sample)):
+        axes = Rotation.from_quat(s["candidates"][real][:, 3:]).as_matrix()
+        local = np.abs(np.einsum("kia,kni->kna", axes, s["points"][None] - s["candidates"][real][:, None, :3]))
+        axes_o = Rotation.from_quat(other["candidates"][real][:, 3:]).as_matrix()
+        local_o = np.abs(np.einsum("kia,kni->kna", axes_o, other["points"][None] - other["candidates"][real][:, None, :3]))
+        np.testing.assert_allclose(local, local_o, atol=1e-5)
+
+
+def test_rotation_of_the_joint_space_keeps_cosines() -> None:
+    turn = random_rotation(D, np.random.default_rng(0))
+    np.testing.assert_allclose(turn @ turn.T, np.eye(D), atol=1e-5)
+    data, config = made_up(8), TrainConfig(augment=AugmentConfig(feature_rotation=1.0, similarity_noise=0.0, point_dropout=0.0))
+    batch, _ = data.training_batch(np.arange(4), config, np.random.default_rng(0))
+    cosine = torch.einsum("bnd,bd->bn", batch.features, batch.text)
+    torch.testing.assert_close(cosine, batch.similarity, atol=2e-3, rtol=0)
+
+
+def test_training_points_are_a_subset_with_their_features() -> None:
+    data = made_up(8)
+    still = AugmentConfig(yaw=0, mirror=False, shift=0, jitter=0, point_dropout=0, similarity_noise=0, feature_rotation=0)
+    batch, _ = data.training_batch(np.arange(3), TrainConfig(points=20, augment=still), np.random.default_rng(0))
+    assert batch.points.shape == (3, 20, 3)
+    whole = data.arrays["similarity"][1]
+    places = [int(np.flatnonzero(whole == s)[0]) for s in batch.similarity[1].numpy()]
+    assert len(set(places)) == 20
+    np.testing.assert_allclose(batch.points[1].numpy(), data.arrays["points"][1][places], atol=1e-6)
+
+
+def test_training_candidates_are_a_subset_that_holds_the_experts() -> None:
+    data = made_up(8)
+    still = AugmentConfig(yaw=0, mirror=False, shift=0, jitter=0, point_dropout=0, similarity_noise=0, feature_rotation=0)
+    config = TrainConfig(candidates=3, points=0, augment=still)
+    batch, labels = data.training_batch(np.arange(4), config, np.random.default_rng(0))
+    assert batch.candidate_mask.sum(dim=1).tolist() == [3] * 4 and batch.candidates.shape[1] == 3
+    for row in range(4):
+        whole = data.arrays["candidates"][row]
+        places = [int(np.abs(whole - pose)[:, :3].max(axis=1).argmin()) for pose in batch.candidates[row].numpy()]
+        assert len(set(places)) == 3 and places[int(labels.expert[row])] == data.arrays["label"][row]
+        np.testing.assert_array_equal(labels.valid[row].numpy(), data.arrays["valid"][row][places])
+        np.testing.assert_allclose(batch.quality[row].numpy(), data.arrays["quality"][row][places], atol=1e-6)
+
+
+def test_loss_targets() -> None:
+    logits = torch.tensor([[1.0, 2.0, 0.5, float("-inf")], [0.0, 1.0, 2.0, 3.0]])
+    labels = Labels(
+        torch.tensor([1, 0]),
+        torch.tensor([[True, True, False, True], [False] * 4]),
+        torch.tensor([[0.9, 0.3, 0.5, 0.5]] * 2),
+        torch.tensor([False, False]),
+    )
+    log_p = torch.log_softmax(logits, 1)
+    torch.testing.assert_close(loss_of(logits, labels, "expert"), torch.stack([-log_p[0, 1], -log_p[1, 0]]))
+    weighted = torch.stack([-(0.75 * log_p[0, 0] + 0.25 * log_p[0, 1]), -log_p[1, 0]])
+    torch.testing.assert_close(loss_of(logits, labels, "quality"), weighted)
+    uniform = torch.stack([-(log_p[0, 0] + log_p[0, 1]) / 2, -log_p[1, 0]])
+    torch.testing.assert_close(loss_of(logits, labels, "valid"), uniform)
+    # Placements that are right are equally good, whatever the prior says of them.
+    torch.testing.assert_close(loss_of(logits, replace(labels, place=torch.tensor([True, False])), "quality"), uniform)
+
+
+def both_phases(count: int, every: int = 4) -> TrainingSet:
+    """Every fourth sample is a placement."""
+    data = made_up(count)
+    phase = (np.arange(count) % every == 0).astype(np.uint8)
+    return TrainingSet({**data.arrays, "phase": phase}, data.train, data.valid, ENCODER)
+
+
+def test_batches_are_balanced_over_the_phases() -> None:
+    data = both_phases(48)
+    trainer = Trainer(data, MODEL, SMALL)
+    batches = [trainer._draw(update) for update in range(6)]
+    assert [int(labels.place.sum()) for _, labels in batches] == [4] * 6
+    for batch, labels in batches:
+        assert batch.place is not None and torch.equal(batch.place, labels.place)
+    quarter = Trainer(data, MODEL, SMALL.model_copy(update={"place_share": 0.25}))
+    assert int(quarter._draw(0)[1].place.sum()) == 2
+    alone = Trainer(made_up(48), MODEL, SMALL)
+    assert not alone._draw(0)[1].place.any()
+    # Each phase goes through all of its samples before one comes again.
+    picks, places = data.pools()
+    walked = np.concatenate([trainer._walk(places, update, 3, 1) for update in range(3)])
+    assert sorted(walked.tolist()) == sorted(places.tolist()) and not set(picks) & set(places)
+
+
+def test_metrics_of_each_phase() -> None:
+    data = both_phases(48)
+    metrics = validate(Trainer(data, MODEL, SMALL).network, data, SMALL, "cpu")
+    share = float((data.arrays["phase"][data.valid] == 1).mean())
+    assert metrics.valid_rate == pytest.approx((1 - share) * metrics.pick_rate + share * metrics.place_rate)
+    alone = validate(Trainer(made_up(48), MODEL, SMALL).network, made_up(48), SMALL, "cpu")
+    assert np.isnan(alone.place_rate) and alone.pick_rate == alone.valid_rate
+
+
+def test_words_stay_in_their_own_axes() -> None:
+    data = made_up(8)
+    turned = TrainConfig(augment=AugmentConfig(feature_rotation=1.0))
+    batch, _ = data.training_batch(np.arange(4), turned, np.random.default_rng(0))
+    assert batch.words is not None and not torch.allclose(batch.words, batch.tokens)
+    np.testing.assert_array_equal(batch.words.numpy(), data.arrays["tokens"][:4])
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    config = TrainConfig(lr=1.0, warmup=10)
+    rates = [learning_rate(config, u, 100) for u in range(101)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) > 0.95 and rates[100] == pytest.approx(0.02)
+
+
+def test_the_training_loss_is_recorded_between_validations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_module, "LOSS_EVERY", 2)
+    config = SMALL.model_copy(update={"updates": 7, "validate_every": 4})
+    curves = Trainer(made_up(24), MODEL, config, seed=4).run().curves
+    assert curves["update"].tolist() == [2, 4, 6, 7]
+    assert np.isfinite(curves["train_loss"]).all()
+    assert np.isfinite(curves["valid_loss"]).tolist() == [False, True, False, True]
+
+
+def test_same_seed_same_weights_and_a_resumed_run_ends_the_same(tmp_path: Path) -> None:
+    data = made_up(24)
+    whole = Trainer(data, MODEL, SMALL, seed=4).run()
+    file = tmp_path / "a.checkpoint"
+    part = Trainer(data, MODEL, SMALL, seed=4, checkpoint=file)
+    part.run(stop_after=4)
+    resumed = Trainer(data, MODEL, SMALL, seed=4, checkpoint=file)
+    assert resumed.state.update == 4
+    end = resumed.run()
+    assert all(np.array_equal(whole.weights[k], end.weights[k]) for k in whole.weights)
+    assert all(np.array_equal(whole.curves[k], end.curves[k], equal_nan=True) for k in whole.curves)
+    other = Trainer(data, MODEL, SMALL, seed=5, checkpoint=file)
+    assert other.state.update == 0
+    assert not all(np.array_equal(whole.weights[k], w) for k, w in other.run().weights.items())
+
+
+def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.checkpoint"
+    file.write_bytes(b"nothing of the kind")
+    with pytest.raises(ArtifactError, match=r"a\.checkpoint"):
+        Trainer(made_up(8), MODEL, SMALL, checkpoint=file)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_both_precisions_lower_the_loss(precision: str) -> None:
+    data = made_up(48)
+    config = SMALL.model_copy(update={"precision": precision, "updates": 30, "validate_every": 30, "lr": 3e-3, "select": "last"})
+    trainer = Trainer(data, ModelConfig(variant="base", heads=4), config)
+    before = validate(trainer.network, data, config, "cpu")
+    assert trainer.run().metrics.loss < before.loss - 0.1
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice() -> None:
+    data = made_up(8)
+    data.arrays["features"][:] = np.nan
+    with pytest.raises(SceneError, match="loss is nan at update 0"):
+        Trainer(data, MODEL, SMALL).run()
+
+
+def test_no_training_sample_is_refused() -> None:
+    data = made_up(8)
+    with pytest.raises(SceneError, match="no training sample"):
+        TrainingSet(data.arrays, np.arange(0), np.arange(8))
+
+
+def test_policy_file_round_trip(tmp_path: Path) -> None:
+    data, path = made_up(16), tmp_path / "policy.h5"
+    trainer = Trainer(data, MODEL, SMALL)
+    trained = trainer.run()
+    write_policy(path, trained, MODEL, SMALL, ENCODER, D)
+    loaded = read_policy(path, ENCODER)
+    # There is no placement: what does not exist is null, for every reader of JSON.
+    assert loaded.training["metrics"]["place_rate"] is None and loaded.training["metrics"]["pick_rate"] >= 0
+    assert loaded.model == MODEL and loaded.training["updates"] == 6
+    assert all(np.array_equal(trained.weights[n], p.detach().numpy()) for n, p in loaded.network.named_parameters())
+    with pytest.raises(MismatchError, match="made-up"):
+        read_policy(path, {"name": "other", "dim": D})
+    write_policy(path, replace(trained, weights={}), MODEL, SMALL, ENCODER, D)
+    with pytest.raises(ArtifactError, match="do not fit"):
+        read_policy(path)
+
+
+@pytest.mark.parametrize("variant", ["base", "sr_a", "sr", "a2"])
+def test_every_variant_comes_back_from_its_file(tmp_path: Path, variant: str) -> None:
+    data, model = made_up(16), MODEL.model_copy(update={"variant": variant})
+    trained = Trainer(data, model, SMALL).run()
+    write_policy(tmp_path / "policy.h5", trained, model, SMALL, ENCODER, D)
+    network = read_policy(tmp_path / "policy.h5", ENCODER).network
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        if name in trained.weights:
+            np.testing.assert_array_equal(parameter.detach().numpy(), trained.weights[name])
+    assert (network.stage2.norm_k is network.stage2.norm_q) == (variant == "a2")
+
+
+@pytest.mark.parametrize("variant", ["sr", "base"])
+def test_learns_to_follow_language_to_directions_never_seen(variant: str) -> None:
+    """SR starts sensible and stays so; BASE has to learn it. Chance is about one in five."""
+    data = made_up(240, seed=1)
+    config = TrainConfig(updates=90, batch_size=16, validate_every=45, lr=2e-3, warmup=10)
+    trained = Trainer(data, ModelConfig(variant=variant, heads=4), config).run()  # type: ignore[arg-type]
+    chance = float(np.mean(data.arrays["valid"].sum(1) / data.arrays["candidate_mask"].sum(1)))
+    assert chance < 0.35
+    assert trained.metrics.valid_rate > (0.85 if variant != "base" else 0.6)

@@ -1,0 +1,329 @@
+"""The probes: what they count as right, what the dense search finds, and that a copied scene answers like one built anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from srcli.cli.app import app
+from srcli.cli.running import split_encoder
+from srcli.errors import SceneError
+from srcli.language import could_mean
+from srcli.objects import build, catalogue
+from srcli.parallel import make_executor
+from srcli.params import Params
+from srcli.params.loading import override
+from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
+from srcli.probing import encoder as encoder_part
+from srcli.probing import grasps as grasp_part
+from srcli.probing.antipodal_search import search
+from srcli.probing.colors import histogram
+from srcli.probing.numbers import average_precision, calibration, grasp_numbers, rate
+from srcli.probing.scenes import PICK_KINDS, Question, Scene, build_scene, pick_questions, place_questions, point_owners
+from srcli.probing.surface import scene_points, surface
+from srcli.sim import World
+from srcli.stages import probe as stage
+from srcli.types import U8, Reason, TextEmbedding
+
+SMALL = override(
+    Params(),
+    {
+        "scene.objects": 3,
+        "scene.place_objects": 3,
+        "probe.sampled": 2,
+        "probe.dense_grasps": 2,
+        "probe.scenes": 1,
+        "probe.grasp_scenes": 1,
+        "probe.splits": ["seen"],
+        "probe.drawn": 1,
+        "cloud.voxel": 0.015,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with World(SMALL.sim) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scene(world: World) -> Scene:
+    found = build_scene(world, SMALL, "pick", "seen", 0)
+    assert found is not None
+    return found
+
+
+def test_rates_and_average_precision() -> None:
+    assert rate([True] * 3 + [False]) == {"k": 3, "n": 4, "rate": 0.75, "low": 0.3006, "high": 0.9544}
+    assert rate([])["rate"] is None
+    held = np.array([True, False, True, False])
+    assert average_precision(np.array([0.9, 0.8, 0.7, 0.6]), held) == pytest.approx((1 + 2 / 3) / 2)
+    # Equal qualities say nothing of the order.
+    assert average_precision(np.full(4, 0.5), held) == pytest.approx(0.5)
+    assert np.isnan(average_precision(np.array([0.5]), np.array([False])))
+    rows = calibration(np.array([0.95, 1.0, 0.11]), np.array([True, False, True]))
+    assert [(row["n"], row["k"]) for row in rows] == [(1, 1), (2, 1)] and rows[1]["quality"] == pytest.approx(0.975)
+
+
+def test_numbers_of_grasps() -> None:
+    base = {"candidates": 2, "top": True, "random": False, "holds": True, "reason": "success", "dense": True}
+    none = {"candidates": 0, "top": None, "random": None, "holds": False, "reason": "", "dense": True}
+    slip = {"candidates": 1, "top": False, "random": False, "holds": False, "reason": "slipped", "dense": False}
+    record = {
+        "split": "seen",
+        "set_up": True,
+        "milliseconds": 5.0,
+        "candidates": 3,
+        "objects": [base, none, slip],
+        "sampled": [(0.9, True), (0.2, False)],
+    }
+    lost = {"split": "unseen", "set_up": False}
+    found = grasp_numbers([record, lost])
+    row = found["groups"]["seen"]
+    counted = {key: (row[key]["k"], row[key]["n"]) for key in ("covered", "graspable", "graspable_with_holding", "top_holds")}
+    assert counted == {"covered": (2, 3), "graspable": (2, 3), "graspable_with_holding": (1, 2), "top_holds": (1, 2)}
+    assert row["top_failures"] == {"slipped": 1} and row["average_precision"]["value"] == 1.0
+    assert found["not_set_up"] == 1 and found["groups"]["unseen"]["covered"]["rate"] is None
+
+
+def test_histograms_tell_colours_apart() -> None:
+    red, green = np.full((50, 3), (200, 20, 20), np.uint8), np.full((50, 3), (20, 190, 30), np.uint8)
+    assert histogram(red) @ histogram(red) == pytest.approx(1.0, abs=1e-5)
+    assert histogram(red) @ histogram(green) == 0.0
+    mixed = histogram(np.concatenate([red, green]))
+    assert mixed @ histogram(red) == pytest.approx(np.sqrt(0.5), abs=1e-5)
+
+
+def test_the_true_surface_is_where_the_cameras_see_it(scene: Scene) -> None:
+    """Poses, body frames and shapes fit together: points on an object lie at its surface at its true pose."""
+    from scipy.spatial import cKDTree
+
+    from srcli.perception.cloud import unproject
+
+    points = unproject(scene.observation, SMALL.cloud)
+    owner = point_owners(scene, points)
+    checked = 0
+    for slot in np.unique(owner):
+        own = points[owner == slot]
+        moved = surface(scene.spec.objects[slot]).moved(scene.truth.poses[slot])
+        assert np.allclose(np.linalg.norm(moved.normals, axis=1), 1.0)
+        if len(own) >= 20:
+            assert float(np.median(cKDTree(moved.points).query(own)[0])) < 0.005
+            checked += 1
+    assert checked
+
+
+def test_the_dense_search_finds_what_holds_and_nothing_in_a_block(world: World) -> None:
+    drop = np.array([[0.5, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0]])
+    world.reset([build(catalogue()["soap_box"])], drop)
+    truth = world.truth()
+    points = scene_points(("soap_box",), truth.poses, truth.present)
+    own = surface("soap_box").moved(truth.poses[0])
+    actions = search(own, truth.poses[0, :3], points, 6)
+    assert len(actions) == 6
+    block = np.random.default_rng(0).uniform([0.35, -0.15, 0.0], [0.65, 0.15, 0.3], (40_000, 3))
+    assert search(own, truth.poses[0, :3], np.concatenate([points, block]), 6) == []
+    executed = world.execute(actions[0])
+    assert (executed.reason, executed.slot) == (Reason.SUCCESS, 0)
+
+
+def test_questions_have_answers_and_no_doubt(scene: Scene) -> None:
+    visible = [int(slot) for slot in np.flatnonzero(scene.truth.present)]
+    asked = pick_questions(scene, visible, SMALL)
+    assert {q.wording for q in asked} == {"train", "heldout"}
+    assert {q.kind for q in asked} <= {"episode", *PICK_KINDS} and any(q.kind == "label" for q in asked)
+    names = scene.spec.objects
+    for question in asked:
+        assert question.targets
+        for slot, name in enumerate(names):
+            assert (slot in question.targets) == could_mean(name, question.keyword) or question.kind == "function"
+    train = [q.keyword for q in asked if q.wording == "train"]
+    assert train == [q.keyword for q in asked if q.wording == "heldout"]
+    assert pick_questions(scene, visible, SMALL) == asked
+
+
+def test_references_are_asked_for_in_placements(world: World) -> None:
+    zone = build_scene(world, SMALL, "place", "unseen", 0)
+    assert zone is not None
+    visible = [int(slot) for slot in np.flatnonzero(zone.truth.present)]
+    assert zone.spec.held not in visible
+    asked = place_questions(zone, visible, SMALL)
+    assert asked[0].targets == zone.spec.goal.references and all(q.keyword in q.sentence for q in asked)
+
+
+@dataclass
+class PaintedEncoder:
+    """Sees the colours that objects were painted with, and takes the words of a label for one of them."""
+
+    colors: U8
+    words: dict[str, int]
+    identity: EncoderIdentity = field(default=EncoderIdentity("painted", "0" * 64, 4, "none", "none", "fp32", 1))
+
+    def dense(self, rgb: U8) -> DenseFeatures:
+        same = (rgb[..., None, :] == self.colors).all(axis=-1)
+        return DenseFeatures(np.concatenate([same, ~same.any(axis=-1, keepdims=True)], axis=-1).astype(np.float32))
+
+    def text(self, texts: Any) -> list[TextEmbedding]:
+        out = []
+        for text in texts:
+            pooled = np.full(len(self.colors) + 1, 1e-3, dtype=np.float32)
+            for word, slot in self.words.items():
+                if word in text:
+                    pooled[slot] = 1.0
+            out.append(TextEmbedding(pooled / np.linalg.norm(pooled), pooled[None], np.ones(1, dtype=bool)))
+        return out
+
+
+@pytest.fixture()
+def painted(scene: Scene, world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], dict[str, Any]]:
+    """Plays the scene with an encoder that is right, or one that takes every object for its neighbour."""
+    slots = len(scene.spec.objects)
+    colors = np.stack([np.array([250 - 60 * slot, 60 * slot, 90], np.uint8) for slot in range(slots)])
+    rgb = np.zeros_like(scene.observation.rgb)
+    for slot in range(slots):
+        rgb[scene.segmentation == slot + 1] = colors[slot]
+    shown = replace(scene, observation=replace(scene.observation, rgb=rgb))
+    labels = [catalogue()[name].label for name in scene.spec.objects]
+    monkeypatch.setattr(encoder_part, "build_scene", lambda *_: shown)
+    monkeypatch.setattr(encoder_part, "reference_histograms", lambda params, names: np.ones((len(names), 324), np.float32))
+    monkeypatch.setattr("srcli.sim.World", lambda config: world)
+    monkeypatch.setattr(
+        encoder_part,
+        "pick_questions",
+        lambda scene, visible, params: [
+            Question("label", "train", labels[slot], f"give me the {labels[slot]}", (slot,), (scene.spec.objects[slot],))
+            for slot in visible
+        ],
+    )
+
+    def play(right: bool) -> dict[str, Any]:
+        words = {label: (slot if right else (slot + 1) % slots) for slot, label in enumerate(labels)}
+        fake = PaintedEncoder(colors, words)
+        monkeypatch.setattr("srcli.perception.encoders.loading.load_encoder", lambda config, device: fake)
+        encoder_part.start(SMALL, "cpu")
+        return encoder_part.play(encoder_part.EncoderJob("pick", "seen", 0))
+
+    return play
+
+
+def test_an_encoder_that_knows_is_right_and_one_that_mistakes_is_wrong(painted: Callable[[bool], dict[str, Any]]) -> None:
+    record = painted(True)
+    assert record["set_up"] and len(record["questions"]) == len(record["regions"]) >= 2
+    assert all(q["point"] and q["region"] for q in record["questions"])
+    assert all(r["found"] == r["name"] and r["rank"] == 1 for r in record["regions"])
+    assert [d["right"] for d in record["drawings"]] == [True]
+    wrong = painted(False)
+    assert not any(q["point"] or q["region"] for q in wrong["questions"])
+    assert not any(r["true"] for r in wrong["regions"]) and [d["right"] for d in wrong["drawings"]] == [False]
+
+
+class Served:
+    """An executor that runs in this process, and remembers what it gave."""
+
+    workers = 1
+
+    def imap(self, function: Any, jobs: Any, initializer: Any = None, initargs: Any = ()) -> Iterator[Any]:
+        self.records = [function(job) for job in jobs]
+        yield from self.records
+
+
+def test_the_encoder_part_writes_numbers_tables_and_pictures(
+    tmp_path: Path, painted: Callable[[bool], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = iter([painted(True), {**painted(False), "split": "seen"}])
+    monkeypatch.setattr(encoder_part, "play", lambda job: next(records))
+    summary = stage.run(override(SMALL, {"probe.parts": ["encoder"]}), tmp_path, executor=Served())
+    found = json.loads((tmp_path / "encoder.json").read_text())
+    count = found["regions"]["seen"]["top1"]["n"]
+    assert found["regions"]["seen"]["top1"]["k"] * 2 == count and found["answers"][0]["point"]["n"] == count
+    assert {path.name for path in summary.pictures} == {"answers.png", "confusions.png", "similarity-seen.png"}
+    assert all(path.stat().st_size > 5000 for path in summary.pictures)
+    assert f"{count // 2}/{count} = 50%" in summary.markdown == (tmp_path / "encoder.md").read_text()
+
+
+def test_scenes_that_cannot_be_laid_out_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grasp_part, "play", lambda job: {"split": job.split, "set_up": False})
+    with pytest.raises(SceneError, match="none of the 1 scenes"):
+        stage.run(override(SMALL, {"probe.parts": ["grasps"]}), tmp_path, executor=Served())
+
+
+def test_an_interrupted_grasp_part_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = override(SMALL, {"probe.parts": ["grasps"], "probe.splits": ["seen", "unseen"]})
+    played: list[str] = []
+
+    def play(job: Any) -> dict[str, Any]:
+        if job.split == "unseen" and not played:
+            raise KeyboardInterrupt
+        played.append(job.split)
+        return {
+            "split": job.split,
+            "number": 0,
+            "set_up": True,
+            "milliseconds": 1.0,
+            "candidates": 1,
+            "objects": [],
+            "sampled": [],
+        }
+
+    monkeypatch.setattr(grasp_part, "play", play)
+    monkeypatch.setattr(grasp_part, "start", lambda params: None)
+    first = grasp_part.GraspJob("seen", 0)
+
+    class Stopped(Served):
+        def imap(self, function: Any, jobs: Any, initializer: Any = None, initargs: Any = ()) -> Iterator[Any]:
+            assert jobs[0] == first
+            yield {**play(first), "milliseconds": 7.0}
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(params, tmp_path, executor=Stopped())
+    summary = stage.run(params, tmp_path, executor=Served())
+    assert played == ["seen", "unseen"] and summary.numbers["grasps"]["milliseconds"]["slowest"] == 7.0
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_a_copied_scene_answers_like_one_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = grasp_part.jobs(["seen"], 1)[0]
+    copied = next(make_executor("processes", 1).imap(grasp_part.play, [job], grasp_part.start, (SMALL,)))
+    grasp_part.start(SMALL)
+    anew = grasp_part.play(job)
+    assert {**copied, "milliseconds": 0} == {**anew, "milliseconds": 0}
+    assert copied["objects"] and all(o["holds"] for o in copied["objects"] if o["top"])
+    monkeypatch.setattr(grasp_part, "play", lambda job: copied)
+    summary = stage.run(override(SMALL, {"probe.parts": ["grasps"]}), tmp_path, executor=Served())
+    assert "objects with a candidate" in summary.markdown and summary.pictures[0].name == "calibration.png"
+    assert len(json.loads((tmp_path / "grasps.json").read_text())["objects"]) == len(copied["objects"])
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (None, (None, None)),
+        ("embedded", ("embedded", "")),
+        ("embedded/seen-only", ("embedded", "seen-only")),
+        ("embedded=runs/mine.safetensors", ("embedded", "runs/mine.safetensors")),
+        ("ViT-L-14-quickgelu/openai", ("ViT-L-14-quickgelu", "openai")),
+        ("hf-hub:org/repo", ("hf-hub:org/repo", "")),
+    ],
+)
+def test_encoders_on_the_command_line(text: str | None, parts: tuple[str | None, str | None]) -> None:
+    assert split_encoder(text) == parts
+
+
+def test_a_dry_run_tells_the_scale(tmp_path: Path) -> None:
+    words = ["probe", "--scenes", "7", "--part", "grasps", "--split", "unseen", "--dry-run", "--json", "-o", str(tmp_path / "o")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    plan = json.loads(result.output)
+    assert plan["settings"]["probe"]["scenes"] == plan["settings"]["probe"]["grasp_scenes"] == 7
+    assert len(plan["does"]) == 1 and "in 7 piles" in plan["does"][0] and not (tmp_path / "o").exists()
+    wrong = CliRunner().invoke(app, ["probe", "--part", "arm", "--dry-run"])
+    assert wrong.exit_code == 2 and "probe.parts" in wrong.output

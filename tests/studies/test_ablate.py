@@ -1,0 +1,228 @@
+"""The ablation: nothing is trained twice, all arms play the same episodes, differences are paired, a kill costs little."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from study_fakes import ENCODER, FakeExecutor, tiny, without_pictures, write_features
+
+import srcli.studies.ablate as stage
+from srcli.artifacts.policy import load_policy
+from srcli.artifacts.study import ABLATION, load_study, study_problems
+from srcli.errors import ArtifactError, MismatchError, MissingAssetError, SrcliError, UnknownNameError
+from srcli.evaluation.statistics import Result
+from srcli.methods.sr.policy import read_recipe
+from srcli.studies.tables import POOLED, Episode, study_rows
+
+
+@pytest.fixture(autouse=True)
+def _encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_pictures(monkeypatch)
+    monkeypatch.setattr(stage, "encoder_identity", lambda params, device: dict(ENCODER))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, FakeExecutor]:
+    """A folder with a finished ablation, its summary and what was played."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        patch.setattr(stage, "encoder_identity", lambda params, device: dict(ENCODER))
+        return folder, *run(folder)
+
+
+@pytest.fixture
+def done(finished: tuple[Path, Any, FakeExecutor], tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return Path(shutil.copytree(finished[0], tmp_path / "copy"))
+
+
+def run(folder: Path, **options: Any) -> tuple[Any, FakeExecutor]:
+    executor = options.pop("executor", FakeExecutor())
+    params = options.pop("params", tiny())
+    features = folder / "features.h5"
+    if not features.exists():
+        write_features(features)
+    policies = options.pop("policies_dir", folder / "policies")
+    summary = stage.run(params, folder / "out", features, policies_dir=policies, executor=executor, **options)
+    return summary, executor
+
+
+def test_variants_by_training_seed_and_pooled(finished: tuple[Path, Any, FakeExecutor]) -> None:
+    folder, summary, executor = finished
+    assert (summary.trained, summary.reused, summary.played) == (6, 0, 6 * 8)
+    keys = {name: [k for n, k in executor.played if n == name] for name, _ in executor.played}
+    assert len(keys) == 6 and len({tuple(k) for k in keys.values()}) == 1
+    assert len(summary.rows) == 2 * 3 * 3
+    pooled = {r.arm: r for r in summary.rows if r.split == "unseen" and r.seed == POOLED}
+    assert (pooled["sr"].episodes, pooled["sr"].cases, pooled["sr"].rate) == (8, 4, 1.0)
+    base = pooled["base"]
+    assert base.diff == pytest.approx(base.rate - 1.0) and base.diff_low <= base.diff <= base.diff_high
+    assert base.steps_diff == pytest.approx(base.steps - 2.0)
+    assert pooled["sr"].diff != pooled["sr"].diff
+    loaded = load_study(summary.results, ABLATION)
+    assert len(loaded.episodes["key"]) == 48 and len(loaded.rows["arm"]) == 18 and not study_problems(summary.results)
+    data = json.loads(summary.json.read_text())
+    assert {p["origin"] for p in data["policies"]} == {"trained"} and len(data["policies"]) == 6
+    assert data["scale"]["seeds"] == [0, 1] and data["rows"][0]["drop"] is None
+    assert "| pick | unseen | SR-A | pooled |" in summary.table.read_text()
+    assert summary.figure.stat().st_size > 5000
+    trained = {load_policy(p).training["seed"] for p in (folder / "policies").glob("base-*.h5")}
+    assert trained == {0, 1}
+
+
+def test_again_nothing_is_trained_or_played_and_the_bytes_are_the_same(done: Path) -> None:
+    before = (done / "out" / "ablation.h5").read_bytes()
+    summary, executor = run(done)
+    assert (summary.trained, summary.reused, summary.played, summary.kept) == (0, 6, 0, 48) and not executor.played
+    assert summary.results.read_bytes() == before
+
+
+def test_goes_on_after_a_breakdown_in_the_evaluation(done: Path) -> None:
+    whole = (done / "out" / "ablation.h5").read_bytes()
+    shutil.rmtree(done / "out")
+    with pytest.raises(SrcliError, match="died"):
+        run(done, executor=FakeExecutor(breaks_after=5))
+    summary, executor = run(done)
+    assert summary.results.read_bytes() == whole
+    assert summary.trained == 0 and 0 < len(executor.played) <= 48 - 12
+
+
+def test_goes_on_after_a_breakdown_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import srcli.stages.train as train
+
+    real, calls = train.run, []
+
+    def dies(*args: Any, progress: Any, **kwargs: Any) -> Any:
+        def told(state: Any) -> None:
+            calls.append(state.update)
+            if len(calls) == 7:
+                raise KeyboardInterrupt
+            progress(state)
+
+        return real(*args, progress=told, **kwargs)
+
+    monkeypatch.setattr(train, "run", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    assert calls == [1, 2, 3, 4, 1, 2, 3]
+    del calls[:]
+    calls.extend([0] * 100)
+    run(tmp_path)
+    # The first policy is there; the second goes on after its checkpoint at update 2.
+    assert calls[100:102] == [3, 4] and len(calls) == 100 + 2 + 4 * 4
+
+
+def test_a_given_policy_is_not_trained(done: Path) -> None:
+    one = tiny(ablate={"seeds": [1], "variants": ["base", "sr"]})
+    file = next((done / "policies").glob("sr-relu2-seed1-*.h5"))
+    summary, _ = run(done, policies=[f"sr={file}"], params=one, policies_dir=done / "elsewhere")
+    assert (summary.given, summary.trained) == (1, 1) and not summary.notes
+    longer = one.model_copy(update={"train": one.train.model_copy(update={"updates": 5})})
+    summary, _ = run(done, policies=[f"sr={file}"], params=longer, policies_dir=done / "elsewhere")
+    assert "train.updates (4 -> 5)" in summary.notes[0] and summary.notes[0] in summary.table.read_text()
+
+
+def test_a_policy_that_does_not_fit_is_refused(done: Path) -> None:
+    base = next((done / "policies").glob("base-seed1-*.h5"))
+    with pytest.raises(MismatchError, match="is a base"):
+        run(done, policies=[f"sr={base}"])
+    with pytest.raises(MismatchError, match="seed 1"):
+        run(done, policies=[f"base={base}"], params=tiny(ablate={"seeds": [0]}))
+    with pytest.raises(UnknownNameError, match="bse"):
+        run(done, policies=[f"bse={base}"])
+
+
+def test_missing_and_foreign_features(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no features there") as caught:
+        stage.run(tiny(), tmp_path, tmp_path / "none.h5", executor=FakeExecutor())
+    assert "srcli featurize" in caught.value.hint
+    write_features(tmp_path / "other.h5", {"name": "another", "dim": 8})
+    with pytest.raises(MismatchError, match="encoder 'another "):
+        stage.run(tiny(), tmp_path, tmp_path / "other.h5", executor=FakeExecutor())
+    write_features(tmp_path / "count.h5", cloud={"count": 7})
+    with pytest.raises(MismatchError, match=r"cloud\.count"):
+        stage.run(tiny(), tmp_path, tmp_path / "count.h5", executor=FakeExecutor())
+
+
+def test_without_training_a_missing_variant_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingAssetError, match="'BASE' was not trained with seed 0"):
+        run(tmp_path, train=False)
+
+
+@pytest.mark.parametrize("name", stage.STUDIES)
+def test_every_study_changes_what_it_says(name: str) -> None:
+    _, arms, reference = stage.plan(tiny(), name)
+    assert reference == arms[0].name and len(arms) >= 2
+    assert len({arm.params.model_dump_json() for arm in arms}) == len(arms)
+    assert len({arm.name for arm in arms}) == len(arms)
+    # The reference is the default, so that a policy trained for anything else serves here, too.
+    scale = tiny().ablate.study
+    by_default = scale.model_copy(update={"choice": "combined"}) if name == "combine" else scale
+    assert arms[0].params == stage.at_scale(tiny(), by_default)
+    needs = stage.STUDIES[name].needs
+    same = {part: len({getattr(arm.params, part) for arm in arms}) == 1 for part in ("cloud", "model", "train")}
+    assert same == {"cloud": needs != "features", "model": needs != "training", "train": True}
+
+
+def test_combining_needs_one_policy_and_as_many_recipes(tmp_path: Path) -> None:
+    summary, executor = run(tmp_path, study="combine")
+    values = list(stage.STUDIES["combine"].values)
+    assert summary.trained == 1 and summary.results.name == "study-combine.h5"
+    methods = {m.name: Path(m.path) for m in executor.setups[0].methods}
+    assert len(methods) == len(values) and methods["all-seed0"].suffix == ".h5"
+    recipe = read_recipe(methods["1align-seed0"])
+    assert recipe.combine is not None and (recipe.combine.align1, recipe.combine.align2, recipe.combine.prior) == (1, 0, 0)
+    assert recipe.policy.samefile(methods["all-seed0"]) and recipe.noise is None
+
+
+def test_a_study_of_the_network_reuses_the_reference(done: Path) -> None:
+    summary, _ = run(done, study="mask")
+    assert (summary.trained, summary.reused) == (1, 1)
+
+
+def test_other_points_are_featurized_and_evaluated_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import srcli.stages.featurize as featurize
+
+    made: list[tuple[str, tuple[Path, ...]]] = []
+
+    def fake(params: Any, demos: Any, out: Path, **options: Any) -> None:
+        made.append((params.cloud.norm, tuple(demos)))
+        write_features(out)
+
+    monkeypatch.setattr(featurize, "run", fake)
+    demos = (tmp_path / "pick.h5",)
+    with pytest.raises(ArtifactError, match="no demonstrations"):
+        run(tmp_path, study="fusion_norm", demos=demos)
+    demos[0].write_bytes(b"demonstrations")
+    summary, executor = run(tmp_path, study="fusion_norm", demos=demos)
+    assert made == [("count", demos)]
+    assert [setup.cloud.norm for setup in executor.setups] == ["weight", "count"]
+    assert {r.arm: r.diff == r.diff for r in summary.rows} == {"weight": False, "count": True}
+
+
+def test_pairs_are_of_one_training_seed_and_cases_stay_together() -> None:
+    def episode(arm: str, seed: int, index: int, wins: bool) -> Episode:
+        return Episode(arm, seed, "pick", Result(arm, "seen", f"k{index}", f"case{index % 2}", wins, 1 if wins else 3))
+
+    # b wins exactly where a loses, but in the other training seed: unpaired seeds would cancel out.
+    episodes = [episode("a", s, i, s == 0) for s in (0, 1) for i in range(4)]
+    episodes += [episode("b", s, i, s == 1) for s in (0, 1) for i in range(4)]
+    rows = {(r.arm, r.seed): r for r in study_rows(episodes, {"a": "b", "b": "b"}, resamples=200)}
+    assert (rows["a", 0].diff, rows["a", 1].diff, rows["a", POOLED].diff) == (1.0, -1.0, 0.0)
+    assert (rows["a", POOLED].only_arm, rows["a", POOLED].only_reference) == (4, 4)
+    assert rows["a", POOLED].cases == 2 and rows["a", 0].steps_diff == -2.0
+
+
+def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "srcli.methods.sr.policy.shipped_policy", lambda name, encoder: next(done.glob(f"policies/{name}-*seed0-*.h5"))
+    )
+    monkeypatch.chdir(done)
+    summary = stage.run(tiny(), done / "shipped", executor=FakeExecutor())
+    assert (summary.given, summary.trained) == (3, 0) and len(summary.rows) == 2 * 3
+    assert "shipped with the package" in summary.markdown
