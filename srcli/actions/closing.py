@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from srcli.actions.features import FEATURES
+from srcli.actions.quality import between_steps, rounded
 from srcli.artifacts.core import atomic_write
 from srcli.errors import ArtifactError, MissingAssetError
+from srcli.perception.geometry import rotated
 from srcli.types import F32, F64, I64, Bool
 
 FORMAT = "srcli-closing-2"
@@ -38,6 +40,8 @@ STANDARD = ("features.mean", "features.scale")
 
 _PAD = 0.011
 _SCALE = np.float32(0.05)
+#: A probability in single precision is trusted up to this: kernels differ by up to 6e-7 with the shipped network.
+_ROUNDING = 4e-6
 _HEADER = "srcli"
 
 
@@ -60,6 +64,10 @@ class Regions:
     def __len__(self) -> int:
         return len(self.count)
 
+    def take(self, which: I64) -> Regions:
+        """Some of them, in the order of ``which``."""
+        return Regions(self.points[which], self.count[which], self.grasps[which], self.features[which])
+
 
 def crop(points: F32, positions: F64, rotations: F64, widths: F32, features: F32, most: int) -> Regions:
     """The points in the box around each grasp's tips; where there are more than ``most``, evenly spaced ones of them.
@@ -76,14 +84,15 @@ def crop(points: F32, positions: F64, rotations: F64, widths: F32, features: F32
     local = np.zeros((total, most, 3), dtype=np.float32)
     count = np.zeros(total, dtype=np.int64)
     turned_clouds: dict[bytes, tuple[F32, F32, F32]] = {}
+    tips = (positions.astype(np.float32)[:, :, None] * rotations.astype(np.float32)).sum(axis=1)
     for row in range(total):
         # Grasps share few rotations: the cloud is turned once for each.
         rotation = rotations[row].astype(np.float32)
         key = rotation.tobytes()
         if key not in turned_clouds:
-            x, y, z = np.ascontiguousarray((points @ rotation).T)
+            x, y, z = rotated(points, rotation).T
             turned_clouds[key] = (x, y, z)
-        tip = positions[row].astype(np.float32) @ rotation
+        tip = tips[row]
         axes = turned_clouds[key]
         # The box is narrowest across the pads: few points are left for the other two axes.
         found = np.flatnonzero(_between(axes[1], tip, 1))
@@ -149,30 +158,44 @@ class ClosingNetwork:
     points: int
     sha256: str = ""
 
+    def quality(self, regions: Regions) -> F32:
+        """:meth:`score` in steps of a quality (:func:`srcli.actions.quality.rounded`), the same whatever kernel a BLAS takes.
+
+        What single precision leaves open, because it lies near the middle between two steps, double precision decides.
+        """
+        found = self._probability(regions, np.float32)
+        open_ = np.flatnonzero(between_steps(found, _ROUNDING))
+        found[open_] = self._probability(regions.take(open_), np.float64)
+        return rounded(found)
+
     def score(self, regions: Regions) -> F32:
         """Probability (K,) float32 that a grasp holds; the same for both poses of a grasp, whose fingers are alike."""
+        return self._probability(regions, np.float32).astype(np.float32)
+
+    def _probability(self, regions: Regions, precision: type[np.float32] | type[np.float64]) -> F64:
         if len(regions) == 0:
-            return np.zeros(0, dtype=np.float32)
-        logit = (self._logit(regions) + self._logit(turned(regions))) / 2
-        probability: F32 = (1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0)))).astype(np.float32)
+            return np.zeros(0)
+        logit = (self._logit(regions, precision) + self._logit(turned(regions), precision)) / 2
+        probability: F64 = 1.0 / (1.0 + np.exp(-np.clip(logit.astype(np.float64), -30.0, 30.0)))
         return probability
 
-    def _logit(self, regions: Regions) -> F32:
-        each, grasp = inputs(regions)
+    def _logit(self, regions: Regions, precision: type[np.float32] | type[np.float64]) -> F32 | F64:
+        weights = {name: value.astype(precision, copy=False) for name, value in self.weights.items()}
+        each, grasp = (part.astype(precision, copy=False) for part in inputs(regions))
         hidden = each.reshape(-1, POINT_INPUTS)
         for name in LAYERS[:3]:
-            hidden = hidden @ self.weights[f"{name}.weight"].T
-            hidden += self.weights[f"{name}.bias"]
+            hidden = hidden @ weights[f"{name}.weight"].T
+            hidden += weights[f"{name}.bias"]
             np.maximum(hidden, 0.0, out=hidden)
         hidden = hidden.reshape(*each.shape[:2], -1)
         # The answers are never negative: padding at zero changes neither the greatest nor the sum.
         hidden[np.arange(each.shape[1]) >= regions.count[:, None]] = 0.0
-        mean = hidden.sum(axis=1) / np.maximum(regions.count, 1)[:, None].astype(np.float32)
+        mean = hidden.sum(axis=1) / np.maximum(regions.count, 1)[:, None].astype(precision)
         pooled = np.concatenate([hidden.max(axis=1, initial=0.0), mean], axis=1)
         features = standardised(regions.features, self.weights[STANDARD[0]], self.weights[STANDARD[1]])
         joined = np.concatenate([pooled, grasp, features], axis=1)
-        joined = np.maximum(joined @ self.weights["pooled.weight"].T + self.weights["pooled.bias"], 0.0)
-        logit: F32 = (joined @ self.weights["logit.weight"].T + self.weights["logit.bias"])[:, 0]
+        joined = np.maximum(joined @ weights["pooled.weight"].T + weights["pooled.bias"], 0.0)
+        logit: F32 | F64 = (joined @ weights["logit.weight"].T + weights["logit.bias"])[:, 0]
         return logit
 
     def save(self, path: Path) -> None:

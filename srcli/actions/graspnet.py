@@ -21,7 +21,7 @@ from srcli.actions.gripper import GRIPPER
 from srcli.actions.poses import canonical_quaternions, rotation_matrices
 from srcli.errors import ArtifactError, DiskError
 from srcli.perception.geometry import project
-from srcli.types import F64, I64, U8, Bool, Candidates
+from srcli.types import F32, F64, I64, U8, Bool, Candidates
 
 COLUMNS = 17
 HEIGHT = 0.02
@@ -91,6 +91,12 @@ class GraspGroup:
     def take(self, which: I64 | Bool) -> GraspGroup:
         """Some of them, in the order of ``which``."""
         return GraspGroup(self.rows[which])
+
+    def scored(self, scores: F32 | F64) -> GraspGroup:
+        """The same grasps with other scores (N,)."""
+        rows = self.rows.copy()
+        rows[:, 0] = scores
+        return GraspGroup(rows)
 
     def moved(self, transform: F64) -> GraspGroup:
         """The same grasps in another frame; ``transform`` (4, 4) maps the present frame to the new one."""
@@ -196,16 +202,21 @@ def to_candidates(group: GraspGroup, T_world_cam: F64 | None = None) -> Candidat
         T_world_cam: (4, 4) of the camera in whose frame the rows are; None for rows in the world frame.
 
     Returns:
-        poses of the fingertips in the world frame; ``quality`` is the score, 0 where it is negative, and divided by the largest
-        where that is above 1, so that no order is lost; widths as they are.
+        poses of the fingertips in the world frame; ``quality`` as :func:`quality_of` gives it; widths as they are.
     """
     world = group if T_world_cam is None else group.moved(T_world_cam)
     poses = np.concatenate([world.tips, canonical_quaternions(tool_frames(world.rotations))], axis=1)
     return Candidates(
         poses=poses.astype(np.float32),
         widths=world.widths.astype(np.float32),
-        quality=(np.maximum(world.scores, 0.0) / max(1.0, float(world.scores.max(initial=0.0)))).astype(np.float32),
+        quality=quality_of(world.scores),
     )
+
+
+def quality_of(scores: F64) -> F32:
+    """Qualities (N,) in 0..1 of scores: 0 where they are negative, divided by the largest where that is above 1."""
+    quality: F32 = (np.maximum(scores, 0.0) / max(1.0, float(scores.max(initial=0.0)))).astype(np.float32)
+    return quality
 
 
 def from_candidates(candidates: Candidates, T_world_cam: F64 | None = None, depth: float = DEPTH) -> GraspGroup:

@@ -13,9 +13,9 @@ from srcli.actions.gripper import GRIPPER
 from srcli.actions.heightmaps import HeightMaps, build_maps, surface_points
 from srcli.actions.poses import approach_frames, canonical_quaternions
 from srcli.actions.proposals import clearance_maps, propose
-from srcli.actions.quality import quality_model
+from srcli.actions.quality import quality_model, rounded
 from srcli.config.candidates import CandidateConfig
-from srcli.perception.geometry import check_observation
+from srcli.perception.geometry import check_observation, rotated
 from srcli.types import F32, F64, I64, OPENING_MARGIN, Bool, Candidates, Observation
 
 #: Grasps of a scene that a network rates.
@@ -39,7 +39,7 @@ class ScoredGrasps:
         positions: (P, 3) fingertips, metres.
         rotations: (P, 3, 3) tool frames.
         widths: (P,) opening before closing less the margin that the executor adds, metres.
-        quality: (P,) in 0..1.
+        quality: (P,) in 0..1, rounded.
         features: (P, len(FEATURES)), the inputs of the quality score.
     """
 
@@ -109,7 +109,7 @@ def rescored(found: ScoredGrasps, points: F32, config: CandidateConfig, file: Pa
     network = load_network(file)
     kept = found.take(thin_out(found, config.model_copy(update={"count": _RATED, "per_cell": 2 * config.per_cell})))
     regions = crop(points, kept.positions, kept.rotations, kept.widths, kept.features, network.points)
-    quality = network.score(regions)
+    quality = network.quality(regions)
     rated = replace(kept, quality=quality)
     return rated.take(quality >= config.min_quality)
 
@@ -143,7 +143,7 @@ def _search(points: F32, frames: F64, config: CandidateConfig, wanted: Bool | No
     mask = None if wanted is None else _cells_of(points[wanted], maps)
     proposals = propose(maps, clearance, config, mask)
     features = describe(maps, clearance, proposals)
-    score = quality_model().score(features)
+    score = rounded(quality_model().score(features))
     positions = maps.positions(proposals.frame, proposals.v, proposals.u, proposals.height)
     rotations = frames[proposals.frame]
     widths = np.maximum(proposals.opening - np.float32(OPENING_MARGIN), 0).astype(np.float32)
@@ -154,7 +154,7 @@ def _search(points: F32, frames: F64, config: CandidateConfig, wanted: Bool | No
 def _cells_of(points: F32, maps: HeightMaps) -> Bool:
     """(F, V, U): cells over the points, widened by one cell so that every second cell meets them."""
     mask = np.zeros(maps.heights.shape, dtype=bool)
-    local = points.astype(np.float64) @ maps.frames[:, :, :2]
+    local = rotated(points.astype(np.float64), maps.frames)[:, :, :2]
     index = np.rint((local - maps.origin[:, None]) / maps.cell).astype(np.int64)
     frame = np.arange(len(mask))[:, None]
     for dv in (0, 1):

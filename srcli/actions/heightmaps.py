@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srcli.config.candidates import CandidateConfig
-from srcli.perception.geometry import smooth_depth, unproject_view
+from srcli.perception.geometry import rotated, smooth_depth, unproject_view
 from srcli.types import F32, F64, I64, U8, Observation
 
 #: The hand reaches beyond the workspace: what stands this far outside is still seen, metres.
@@ -85,12 +85,12 @@ def build_maps(points: F32, frames: F64, cell: float, margin: float, around: F32
     Cells between points that received none themselves take the mean of their neighbours; all other empty cells are table.
     """
     # (F, 3, P): reductions over points run along memory.
-    local = frames.transpose(0, 2, 1) @ points.astype(np.float64).T
+    local = np.swapaxes(rotated(points.astype(np.float64), frames), 1, 2)
     low = local[:, :2].min(axis=2) - margin
     first = np.zeros((len(frames), 2), dtype=np.int64)
     shown = local[:, :2]
     if around is not None:
-        shown = frames.transpose(0, 2, 1)[:, :2] @ around.astype(np.float64).T
+        shown = np.swapaxes(rotated(around.astype(np.float64), frames), 1, 2)[:, :2]
         first = np.maximum(np.floor((shown.min(axis=2) - margin - low) / cell).astype(np.int64), 0) // _PITCH * _PITCH
     last = np.ceil((shown.max(axis=2) + margin - low) / cell).astype(np.int64)
     columns, rows = ((last - first).max(axis=0) + 1).tolist()

@@ -17,6 +17,27 @@ from srcli.actions.features import FEATURES
 from srcli.errors import ArtifactError
 from srcli.types import F32, F64, Bool
 
+DECIMALS = 4
+"""Of a quality; finer differences mean nothing (:func:`rounded`)."""
+
+
+def rounded(quality: F32 | F64) -> F32:
+    """Qualities (P,) in steps of 1e-4, float32: what every source of candidates gives, before it is compared or cut.
+
+    Sums of many products end otherwise on processors whose BLAS takes other kernels. The models add up in double precision, where
+    the difference is below 1e-12; rounded, it is gone but for a value that lies as near as that to the middle between two steps.
+    Equal qualities keep the order in which the candidates were found.
+    """
+    steps: F32 = np.round(quality.astype(np.float64), DECIMALS).astype(np.float32)
+    return steps
+
+
+def between_steps(quality: F64, margin: float) -> Bool:
+    """(P,) which qualities lie so near to the middle between two steps that an error of ``margin`` could round them otherwise."""
+    step = 10.0**-DECIMALS
+    near: Bool = np.abs(np.mod(quality / step, 1.0) - 0.5) <= margin / step
+    return near
+
 
 @dataclass(frozen=True, slots=True)
 class QualityModel:
@@ -37,9 +58,9 @@ class QualityModel:
 
     def score(self, features: F32) -> F32:
         """Hold probability (P,) float32 of features (P, F)."""
-        x = np.clip((features - self.mean.astype(np.float32)) / self.scale.astype(np.float32), -4.0, 4.0)
-        hidden = np.tanh(x @ self.hidden_weight.T.astype(np.float32) + self.hidden_bias.astype(np.float32))
-        logit = hidden @ self.output_weight.astype(np.float32) + x @ self.linear.astype(np.float32) + np.float32(self.bias)
+        x = np.clip((features.astype(np.float64) - self.mean) / self.scale, -4.0, 4.0)
+        hidden = np.tanh(x @ self.hidden_weight.T + self.hidden_bias)
+        logit = hidden @ self.output_weight + x @ self.linear + self.bias
         probability: F32 = (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
         return probability
 

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from srcli.actions.closing import network_file
-from srcli.actions.graspnet import GraspGroup, check_group, from_candidates, read_grasps, suppress, to_candidates
+from srcli.actions.graspnet import GraspGroup, check_group, from_candidates, quality_of, read_grasps, suppress, to_candidates
 from srcli.actions.grasps import sample_grasps
 from srcli.actions.gripper import GRIPPER
 from srcli.actions.poses import canonical_poses
+from srcli.actions.quality import rounded
 from srcli.artifacts.core import code_origin, content_digest
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import ArtifactError, ConfigError, SceneError, unknown_name
@@ -238,9 +239,11 @@ def episode_keys(spec: EpisodeSpec) -> tuple[str, ...]:
 def prepare(group: GraspGroup, config: CandidateConfig) -> Candidates:
     """Rows in the world frame as candidates: fingertips in the workspace, approach not upwards, no near doubles
     (``config.nms_distance``, ``config.nms_angle``), best first, at most ``config.count``; widths cut to what the gripper opens.
+    Scores become rounded qualities first: of equal ones the earlier row is taken.
     """
     inside, downwards = usable(group, config)
     kept = group.take(inside & downwards)
+    kept = kept.scored(rounded(quality_of(kept.scores)))
     found = to_candidates(kept.take(suppress(kept, config.nms_distance, config.nms_angle)[: config.count]))
     return Candidates(found.poses, np.minimum(found.widths, np.float32(GRIPPER.max_opening)), found.quality)
 

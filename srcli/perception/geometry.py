@@ -6,13 +6,15 @@ these coordinates.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from srcli.errors import SceneError
 from srcli.types import F32, F64, Observation
+
+Floats = TypeVar("Floats", F32, F64)
 
 #: Neighbouring depths that differ by more than this lie on different surfaces, metres.
 _EDGE = 0.016
@@ -54,6 +56,20 @@ def check_observation(observation: Observation, views: int | None = None) -> Non
         raise SceneError("a view has no depth at all", "a depth of 0 everywhere means that the sensor gave nothing")
 
 
+def rotated(points: Floats, rotation: Floats) -> Floats:
+    """Row vectors (N, 3) times a matrix (3, 3), or matrices (F, 3, 3): (N, 3) or (F, N, 3), in the type of both.
+
+    By products and sums of single numbers, which every processor rounds alike. The matrix product of a BLAS rounds as its kernel
+    adds up, and a point on the border of a voxel or a cell then falls to another side on another processor.
+    """
+    x, y, z = (np.ascontiguousarray(axis) for axis in points.T)
+    turned = np.empty((*rotation.shape[:-2], 3, len(points)), dtype=points.dtype)
+    for axis in range(3):
+        a, b, c = (rotation[..., row, axis, None] for row in range(3))
+        turned[..., axis, :] = x * a + y * b + z * c
+    return np.swapaxes(turned, -1, -2)
+
+
 def unproject_view(depth: F32, K: F64, T_world_cam: F64, lower: F32 | None = None, upper: F32 | None = None) -> F32:
     """World-frame points of the pixels with a return, in row-major pixel order.
 
@@ -74,7 +90,7 @@ def unproject_view(depth: F32, K: F64, T_world_cam: F64, lower: F32 | None = Non
         kept &= (z > lower[2]) & (z < upper[2])
     row, column = np.nonzero(kept)
     distance = depth[row, column]
-    points: F32 = np.stack([x[column] * distance, y[row] * distance, distance], axis=1) @ rotation.T + position
+    points: F32 = rotated(np.stack([x[column] * distance, y[row] * distance, distance], axis=1), rotation.T) + position
     if lower is not None and upper is not None:
         inside = (points[:, 0] > lower[0]) & (points[:, 0] < upper[0]) & (points[:, 1] > lower[1]) & (points[:, 1] < upper[1])
         points = points[inside]

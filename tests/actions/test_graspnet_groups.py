@@ -220,6 +220,16 @@ def test_prepared_candidates_are_in_the_workspace_and_few() -> None:
     assert len(prepare(group, CONFIG.model_copy(update={"count": 1}))) == 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_that_differ_by_less_than_a_step_are_equal_and_the_earlier_row_is_taken(seed: int) -> None:
+    noise = np.random.default_rng(seed).uniform(-4e-7, 4e-7, 4)
+    scores = np.array([0.50001, 0.50002, 0.50004, 0.7]) + noise
+    group = vertical([(0.5, 0.0, 0.03), (0.5, 0.1, 0.03), (0.5, -0.1, 0.03), (0.6, 0.0, 0.03)], scores.tolist())
+    found = prepare(group, CONFIG.model_copy(update={"count": 3}))
+    np.testing.assert_allclose(found.poses[:, :2], [[0.6, 0], [0.5, 0], [0.5, 0.1]], atol=1e-6)
+    assert found.quality.tolist() == [np.float32(v) for v in (0.7, 0.5, 0.5)]
+
+
 def test_files_by_episode_and_attempt(tmp_path: Path) -> None:
     first, second = vertical([(0.5, 0, 0.03)], [0.9]), vertical([(0.6, 0, 0.03)], [0.8])
     T = pose(8)

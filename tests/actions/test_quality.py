@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srcli.actions.features import FEATURES
-from srcli.actions.quality import QualityModel, fit, quality_model
+from srcli.actions.quality import QualityModel, between_steps, fit, quality_model, rounded
 from srcli.errors import ArtifactError
 
 
@@ -37,6 +37,30 @@ def test_model_survives_its_file(hidden: int) -> None:
     model = fit(features, held, hidden=hidden)
     again = QualityModel.from_json(model.to_json())
     np.testing.assert_allclose(again.score(features), model.score(features), atol=1e-4)
+
+
+def test_score_is_added_up_in_double_precision() -> None:
+    """To the last bit what sums of single numbers give: single precision would differ in most of them."""
+    features = outcomes(500, 3)[0]
+    model = quality_model()
+    x = np.clip((features - model.mean) / model.scale, -4.0, 4.0)
+    hidden = np.tanh((x[:, None] * model.hidden_weight).sum(axis=2) + model.hidden_bias)
+    logit = (hidden * model.output_weight).sum(axis=1) + (x * model.linear).sum(axis=1) + model.bias
+    np.testing.assert_array_equal(model.score(features), (1 / (1 + np.exp(-logit))).astype(np.float32))
+
+
+def test_qualities_are_rounded_and_what_is_near_the_middle_is_told() -> None:
+    values = np.array([0.0, 0.12344, 0.12346, 0.123449999, 0.99996, 1.0])
+    assert rounded(values).tolist() == [np.float32(v) for v in (0.0, 0.1234, 0.1235, 0.1234, 1.0, 1.0)]
+    assert between_steps(values, 1e-8).tolist() == [False, False, False, True, False, False]
+    many = np.random.default_rng(0).random(5000)
+    np.testing.assert_array_equal(rounded(rounded(many)), rounded(many))
+    sure = ~between_steps(many, 4e-7)
+    assert 0.98 < sure.mean() < 1.0
+    for noise in (-4e-7, 4e-7):
+        changed = rounded(many + noise) != rounded(many)
+        assert changed.any(), "rounding alone does not undo every difference"
+        assert not changed[sure].any()
 
 
 def test_model_for_other_features_is_refused() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from srcli.errors import SceneError
-from srcli.perception.geometry import check_observation, project, smooth_depth, unproject_view
+from srcli.perception.geometry import check_observation, project, rotated, smooth_depth, unproject_view
 from srcli.types import Observation
 
 HEIGHT, WIDTH = 48, 64
@@ -29,6 +29,21 @@ def observation(depth: np.ndarray | None = None) -> Observation:
         np.stack([K] * views),
         np.stack([camera_pose(i) for i in range(views)]),
     )
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_rotated_points_are_sums_in_one_order(kind: type) -> None:
+    """To the last bit what single numbers give, so that no processor gives another."""
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(50, 3)).astype(kind)
+    frames = rng.normal(size=(4, 3, 3)).astype(kind)
+    found = rotated(points, frames)
+    assert found.shape == (4, 50, 3) and found.dtype == kind
+    np.testing.assert_allclose(found, points @ frames, atol=1e-5)
+    for frame, (i, j) in ((f, (i, j)) for f in range(4) for i in range(50) for j in range(3)):
+        a, b, c = (points[i, k] * frames[frame, k, j] for k in range(3))
+        assert found[frame, i, j] == (a + b) + c
+    np.testing.assert_array_equal(rotated(points, frames[1]), found[1])
 
 
 def test_projection_undoes_unprojection() -> None:

@@ -14,6 +14,7 @@ import torch
 
 from srcli.actions.graspnet import GraspGroup, make_group
 from srcli.actions.gripper import GRIPPER
+from srcli.actions.poses import rotation_matrices
 from srcli.actions.sources import DetectorSource
 from srcli.config.candidates import CandidateConfig
 from srcli.config.pretrain import GraspNetConfig
@@ -26,11 +27,11 @@ from srcli.models.graspnet.detector import camera_cloud
 from srcli.models.graspnet.layers import SetAbstraction
 from srcli.models.graspnet.network import ANGLES, DEPTHS, VIEWS, GraspNet, Prediction
 from srcli.models.graspnet.views import approach_frames
-from srcli.objects import build, catalogue
+from srcli.objects import ObjectModel, build, catalogue
 from srcli.parallel.serial import SerialExecutor
 from srcli.params import Params
 from srcli.pretraining.grasp_quality.outcomes import _outcome
-from srcli.pretraining.graspnet import labels
+from srcli.pretraining.graspnet import labels, training
 from srcli.pretraining.graspnet.labels import Labels, SceneJob, grade, label, tolerances
 from srcli.pretraining.graspnet.loss import accuracy, loss, predict
 from srcli.pretraining.surface import Surface, sample_surface
@@ -38,7 +39,7 @@ from srcli.seeding import generator
 from srcli.sim import World
 from srcli.stages import pretrain_graspnet
 from srcli.tasks.pick import pile_drops
-from srcli.types import F64, Action
+from srcli.types import F32, F64, Action, Observation
 
 
 @pytest.fixture(autouse=True)
@@ -138,10 +139,61 @@ def test_labels_of_a_scene(labelled: Labels) -> None:
         assert labelled.approach[row, 2] >= labels.STEEPEST
 
 
+#: Grasps executed as labelled, as many a quarter turn further, and how many of one pile at most.
+CASES, OF_A_PILE = 24, 4
+#: As many of the former hold at least, and fewer of the latter.
+BOUND = 11
+
+
+@pytest.mark.slow
 def test_true_labels_decoded_and_executed_hold() -> None:
-    """Frames, angles and depths on the whole way: labels -> network's output -> rows -> candidates -> the arm."""
-    world, rng = World(SimConfig()), generator((2, 1))
-    models = [build(catalogue()[str(name)]) for name in rng.choice(catalogue().seen, 6, replace=False)]
+    """Frames, angles and depths on the whole way: labels -> network's output -> rows -> candidates -> the arm.
+
+    Graded where they ended up, candidates are as good as their labels said: that sees a mirrored angle too. Executed, they hold.
+    Whether one grasp holds is a matter of chance: contacts are chaotic, and another rounding is another outcome. Of grasps that
+    the labels call good, and hopeless a quarter turn further, 141 of 160 held, and 9 of 161 when they were turned. By the
+    binomial distribution fewer than 11 of 24 hold with a probability of 1e-6 where the rate is 0.85, and 11 or more with one of
+    1e-5 where it is 0.1: both rates lie beyond what was measured, towards the bound.
+    """
+    world, right, turned = World(SimConfig()), list[bool](), list[bool]()
+    good, bad = list[bool](), list[bool]()
+    for pile in range(4 * CASES // OF_A_PILE):
+        models, poses, observation, surfaces, group = good_grasps(world, pile)
+        aside = group.rotations[:, :, [0, 2, 1]] * [1, 1, -1]
+        wrong = make_group(group.scores, group.widths, group.depths, aside, group.translations)
+        for rows, held, as_labelled in ((group, right, good), (wrong, turned, bad)):
+            grasps = DetectorSource(lambda _, rows=rows: rows, CandidateConfig(), 0)(observation)
+            as_labelled += [regraded(place, surfaces) > 0 for place in grasps.poses]
+            for pose, width in list(zip(grasps.poses, grasps.widths, strict=True))[:OF_A_PILE]:
+                reached, holds = _outcome(world, models, poses, Action("grasp", pose, float(width)))
+                if reached:
+                    held.append(holds)
+        if min(len(right), len(turned)) >= CASES:
+            break
+    assert min(len(right), len(turned)) >= CASES, "the piles offer too few grasps"
+    assert np.mean(good) > 0.9
+    assert np.mean(bad) < 0.1
+    assert sum(right[:CASES]) >= BOUND
+    assert sum(turned[:CASES]) < BOUND, "closing along what should be closed across"
+
+
+def regraded(pose: F32, surfaces: list[Surface]) -> float:
+    """The label's score of a candidate at its place in the world, of whichever object it holds."""
+    closing, across, approach = rotation_matrices(pose[None])[0].T
+    frame = np.stack([approach, closing, across], axis=1)[None]
+    points, normals = (np.concatenate([getattr(s, name) for s in surfaces]) for name in ("points", "normals"))
+    owner = np.repeat(np.arange(len(surfaces)), [len(s.points) for s in surfaces])
+    seed = pose[:3] - DEPTHS[0] * approach
+    near = np.linalg.norm(points - seed, axis=1) < 0.2
+    return max(
+        float(grade(seed, frame, points[near], normals[near], owner[near] == one)[0][0, 0, 0]) for one in range(len(surfaces))
+    )
+
+
+def good_grasps(world: World, pile: int) -> tuple[list[ObjectModel], F64, Observation, list[Surface], GraspGroup]:
+    """A pile of four, and rows decoded from its labels: good ones where the labels know no grasp a quarter turn further."""
+    rng = generator((2, pile))
+    models = [build(catalogue()[str(name)]) for name in rng.choice(catalogue().seen, 4, replace=False)]
     poses = pile_drops(rng, len(models), SceneConfig())
     world.reset(models, poses)
     observation, _ = world.observe(rng)
@@ -149,20 +201,13 @@ def test_true_labels_decoded_and_executed_hold() -> None:
     surfaces = [
         sample_surface(m.hulls, 500).moved(p) for m, p, here in zip(models, truth.poses, truth.present, strict=True) if here
     ]
-    found = label(camera_cloud(observation, 4000), np.asarray(observation.T_world_cam[0], dtype=float), surfaces, 60, rng)
+    found = label(camera_cloud(observation, 4000), np.asarray(observation.T_world_cam[0], dtype=float), surfaces, 16, rng)
     group = decode(as_predicted(found))[0]
-    group = group.take(group.scores > 0.3)
-    turned = group.rotations[:, :, [0, 2, 1]] * [1, 1, -1]
-    wrong = make_group(group.scores, group.widths, group.depths, turned, group.translations)
-
-    def held(rows: GraspGroup) -> float:
-        grasps = DetectorSource(lambda _: rows, CandidateConfig(), 0)(observation)
-        assert len(grasps) >= 6
-        tried = [Action("grasp", grasps.poses[i], float(grasps.widths[i])) for i in range(6)]
-        return float(np.mean([_outcome(world, models, poses, action)[1] for action in tried]))
-
-    assert held(group) >= 5 / 6
-    assert held(wrong) <= 3 / 6, "closing along what should be closed across"
+    depth = found.score.max(axis=1).argmax(axis=1)
+    row = np.arange(len(depth))
+    angle = found.score[row, :, depth].argmax(axis=1)
+    across = found.score[row, (angle + ANGLES // 2) % ANGLES].max(axis=1)
+    return models, poses, observation, surfaces, group.take((group.scores > 0.3) & (across == 0))
 
 
 def as_predicted(found: Labels) -> Prediction:
@@ -252,7 +297,7 @@ def test_training_resumes_to_the_same_weights_and_serves_as_a_source(
             raise Stopped
 
     again = tmp_path / "again"
-    monkeypatch.setattr(pretrain_graspnet, "_REPORT_EVERY", 1)
+    monkeypatch.setattr(training, "_REPORT_EVERY", 1)
     with pytest.raises(Stopped):
         pretrain_graspnet.run(params(), tmp_path / "b.tar", again, executor=SerialExecutor(), report=stop)
     pretrain_graspnet.run(params(), tmp_path / "b.tar", again, executor=SerialExecutor())
@@ -261,11 +306,11 @@ def test_training_resumes_to_the_same_weights_and_serves_as_a_source(
 
     with pytest.raises(MismatchError, match="other settings"):
         pretrain_graspnet.run(params(learning_rate=0.01), out, cache, executor=SerialExecutor())
-    (again / "state.pt").write_bytes(b"no")
-    with pytest.raises(ArtifactError, match="not a state"):
+    (again / "checkpoint.safetensors").write_bytes(b"no")
+    with pytest.raises(ArtifactError, match="not a training checkpoint"):
         pretrain_graspnet.run(params(), out, again, executor=SerialExecutor())
     labels.scene_path(cache, SceneJob("train", 0)).write_bytes(b"no")
-    (cache / "state.pt").unlink()
+    (cache / "checkpoint.safetensors").unlink()
     with pytest.raises(ArtifactError, match="not a labelled scene"):
         pretrain_graspnet.run(params(steps=20), out, cache, executor=SerialExecutor())
 
