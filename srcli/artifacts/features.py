@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,17 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from srcli.artifacts.core import FEATURES, check_output, create_artifact, open_artifact, put, put_growing, read_config, to_json
+from srcli.artifacts.core import (
+    FEATURES,
+    check_output,
+    create_artifact,
+    open_artifact,
+    put,
+    put_growing,
+    read_config,
+    reading,
+    to_json,
+)
 from srcli.errors import ArtifactError
 from srcli.types import Bool, Candidates, Percept, Phase
 
@@ -42,6 +53,10 @@ LAYOUT: dict[str, tuple[type, str]] = {
 LATER = ("file", "phase")
 PHASES: tuple[Phase, ...] = ("pick", "place")
 INSTRUCTION = "instruction"
+CACHE_BYTES = 4 << 30
+"""Of a features file, kept in memory while it is in use; a larger one is read again and again."""
+BLOCK_BYTES = 64 << 20
+"""Of a features file, read at once while it is checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +183,16 @@ def create_features(
 
 
 class FeatureDataset:
-    """A features file, read into memory.
+    """A features file: its first samples are in memory, as many as the cache takes; the others are read when they are asked for.
+
+    Samples are asked for in random order, every one as often as every other: none is worth more to a cache than another, and one
+    that never changes needs no lock.
+
+    Args:
+        cache_bytes: of samples, held at most.
 
     Attributes:
-        arrays: by name, first axis the sample: points (n, N, 3) f32 metres in the world frame, features (n, N, D) f16,
-            similarity (n, N) f32, point_mask (n, N), text (n, D) f32, tokens (n, L, D) f32, token_mask (n, L),
-            candidates (n, K, 7) f32, candidate_mask (n, K), widths (n, K) f32 metres, quality (n, K) f32, label (n,) i64,
-            valid (n, K), seed (n, 3) i64, source, file (n,) i64, phase (n,) u8 index into ``PHASES``.
+        held: how many samples are in memory.
         instructions: the sentences.
         encoder: identity of the encoder.
         config: the recorded configuration.
@@ -183,22 +201,58 @@ class FeatureDataset:
         ArtifactError: missing, damaged, foreign, of another version, incomplete, or its arrays contradict each other.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, cache_bytes: int = CACHE_BYTES) -> None:
         self.path = Path(path)
-        with open_artifact(self.path, FEATURES) as handle:
-            data = handle[DATA]
-            self.arrays: dict[str, npt.NDArray[Any]] = {name: data[name][()] for name in LAYOUT if name in data}
-            for name in LATER:
-                self.arrays.setdefault(name, np.zeros(len(self.arrays["label"]), LAYOUT[name][0]))
-            self.instructions: tuple[str, ...] = tuple(i.decode() for i in data[INSTRUCTION][()])
-            self.encoder: dict[str, Any] = json.loads(handle.attrs[ENCODER])
-            self.config: dict[str, Any] = read_config(handle)
-            self._splits: dict[str, npt.NDArray[np.int64]] = {name: handle[MASK][name][()] for name in handle[MASK]}
-        if problems := check_arrays(self.arrays, self._splits):
-            raise ArtifactError(f"{self.path}: breaks its contract: {problems[0]}", "make it anew with `srcli featurize`")
+        opened = ExitStack()
+        # The handle is kept: whoever replaces the file meanwhile changes nothing here.
+        self.close = weakref.finalize(self, opened.close)
+        handle = opened.enter_context(open_artifact(self.path, FEATURES))
+        try:
+            with reading(self.path):
+                data = handle[DATA]
+                self._stored: dict[str, h5py.Dataset] = {name: data[name] for name in LAYOUT if name in data}
+                self.instructions: tuple[str, ...] = tuple(i.decode() for i in data[INSTRUCTION][()])
+                self.encoder: dict[str, Any] = json.loads(handle.attrs[ENCODER])
+                self.config: dict[str, Any] = read_config(handle)
+                self._splits: dict[str, npt.NDArray[np.int64]] = {name: handle[MASK][name][()] for name in handle[MASK]}
+            self._hold(cache_bytes)
+        except BaseException:
+            self.close()
+            raise
+        if self.held == len(self):
+            self.close()
 
     def __len__(self) -> int:
         return len(self.instructions)
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All samples in memory, whatever their size, by name, first axis the sample.
+
+        points (n, N, 3) f32 metres in the world frame, features (n, N, D) f16, similarity (n, N) f32, point_mask (n, N), text
+        (n, D) f32, tokens (n, L, D) f32, token_mask (n, L), candidates (n, K, 7) f32, candidate_mask (n, K), widths (n, K) f32
+        metres, quality (n, K) f32, label (n,) i64, valid (n, K), seed (n, 3) i64, source, file (n,) i64, phase (n,) u8 index into
+        ``PHASES``.
+        """
+        return self._arrays if self.held == len(self) else self._rows(0, len(self))
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One array of all samples, as in :attr:`arrays`.
+
+        Raises:
+            ArtifactError: the file turns out to be damaged.
+        """
+        return self._arrays[name] if self.held == len(self) else self._rows(0, len(self), (name,))[name]
+
+    def sample(self, index: int, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        """Arrays of one sample, padded as in :attr:`arrays`; not to be changed. Threads may ask at once.
+
+        Raises:
+            ArtifactError: the file turns out to be damaged.
+        """
+        if index < self.held:
+            return {name: self._arrays[name][index] for name in names}
+        return {name: rows[0] for name, rows in self._rows(index, index + 1, names).items()}
 
     def split(self, name: str) -> npt.NDArray[np.int64]:
         """Indices of the samples of a split (``train``, ``valid``), ascending.
@@ -210,9 +264,41 @@ class FeatureDataset:
             raise ArtifactError(f"{self.path}: has no split '{name}'", f"it has: {', '.join(sorted(self._splits))}")
         return self._splits[name]
 
+    def _rows(self, start: int, stop: int, names: Sequence[str] = tuple(LAYOUT)) -> dict[str, npt.NDArray[Any]]:
+        """Samples ``start`` to ``stop`` from the file. What :data:`LATER` names may be missing, and is zero then."""
+        rows: dict[str, npt.NDArray[Any]] = {}
+        with reading(self.path):
+            for name in names:
+                if name in self._stored:
+                    rows[name] = self._stored[name][start:stop]
+                elif name in LATER:
+                    rows[name] = np.zeros(stop - start, LAYOUT[name][0])
+        return rows
 
-def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], splits: Mapping[str, npt.NDArray[np.int64]]) -> list[str]:
-    """What contradicts the contract, one line each."""
+    def _hold(self, cache_bytes: int) -> None:
+        """Read what the cache takes, and see that the whole file keeps its contract."""
+        count = len(self)
+        shapes = {name: dataset.shape for name, dataset in self._stored.items()}
+        problems = [f"'{name}' has shape {shape}" for name, shape in shapes.items() if shape[:1] != (count,)]
+        if not problems:
+            each = sum(d.dtype.itemsize * int(np.prod(d.shape[1:])) for d in self._stored.values())
+            self.held = count if each * count <= cache_bytes else cache_bytes // each
+            self._arrays = self._rows(0, self.held)
+            problems = check_arrays(self._arrays, self._splits, count)
+            block = max(1, min(cache_bytes, BLOCK_BYTES) // max(1, each))
+            for start in range(self.held, count, block):
+                problems = problems or check_arrays(self._rows(start, min(count, start + block)), {}, count)
+        if problems:
+            raise ArtifactError(f"{self.path}: breaks its contract: {problems[0]}", "make it anew with `srcli featurize`")
+
+
+def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], splits: Mapping[str, npt.NDArray[np.int64]], total: int) -> list[str]:
+    """What contradicts the contract, one line each.
+
+    Args:
+        arrays: of some samples.
+        splits: indices by name, into ``total`` samples.
+    """
     if missing := sorted(set(LAYOUT) - set(arrays)):
         return [f"no '{name}'" for name in missing]
     problems: list[str] = []
@@ -240,7 +326,7 @@ def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], splits: Mapping[str, np
         if arrays["phase"].max() >= len(PHASES):
             problems.append("'phase' names no phase")
     problems += [
-        f"split '{n}' points outside the samples" for n, i in splits.items() if len(i) and (i.min() < 0 or i.max() >= count)
+        f"split '{n}' points outside the samples" for n, i in splits.items() if len(i) and (i.min() < 0 or i.max() >= total)
     ]
     return problems
 

@@ -1,16 +1,17 @@
-"""The training set: feature samples in memory, drawn as padded batches."""
+"""The training set: feature samples, in memory or in a file that is larger, drawn as padded batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from srcli.artifacts.features import CACHE_BYTES, FeatureDataset
 from srcli.config.train import TrainConfig
 from srcli.errors import SceneError
 from srcli.learning.augment import augment, random_rotation
@@ -61,13 +62,42 @@ class Labels:
         return Labels(*(value.to(device) for value in (self.expert, self.valid, self.quality, self.place)))
 
 
+class Samples(Protocol):
+    """Where samples come from: :class:`InMemory`, or :class:`srcli.artifacts.features.FeatureDataset`."""
+
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        """All samples in memory, whatever their size."""
+
+    def column(self, name: str) -> Array:
+        """One array of all samples."""
+
+    def sample(self, index: int, names: Sequence[str]) -> Mapping[str, Array]:
+        """Arrays of one sample; not to be changed. Threads may ask at once."""
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Samples in memory: arrays whose first axis is the sample."""
+
+    arrays: Mapping[str, Array]
+
+    def column(self, name: str) -> Array:
+        """One array of all samples."""
+        return self.arrays[name]
+
+    def sample(self, index: int, names: Sequence[str]) -> dict[str, Array]:
+        """Views of one sample's arrays."""
+        return {name: self.arrays[name][index] for name in names}
+
+
 class TrainingSet:
     """Samples with their splits.
 
     Args:
-        arrays: as in a features file: points (n, N, 3), features (n, N, D), similarity, point_mask (n, N), text (n, D), tokens
-            (n, L, D), token_mask (n, L), candidates (n, K, 7), candidate_mask, quality, valid (n, K), label (n,), phase (n,),
-            0 for a pick and 1 for a placement; without it all are picks.
+        samples: arrays, or what reads them, as in a features file: points (n, N, 3), features (n, N, D), similarity, point_mask
+            (n, N), text (n, D), tokens (n, L, D), token_mask (n, L), candidates (n, K, 7), candidate_mask, quality, valid (n, K),
+            label (n,), phase (n,), 0 for a pick and 1 for a placement; arrays without it are all picks.
         train, valid: indices of the samples of both splits.
         encoder: identity of the encoder.
 
@@ -75,45 +105,62 @@ class TrainingSet:
         SceneError: nothing to train on.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], train: I64, valid: I64, encoder: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, samples: Mapping[str, Array] | Samples, train: I64, valid: I64, encoder: Mapping[str, Any] | None = None
+    ) -> None:
         if len(train) == 0:
             raise SceneError("the features hold no training sample", "collect more demonstrations, then featurize again")
-        self.arrays = {"phase": np.zeros(len(arrays["label"]), np.uint8), **arrays}
+        if isinstance(samples, Mapping):
+            samples = InMemory({"phase": np.zeros(len(samples["label"]), np.uint8), **samples})
+        self.samples: Samples = samples
         self.train, self.valid = train, valid
         self.encoder = dict(encoder or {})
-
-    def pools(self) -> tuple[I64, I64]:
-        """Training samples that are picks, and those that are placements."""
-        place = self.arrays["phase"][self.train] == 1
-        return self.train[~place], self.train[place]
+        self.feature_dim = len(samples.sample(int(train[0]), ("text",))["text"])
+        """D, channels of the joint space."""
+        place = samples.column("phase")[train] == 1
+        self._pools = train[~place], train[place]
 
     @classmethod
-    def load(cls, path: Path) -> TrainingSet:
+    def load(cls, path: Path, cache_bytes: int = CACHE_BYTES) -> TrainingSet:
         """From a features file.
+
+        Args:
+            cache_bytes: of samples held in memory at most; what is more is read when a batch needs it.
 
         Raises:
             ArtifactError: the file cannot be used.
             SceneError: it holds no training sample.
         """
-        from srcli.artifacts.features import FeatureDataset
+        return cls.of(FeatureDataset(path, cache_bytes))
 
-        data = FeatureDataset(path)
-        return cls(data.arrays, data.split("train"), data.split("valid"), data.encoder)
+    @classmethod
+    def of(cls, data: FeatureDataset) -> TrainingSet:
+        """From an open features file.
+
+        Raises:
+            SceneError: it holds no training sample.
+        """
+        return cls(data, data.split("train"), data.split("valid"), data.encoder)
 
     @property
-    def feature_dim(self) -> int:
-        """D, channels of the joint space."""
-        return int(self.arrays["features"].shape[-1])
+    def arrays(self) -> Mapping[str, Array]:
+        """All samples in memory, whatever their size."""
+        return self.samples.arrays
+
+    def pools(self) -> tuple[I64, I64]:
+        """Training samples that are picks, and those that are placements."""
+        return self._pools
 
     def batch(self, indices: I64) -> tuple[Batch, Labels]:
         """The samples as they are, trailing padding cut off."""
-        return _tensors({name: self.arrays[name][indices] for name in SAMPLE})
+        samples = [self.samples.sample(int(i), SAMPLE) for i in indices]
+        return _tensors({name: np.stack([s[name] for s in samples]) for name in SAMPLE})
 
     def training_batch(self, indices: I64, config: TrainConfig, rng: np.random.Generator) -> tuple[Batch, Labels]:
         """The samples augmented; everything random comes from ``rng``."""
         samples = []
         for i in indices:
-            sample = {name: self.arrays[name][i] for name in SAMPLE}
+            sample = dict(self.samples.sample(int(i), SAMPLE))
             if 0 < config.points < len(sample["points"]):
                 order = rng.permutation(np.flatnonzero(sample["point_mask"]))[: config.points]
                 order = np.concatenate([order, np.flatnonzero(~sample["point_mask"])])[: config.points]

@@ -37,7 +37,11 @@ def branches(
         return plain_branches(q, k, v, sparse)
     b, h, n, _ = q.shape
     flat = [x.reshape(b * h, n, x.shape[-1]) for x in (q, k, v)]
-    dense, out = _Branches.apply(*flat, sparse)  # type: ignore[no-untyped-call]
+    if torch.is_autocast_enabled("cpu"):
+        # Once, here: autocast does not reach operations that write into given buffers.
+        flat = [x.to(torch.get_autocast_dtype("cpu")) for x in flat]
+    with torch.autocast("cpu", enabled=False):
+        dense, out = _Branches.apply(*flat, sparse)  # type: ignore[no-untyped-call]
     return dense.view(b, h, n, -1), None if sparse is None else out.view(b, h, n, -1)
 
 

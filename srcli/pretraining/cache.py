@@ -14,7 +14,7 @@ Report = Callable[[str, int, int, dict[str, float]], None]
 """Called with phase, done, total and values."""
 
 
-def silent(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> None:
+def no_report(_phase: str, _done: int, _total: int, _values: dict[str, float]) -> None:
     """Tells nobody."""
 
 

@@ -202,15 +202,15 @@ def _summary(out: Path, reused: int, up_to_date: bool) -> Summary:
     from srcli.artifacts.features import FeatureDataset
 
     data = FeatureDataset(out)
-    valid, mask, label = data.arrays["valid"], data.arrays["candidate_mask"], data.arrays["label"]
+    valid, mask, label, phase = (data.column(name) for name in ("valid", "candidate_mask", "label", "phase"))
     return Summary(
         path=str(out),
         samples=len(data),
-        picks=int((data.arrays["phase"] == 0).sum()),
-        places=int((data.arrays["phase"] == 1).sum()),
+        picks=int((phase == 0).sum()),
+        places=int((phase == 1).sum()),
         train=len(data.split("train")),
         valid=len(data.split("valid")),
-        points=int(data.arrays["points"].shape[1]),
+        points=data.column("point_mask").shape[1],
         encoder=str(data.encoder.get("name", "")),
         on_target=float(np.mean(valid.sum(axis=1) / np.maximum(mask.sum(axis=1), 1))),
         label_on_target=float(np.mean(valid[np.arange(len(data)), label])),

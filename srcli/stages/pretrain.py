@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
 from srcli.objects.library import library_folder, library_records
-from srcli.pretraining.cache import Report, catalogue_digest, claim, silent
+from srcli.pretraining.cache import Report, catalogue_digest, claim, no_report
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
@@ -61,7 +61,7 @@ def render_all(
     config: PretrainConfig,
     sim: SimConfig,
     cache: Path,
-    report: Report = silent,
+    report: Report = no_report,
     *,
     taught: tuple[str, ...] = (),
     executor: Executor | None = None,
@@ -117,7 +117,7 @@ def run(
     *,
     rendered: Callable[[int], None] | None = None,
     executor: Executor | None = None,
-    report: Report = silent,
+    report: Report = no_report,
 ) -> PretrainSummary:
     """Render, train and export; killed and started again it goes on from the last checkpoint.
 

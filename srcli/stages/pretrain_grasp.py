@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.pretraining.cache import Report, catalogue_digest, claim, silent
+from srcli.pretraining.cache import Report, catalogue_digest, claim, no_report
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
@@ -41,7 +41,7 @@ def run(
     *,
     workers: int = 1,
     executor: Executor | None = None,
-    report: Report = silent,
+    report: Report = no_report,
 ) -> GraspSummary:
     """Play the piles that are not in the cache yet, fit, calibrate on piles of their own, measure on others of both splits.
 

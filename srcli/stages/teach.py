@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ConfigError, unknown_name
-from srcli.pretraining.cache import Report, silent
+from srcli.pretraining.cache import Report, no_report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ def run(
     *,
     start: str = "embedded",
     executor: Executor | None = None,
-    report: Report = silent,
+    report: Report = no_report,
 ) -> TeachSummary:
     """Render scenes that show the objects among those of the catalogue, train on all of them, measure before and after.
 

@@ -11,10 +11,10 @@ import pytest
 
 from srcli.artifacts.features import create_features
 from srcli.artifacts.policy import load_policy
-from srcli.config.train import TrainConfig
-from srcli.errors import ArtifactError
-from srcli.methods.sr.section import ModelConfig
-from srcli.methods.sr.trainer import Progress
+from srcli.errors import ArtifactError, ConfigError
+from srcli.methods.policy_file import read_policy
+from srcli.methods.registry import settings, spec_of
+from srcli.methods.sr.section import SRConfig
 from srcli.stages import train as stage
 
 
@@ -51,31 +51,44 @@ def write_features(path: Path, count: int = 10, dim: int = 16) -> None:
         writer.finish({"train": np.arange(8), "valid": np.arange(8, count)})
 
 
+SPEC = spec_of("sr_plus")
+SMALL = {"network.heads": 4, "train.updates": 4, "train.batch_size": 4, "train.validate_every": 2}
+SECTION = settings(SPEC, SRConfig(), SMALL)
+
+
 def test_stage_writes_policy_curves_figure_and_numbers(tmp_path: Path) -> None:
-    write_features(tmp_path / "features.h5")
-    seen: list[Progress] = []
-    config = TrainConfig(updates=4, batch_size=4, validate_every=2)
-    summary = stage.run(
-        ModelConfig(heads=4), config, tmp_path / "features.h5", tmp_path / "out" / "policy.h5", seed=1, progress=seen.append
-    )
-    assert [p.update for p in seen] == [1, 2, 3, 4] and {p.updates for p in seen} == {4}
-    assert (summary.updates, summary.samples, summary.variant) == (4, 8, "sr")
+    features, out = tmp_path / "features.h5", tmp_path / "out" / "policy.h5"
+    write_features(features)
+    seen: list[tuple[int, int, str]] = []
+    summary = stage.run(SPEC, SECTION, out, features=features, seed=1, progress=lambda *told: seen.append(told))
+    assert [update for update, _, _ in seen] == [1, 2, 3, 4] and {updates for _, updates, _ in seen} == {4}
+    assert (summary.updates, summary.samples, summary.method) == (4, 8, "sr_plus")
     stored = load_policy(summary.path)
-    assert stored.encoder == {"name": "made-up", "dim": 16}
-    assert ModelConfig.model_validate(stored.config) == ModelConfig(heads=4)
-    assert stored.training["metrics"]["loss"] == summary.valid_loss
+    assert stored.encoder == {"name": "made-up", "dim": 16} and stored.method == "sr_plus"
+    assert stored.config == SECTION.model_dump(mode="json")
+    assert stored.training["metrics"]["loss"] == summary.metrics["loss"]
+    assert summary.curves is not None and summary.figure is not None
     rows = list(csv.DictReader(summary.curves.open()))
     assert [int(r["update"]) for r in rows] == [2, 4]
-    assert min(float(r["valid_loss"]) for r in rows) == pytest.approx(summary.valid_loss, rel=1e-4)
+    assert min(float(r["valid_loss"]) for r in rows) == pytest.approx(summary.metrics["loss"], rel=1e-4)
     assert summary.figure.read_bytes().startswith(b"\x89PNG")
     numbers = json.loads((tmp_path / "out" / "policy.metrics.json").read_text())
-    assert numbers["samples"] == 8 and numbers["place_rate"] == summary.place_rate and 0 <= summary.pick_rate <= 1
+    assert numbers["samples"] == 8 and numbers["valid_place_rate"] == summary.metrics["place_rate"]
     assert not list((tmp_path / "out").glob("*.checkpoint"))
     first = summary.path.read_bytes()
-    stage.run(ModelConfig(heads=4), config, tmp_path / "features.h5", tmp_path / "out" / "policy.h5", seed=1)
+    stage.run(SPEC, SECTION, out, features=features, seed=1)
     assert summary.path.read_bytes() == first
+    arrays = read_policy(summary.path).weights.arrays
+    assert summary.parameters == sum(a.size for a in arrays.values())
 
 
 def test_missing_features_are_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"absent\.h5"):
-        stage.run(ModelConfig(), TrainConfig(updates=1), tmp_path / "absent.h5", tmp_path / "policy.h5")
+        stage.run(SPEC, SECTION, tmp_path / "policy.h5", features=tmp_path / "absent.h5")
+
+
+def test_what_learns_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'random' learns nothing"):
+        stage.run(spec_of("random"), spec_of("random").section(), tmp_path / "policy.h5")
+    with pytest.raises(ConfigError, match="is trained on features"):
+        stage.run(SPEC, SECTION, tmp_path / "policy.h5")

@@ -12,8 +12,8 @@ import torch
 from srcli.config.encoder import EncoderConfig
 from srcli.config.pretrain import TeachConfig
 from srcli.errors import ConfigError, MismatchError, UnknownNameError
-from srcli.methods.sr.policy import shipped_policy
-from srcli.methods.sr.policy_file import read_policy, taught_from
+from srcli.methods.policy_file import check_encoder, read_policy, taught_from
+from srcli.methods.registry import shipped
 from srcli.objects import catalogue
 from srcli.objects.library import VARIABLE
 from srcli.params import Params
@@ -127,11 +127,11 @@ def test_taught_encoder_has_the_word_and_serves_the_policies_of_its_parent(
     after = load_encoder(EncoderConfig(pretrained=str(out)))
     assert after.unknown_words("zorb") == ()
     assert after.identity.parents == (before.identity.sha256,)
-    network = read_policy(shipped_policy("sr"), after.identity.as_dict()).network
-    assert network is not None
+    weights = read_policy(shipped("sr_plus")).weights
+    check_encoder(weights, after.identity.as_dict())
     assert "taught from" in caplog.text
     with pytest.raises(MismatchError, match="was trained with encoder"):
-        read_policy(shipped_policy("sr"), {**after.identity.as_dict(), "parents": ["0" * 64]})
+        check_encoder(weights, {**after.identity.as_dict(), "parents": ["0" * 64]})
     # What was taught before comes along, in scenes of its own.
     _add(library, "blip", "user")
     _forget()
@@ -140,7 +140,7 @@ def test_taught_encoder_has_the_word_and_serves_the_policies_of_its_parent(
     both = load_encoder(EncoderConfig(pretrained=str(library / "both.safetensors")))
     assert both.unknown_words("zorb blip") == ()
     assert both.identity.parents == (before.identity.sha256, after.identity.sha256)
-    assert read_policy(shipped_policy("sr"), both.identity.as_dict()).network is not None
+    check_encoder(weights, both.identity.as_dict())
 
 
 def test_objects_that_are_not_taught_have_no_say(library: Path) -> None:

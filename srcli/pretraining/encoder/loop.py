@@ -1,15 +1,13 @@
-"""The training loop: resumable, the same result for the same seed, weights exported at every checkpoint."""
+"""What the encoder learns by: model and optimisers, the gradient of a batch shared among threads, weights at every checkpoint."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 import json
-import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +19,9 @@ from torch.nn import functional
 
 from srcli.config.encoder import SEEN_ONLY
 from srcli.config.pretrain import PretrainConfig
-from srcli.errors import ArtifactError, ConfigError, MismatchError
+from srcli.errors import ConfigError
+from srcli.learning.loop import Loop, Progress, Settings, Task
+from srcli.learning.schedule import Schedule
 from srcli.perception.encoders.embedded import create_model, dense_forward, file_sha256, load_embedded, weights_file
 from srcli.perception.encoders.text import forward_text
 from srcli.pretraining.encoder.batches import Batch, make_batch
@@ -37,7 +37,7 @@ _KNOWN = 20_000
 PART = 4
 """Most crops that a thread computes, and that a batch norm sees, at a time."""
 
-Progress = Callable[[int, dict[str, float]], None]
+OnCheckpoint = Callable[[int, dict[str, float]], None]
 
 
 @dataclass
@@ -165,12 +165,9 @@ def take_over(model: Any, rows: tuple[int, ...], path: Path, hide_unseen: bool) 
     return start.sha256
 
 
-def learning_rate(config: PretrainConfig, step: int) -> float:
+def schedule(config: PretrainConfig) -> Schedule:
     """Linear warm-up, then a cosine down to 1% of the peak."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))))
+    return Schedule(config.learning_rate, config.steps, config.warmup)
 
 
 def backward(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: Lexicon, pool: Executor) -> float:
@@ -188,8 +185,6 @@ def backward(config: PretrainConfig, learner: Learner, batch: Batch, lexicon: Le
     learner.merge_norms(towers)
     leaves = [value.detach().requires_grad_() for value in (*outputs, *said)]
     loss = _loss(config, learner, batch, leaves[: len(outputs)], *leaves[len(outputs) :])
-    for optimizer in learner.optimizers:
-        optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     shares = [
         pool.submit(torch.autograd.grad, output, tuple(tower.visual.parameters()), leaf.grad)
@@ -241,55 +236,6 @@ def _loss(
     )
 
 
-def save_checkpoint(learner: Learner, step: int, fingerprint: str, path: Path) -> None:
-    """Weights and optimiser state after ``step`` steps, atomically."""
-    from safetensors.torch import save
-
-    tensors = {f"model.{k}": v.contiguous() for k, v in learner.model.state_dict().items()}
-    tensors.update({f"relation.{k}": v.contiguous() for k, v in learner.relation_head.state_dict().items()})
-    for number, optimizer in enumerate(learner.optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors.update({f"optimizer.{number}.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(
-        save(tensors, metadata={"srcli": json.dumps({"step": step, "fingerprint": fingerprint}, sort_keys=True)})
-    )
-    os.replace(temporary, path)
-
-
-def load_checkpoint(learner: Learner, fingerprint: str, path: Path) -> int:
-    """Take up a checkpoint; returns the number of steps done.
-
-    Raises:
-        ArtifactError: the file is damaged.
-        MismatchError: it was made with another configuration or catalogue.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as stored:
-            metadata = json.loads((stored.metadata() or {}).get("srcli", "{}"))
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  not a mapping
-        step = int(metadata["step"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise ArtifactError(f"not a pre-training checkpoint: {path} ({error})", "delete it to start anew") from error
-    if metadata.get("fingerprint") != fingerprint:
-        raise MismatchError(
-            f"{path} was made with other settings or another catalogue", "delete it to start anew, or restore the settings"
-        )
-    # load_state_dict copies; the compact table keeps its place.
-    learner.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-    learner.relation_head.load_state_dict({k[9:]: v for k, v in tensors.items() if k.startswith("relation.")})
-    for number, optimizer in enumerate(learner.optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith(f"optimizer.{number}."):
-                _, _, index, name = key.split(".", 3)
-                state.setdefault(int(index), {})[name] = value
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step
-
-
 def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -> str:
     """What a checkpoint depends on: the settings that shape training, the sentences and the token table."""
     import hashlib
@@ -301,28 +247,10 @@ def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -
     skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach", "graspnet"}
     start = file_sha256(start_weights(config)) if config.start else ""
     # Half of a training by other code would be weights that no code gives.
-    files = [Path(__file__), *(Path(inspect.getfile(module)) for module in (batches, captions, facts, loss, muon, tower))]
-    code = [file_sha256(file) for file in files]
+    modules = (batches, captions, facts, loss, muon, tower, Loop, Schedule)
+    code = [file_sha256(file) for file in (Path(__file__), *(Path(inspect.getfile(module)) for module in modules))]
     content = [config.model_dump(exclude=skip), start, lexicon.concepts, lexicon.names, learner.rows, PART, code]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _batches(
-    config: PretrainConfig, folder: Path, lexicon: Lexicon, first: int, ready: Callable[[int], None]
-) -> Iterator[tuple[int, Batch]]:
-    """The remaining steps with their batches; the next is made beside the learning from this one."""
-    with ThreadPoolExecutor(max_workers=1) as maker:
-
-        def made(step: int) -> Future[Batch]:
-            ready(step)
-            return maker.submit(make_batch, config, folder, lexicon, step)
-
-        coming = [made(step) for step in range(first, config.steps)[:1]]
-        for step in range(first, config.steps):
-            batch = coming.pop().result()
-            if step + 1 < config.steps:
-                coming.append(made(step + 1))
-            yield step, batch
 
 
 def train(
@@ -331,7 +259,7 @@ def train(
     lexicon: Lexicon,
     folder: Path,
     checkpoint: Path,
-    on_checkpoint: Progress,
+    on_checkpoint: OnCheckpoint,
     ready: Callable[[int], None],
 ) -> None:
     """Run the remaining steps.
@@ -340,37 +268,51 @@ def train(
         folder: shards of training scenes.
         checkpoint: file to resume from and to write to.
         on_checkpoint: called with the steps done and the mean loss and seconds per step since the last call.
-        ready: called before a step's batch is made, one step ahead; blocks until the scenes of that step are rendered.
+        ready: called before a step's batch is made, one step ahead and in another thread; blocks until its scenes are there.
+
+    Raises:
+        ArtifactError: the checkpoint is damaged.
+        MismatchError: it was made with other settings, another catalogue or other code.
+        SceneError: the loss is not finite.
     """
-    fingerprint = fingerprint_of(config, learner, lexicon)
-    first = load_checkpoint(learner, fingerprint, checkpoint) if checkpoint.is_file() else 0
-    learner.model.train()
-    total, count, started = 0.0, 0, time.monotonic()
-    # Sums over several threads of torch are rounded otherwise: the result would depend on the machine.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+
+    def draw(step: int) -> list[Batch]:
+        ready(step)
+        return [make_batch(config, folder, lexicon, step)]
+
+    def gradients(batches: Sequence[Batch], pool: Executor | None) -> float:
+        assert pool is not None
+        learner.optimizers[0].pool = pool
+        loss = backward(config, learner, batches[0], lexicon, pool)
+        torch.nn.utils.clip_grad_norm_(learner.model.parameters(), _CLIP_NORM)
+        return loss
+
+    started, steps = time.monotonic(), 0
+
+    def told(now: Progress) -> None:
+        nonlocal started, steps
+        steps += 1
+        if now.update % config.checkpoint_every == 0 or now.update == config.steps:
+            on_checkpoint(now.update, {"loss": now.mean_loss, "step_seconds": (time.monotonic() - started) / steps})
+            learner.model.train()
+            started, steps = time.monotonic(), 0
+
+    settings = Settings(
+        updates=config.steps,
+        rate=schedule(config),
+        record_every=config.checkpoint_every,
+        checkpoint_every=config.checkpoint_every,
+        threads=config.threads,
+        prefetch=True,
+        advice=f"lower pretrain.learning_rate; {checkpoint} holds the last state",
+        foreign="refuse",
+    )
+    # Sums over several threads of torch are rounded otherwise: the threads share crops, and weights.
+    module = torch.nn.ModuleDict({"model": learner.model, "relation": learner.relation_head})
+    task = Task(module, draw, backward=gradients)
+    identity = {"fingerprint": fingerprint_of(config, learner, lexicon)}
+    optimizers = learner.optimizers
     try:
-        with ThreadPoolExecutor(config.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            learner.optimizers[0].pool = pool
-            for step, batch in _batches(config, folder, lexicon, first, ready):
-                loss = backward(config, learner, batch, lexicon, pool)
-                if not math.isfinite(loss):
-                    raise ArtifactError(
-                        f"the loss is not finite at step {step}",
-                        f"lower pretrain.learning_rate; {checkpoint} holds the last state",
-                    )
-                torch.nn.utils.clip_grad_norm_(learner.model.parameters(), _CLIP_NORM)
-                for optimizer in learner.optimizers:
-                    for group in optimizer.param_groups:
-                        group["lr"] = learning_rate(config, step)
-                    optimizer.step()
-                total, count = total + loss, count + 1
-                done = step + 1
-                if done % config.checkpoint_every == 0 or done == config.steps:
-                    save_checkpoint(learner, done, fingerprint, checkpoint)
-                    on_checkpoint(done, {"loss": total / count, "step_seconds": (time.monotonic() - started) / count})
-                    learner.model.train()
-                    total, count, started = 0.0, 0, time.monotonic()
+        Loop(task, settings, identity=identity, seed=config.seed, optimizers=optimizers, checkpoint=checkpoint).run(told)
     finally:
         learner.optimizers[0].pool = None
-        torch.set_num_threads(threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -12,15 +11,18 @@ from torch.nn import functional
 
 from srcli.actions.closing import ClosingNetwork, Regions, inputs
 from srcli.config.pretrain import GraspConfig
+from srcli.learning.loop import Loop, Progress, Settings, Task
+from srcli.learning.schedule import Schedule
 from srcli.pretraining.grasp_quality.network import Closing
 from srcli.pretraining.grasp_quality.outcomes import Outcomes
-from srcli.seeding import generator
+from srcli.seeding import GRASP_FIT, generator
 from srcli.types import F32, F64, I64
 
-_STREAM = 30
 _JITTER = 0.001
 _CLIP_NORM = 2.0
 _REPORT_EVERY = 20
+_Batch = tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""What the network is called with, and (B,) what held."""
 
 
 def thinned(regions: Regions, most: int, rng: np.random.Generator | None = None) -> Regions:
@@ -68,42 +70,43 @@ def fit(
         valid: outcomes of other piles, by which the logits are scaled and shifted.
         report: called with the steps done and the mean loss since the last call.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            features = train.regions.features
-            mean, scale = features.mean(axis=0), features.std(axis=0) + np.float32(1e-3)
-            network = Closing((config.width, 2 * config.width, 3 * config.width, 3 * config.width), mean, scale)
-        _train(config, network, train, report)
-        network.eval()
-        raw = ClosingNetwork(network.arrays(), config.points)
-    finally:
-        torch.set_num_threads(threads)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        features = train.regions.features
+        mean, scale = features.mean(axis=0), features.std(axis=0) + np.float32(1e-3)
+        network = Closing((config.width, 2 * config.width, 3 * config.width, 3 * config.width), mean, scale)
+    _train(config, network, train, report)
+    network.eval()
+    raw = ClosingNetwork(network.arrays(), config.points)
     return calibrated(raw, logits(raw, valid), valid.held.astype(np.float64))
 
 
 def _train(config: GraspConfig, network: Closing, train: Outcomes, report: Callable[[int, Mapping[str, float]], None]) -> None:
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    losses: list[float] = []
-    for step in range(config.steps):
-        rng = generator((config.seed, step), _STREAM)
+    def draw(step: int) -> list[_Batch]:
+        rng = generator((config.seed, step), GRASP_FIT)
         rows = rng.integers(len(train), size=config.batch)
-        regions = _take(train.regions, rows)
-        read = tensors(varied(thinned(regions, config.points, rng), rng))
-        held = torch.from_numpy(train.held[rows].astype(np.float32))
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / config.steps)))
-        loss = functional.binary_cross_entropy_with_logits(network(*read), held)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
-        optimizer.step()
-        losses.append(float(loss.detach()))
-        if (step + 1) % _REPORT_EVERY == 0 or step + 1 == config.steps:
-            report(step + 1, {"loss": float(np.mean(losses))})
-            losses = []
+        read = tensors(varied(thinned(_take(train.regions, rows), config.points, rng), rng))
+        return [(read, torch.from_numpy(train.held[rows].astype(np.float32)))]
+
+    def loss(batch: _Batch) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(network(*batch[0]), batch[1])
+
+    def told(now: Progress) -> None:
+        if now.update % _REPORT_EVERY == 0 or now.update == now.updates:
+            report(now.update, {"loss": now.mean_loss})
+
+    settings = Settings(
+        updates=config.steps,
+        rate=Schedule(config.learning_rate, config.steps),
+        weight_decay=config.weight_decay,
+        clip=_CLIP_NORM,
+        record_every=_REPORT_EVERY,
+        parallel="operations",
+        threads=config.threads,
+        advice="lower pretrain.grasp.learning_rate",
+    )
+    identity = config.model_dump(mode="json", exclude={"threads"})
+    Loop(Task(network, draw, loss), settings, identity=identity, seed=config.seed).run(told)
 
 
 def _take(regions: Regions, rows: I64) -> Regions:

@@ -26,7 +26,7 @@ from srcli.models.graspnet.views import approach_frames, view_directions
 from srcli.objects import build, catalogue, sample_variation
 from srcli.params import Params
 from srcli.pretraining.surface import Surface, sample_surface
-from srcli.seeding import Domain, episode_seed, generator
+from srcli.seeding import GRASPNET_TRAIN, GRASPNET_VALID, Domain, episode_seed, generator
 from srcli.sim import World
 from srcli.tasks.pick import pile_drops
 from srcli.types import F32, F64, Bool
@@ -36,7 +36,7 @@ HEIGHT = 0.02
 STEEPEST = math.cos(math.radians(60.0))
 """Approaches lie within 60 degrees of straight down."""
 
-_STREAM = {"train": 40, "valid": 41}
+_STREAM = {"train": GRASPNET_TRAIN, "valid": GRASPNET_VALID}
 _NEAR = 0.11
 _SURFACE = 500
 _ON_OBJECT = 0.006
