@@ -141,11 +141,14 @@ class Goal:
 
     Attributes:
         keyword: the word or phrase that stands for the targets.
-        keyword_kind: label, general, attribute or function.
-        targets: scene slots of which any counts as success.
+        keyword_kind: label, general, attribute or function; of a compositional sentence its kind (attribute_noun, reference or
+            superlative).
+        targets: scene slots of which any counts as success. Where they follow from the settled scene, empty until then.
         relation: the word that relates the placement to its reference ("near"); empty for picking.
         references: scene slots of which any may be the reference.
         reference: the word or phrase that stands for them.
+        modifier: in a compositional sentence, what tells the targets from others of the keyword: an attribute ("red"), a relation
+            to the reference ("next to") or a superlative ("leftmost"). Else empty.
     """
 
     keyword: str
@@ -154,6 +157,24 @@ class Goal:
     relation: str = ""
     references: tuple[int, ...] = ()
     reference: str = ""
+    modifier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an object of a scene differs from the catalogue's own instance.
+
+    Attributes:
+        scale: factor on all lengths; the mass follows the volume.
+        color: palette name that its main colour is painted in; empty: its own.
+    """
+
+    scale: float = 1.0
+    color: str = ""
+
+
+OWN_LOOK = Look()
+"""The catalogue's own instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +190,9 @@ class EpisodeSpec:
         shifts: (S,) shift in y of each slot's zone, metres; empty: all 0.
         held: slot that is in the gripper before the place phase begins, or -1.
         fixed: the drop poses are given by a benchmark file and are never exchanged.
+        looks: (S,) how the objects differ from the catalogue's; empty: not at all.
+        redraws: drop poses like ``drops`` for the next layouts, where a scene does not settle as its sentence needs; empty: the
+            drop poses go round among the objects.
     """
 
     task: str
@@ -183,6 +207,8 @@ class EpisodeSpec:
     shifts: tuple[float, ...] = ()
     held: int = -1
     fixed: bool = False
+    looks: tuple[Look, ...] = ()
+    redraws: tuple[F64, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from srcli.types import (
     Goal,
     HeldExtent,
     Kind,
+    Look,
     Observation,
     Outcome,
     Phase,
@@ -187,9 +188,12 @@ def _write_episode(group: h5py.Group, episode: DemoEpisode) -> None:
             "relation": goal.relation,
             "references": list(goal.references),
             "reference": goal.reference,
+            **({"modifier": goal.modifier} if goal.modifier else {}),
         }
     )
     attrs["objects"] = to_json(list(spec.objects))
+    if spec.looks:
+        attrs["looks"] = to_json([[look.scale, look.color] for look in spec.looks])
     attrs["held"] = spec.held
     attrs["success"] = bool(episode.success)
     attrs["demonstration"] = episode.demonstration
@@ -388,6 +392,7 @@ def _read_spec(group: h5py.Group) -> EpisodeSpec:
             relation=goal["relation"],
             references=tuple(goal["references"]),
             reference=goal.get("reference", ""),
+            modifier=goal.get("modifier", ""),
         ),
         objects=tuple(json.loads(attrs["objects"])),
         drops=group["drops"][()],
@@ -395,6 +400,7 @@ def _read_spec(group: h5py.Group) -> EpisodeSpec:
         case=str(attrs["case"]),
         shifts=_read_shifts(group),
         held=int(attrs.get("held", -1)),
+        looks=tuple(Look(float(scale), str(color)) for scale, color in json.loads(attrs.get("looks", "[]"))),
     )
 
 

@@ -25,6 +25,12 @@ class CollectConfig(Section):
     wording: Literal["train", "heldout"] = Field(
         "train", description="group of sentence templates and synonyms; heldout is for tests only"
     )
+    compositional: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="share of the episodes of task pick that have a compositional sentence ('the cup next to the box')",
+    )
     max_attempts: int = Field(8, ge=1, le=50, description="attempts per episode before it is given up")
     valid_every: int = Field(10, ge=2, le=1000, description="every n-th episode is kept for validation")
     executor: Literal["processes", "serial", "ray"] = Field(

@@ -38,6 +38,7 @@ _FORMAT = "see docs/cases.md for the format"
 _HEADER = re.compile(r"^(readme|license|licence|notice)", re.IGNORECASE)
 _VARIANT = re.compile(r"_(v?\d+|simplified|textured|vhacd|visual|collision|model|urdf)$")
 _LARGEST = 100
+_YAML = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class _Parsed:
 
 
 def read_cases_folder(folder: Path, assets: Path | None = None) -> CaseFolder:
-    """All case files (``*.txt``) below a folder, or one file.
+    """All case files below a folder, or one file: benchmark files (``*.txt``) and our own format (``*.yaml``).
 
     Args:
         folder: searched recursively. Files below a folder named ``seen`` or ``unseen`` belong to that split; others are unseen
@@ -112,14 +113,21 @@ def read_cases_folder(folder: Path, assets: Path | None = None) -> CaseFolder:
         raise ArtifactError(f"{folder}: no such folder of case files", "give a folder with case files (*.txt)")
     if assets is not None and not Path(assets).is_dir():
         raise ArtifactError(f"{assets}: no such folder of object files", "give the folder that holds your URDF or OBJ files")
-    paths = [folder] if folder.is_file() else sorted(folder.rglob("*.txt"))
+    paths = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.suffix in (".txt", *_YAML))
     paths = [path for path in paths if path == folder or not _HEADER.match(path.name)]
     if not paths:
-        raise ArtifactError(f"{folder}: no case files (*.txt) in it", _FORMAT)
+        raise ArtifactError(f"{folder}: no case files (*.txt, *.yaml) in it", _FORMAT)
     base = folder.parent if folder.is_file() else folder
-    parsed = [_parse(path, path.relative_to(base).with_suffix("").as_posix()) for path in paths]
+    own = [path for path in paths if path.suffix in _YAML]
+    parsed = [_parse(path, path.relative_to(base).with_suffix("").as_posix()) for path in paths if path not in own]
     names, used = _resolve(parsed, None if assets is None else Path(assets))
-    return CaseFolder(tuple(_case(item, names) for item in parsed), used)
+    listed = [_case(item, names) for item in parsed]
+    if own:
+        from srcli.evaluation.yamlcases import read_file_cases
+
+        for path in own:
+            listed += read_file_cases(_text(path), str(path), f"{path.relative_to(base).with_suffix('').as_posix()}/")
+    return CaseFolder(tuple(listed), used)
 
 
 def namesake(reference: str) -> str | None:
@@ -151,11 +159,15 @@ def _fail(path: Path, line: int, what: str, hint: str = _FORMAT) -> NoReturn:
     raise ArtifactError(f"{path}:{line}: {what}", hint)
 
 
-def _parse(path: Path, name: str) -> _Parsed:
+def _text(path: Path) -> str:
     try:
-        text = path.read_text("utf-8-sig")
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         _fail(path, 1, "is not a text file in UTF-8")
+
+
+def _parse(path: Path, name: str) -> _Parsed:
+    text = _text(path)
     lines = [_Line(i, " ".join(raw.split())) for i, raw in enumerate(text.splitlines(), start=1)]
     lines = [line for line in lines if line.text]
     if not lines:
@@ -316,7 +328,7 @@ def _case(item: _Parsed, names: dict[str, str]) -> FileCase:
     sentence, targets, keyword, kind = "", None, "", ""
     if item.pick is not None:
         sentence, targets = item.pick[0].text, item.pick[1]
-        keyword, kind = _keyword(sentence, [objects[i] for i in targets])
+        keyword, kind = keyword_of(sentence, [objects[i] for i in targets])
     relation, reference, references = "", "", None
     if item.place is not None:
         said, label, word = item.place
@@ -396,7 +408,7 @@ def referred(label: str, names: Sequence[str]) -> tuple[int, ...]:
     return tuple(i for i, entry in enumerate(entries) if close and entry.label == close[0])
 
 
-def _keyword(sentence: str, targets: Sequence[str]) -> tuple[str, str]:
+def keyword_of(sentence: str, targets: Sequence[str]) -> tuple[str, str]:
     """The keyword in the sentence that most targets carry, the longest of these; else the label of the first target."""
     said = f" {re.sub(r'[^a-z0-9]+', ' ', sentence.lower())} "
     best, keyword = (0, 0), (_entry(targets[0]).label, "label")
@@ -411,5 +423,10 @@ def _split(path: Path, names: Sequence[str]) -> str:
     for part in reversed(path.parent.parts):
         if part in ("seen", "unseen"):
             return part
+    return split_of(names)
+
+
+def split_of(names: Sequence[str]) -> str:
+    """Unseen when none of the objects is a seen one of the catalogue."""
     entries = [_entry(name) for name in names]
     return "seen" if any(_entry(getattr(e, "namesake", "") or e.name).split == "seen" for e in entries) else "unseen"

@@ -12,10 +12,23 @@ import numpy.typing as npt
 
 from srcli.errors import SceneError
 from srcli.evaluation.exclusion import exclude
-from srcli.objects import build, catalogue
-from srcli.seeding import generator
-from srcli.tasks.base import SCENE_STREAM, Task
-from srcli.types import F32, F64, PLACE_SHIFT, Action, Candidates, EpisodeSpec, Execution, Observation, Reason, SceneTruth
+from srcli.objects import build, catalogue, look_variation
+from srcli.seeding import SCENE, generator
+from srcli.tasks.base import Settles, Task
+from srcli.types import (
+    F32,
+    F64,
+    OWN_LOOK,
+    PLACE_SHIFT,
+    Action,
+    Candidates,
+    EpisodeSpec,
+    Execution,
+    Look,
+    Observation,
+    Reason,
+    SceneTruth,
+)
 
 if TYPE_CHECKING:
     from srcli.objects import ObjectModel
@@ -61,7 +74,9 @@ def set_up(
 ) -> EpisodeSpec:
     """Build the episode's scene and look at the zone of its first phase.
 
-    A round target may roll off the table: then the same drop poses go round among the objects of each zone. An object that is to
+    A round target may roll off the table: then the same drop poses go round among the objects of each zone. Where the targets
+    follow from the settled scene (:class:`~srcli.tasks.base.Settles`), they are resolved here; a scene that leaves them in doubt
+    is laid out again, by the drop poses that the specification has for that. An object that is to
     be held is grasped by its best candidates; when that fails it is dropped in another orientation. All of it follows from the
     seed, whatever the method. Fixed drop poses stay as they are, but for that orientation.
 
@@ -69,36 +84,50 @@ def set_up(
         sampler: grasp candidates for the object that is to be held; None leaves that object on the table.
 
     Returns:
-        The spec with the drops that were used.
+        The spec with the drops that were used, and with its targets.
 
     Raises:
-        SetupError: a phase is impossible, or the object cannot be grasped, in every layout.
+        SetupError: a phase is impossible, the targets are in doubt, or the object cannot be grasped, in every layout.
     """
-    models = [instance(name) for name in spec.objects]
+    looks = spec.looks or (OWN_LOOK,) * len(spec.objects)
+    models = [instance(name, look) for name, look in zip(spec.objects, looks, strict=True)]
     shifts = np.array(spec.shifts) if spec.shifts else np.zeros(len(models))
     drops, problem = spec.drops, ""
     for layout in range(LAYOUTS):
-        rng = generator(spec.seed, SCENE_STREAM, layout)
-        if problem == "phase":
-            drops = _go_round(spec, shifts, rng)
+        rng = generator(spec.seed, SCENE, layout)
+        if problem in ("phase", "doubt"):
+            drops = spec.redraws[(layout - 1) % len(spec.redraws)] if spec.redraws else _permute_drops(spec, shifts, rng)
         elif problem == "grip":
             drops = _turn_held(spec, drops, rng)
         world.reset(models, drops, shifts=spec.shifts or None)
         problem = ""
-        if not _possible(world, task, spec):
+        meant = _settled(world, task, replace(spec, drops=drops))
+        if meant is None:
+            problem = "doubt"
+        elif not _possible(world, task, meant):
             problem = "phase"
         elif spec.held >= 0 and sampler is not None and not _grip(world, spec, shifts[spec.held], layout, sampler):
             problem = "grip"
-        if not problem:
+        if meant is not None and not problem:
             world.look(task.shift(task.phases[0]))
-            return replace(spec, drops=drops)
-        if spec.fixed and problem == "phase":
+            return meant
+        if spec.fixed and problem != "grip":
             break
-    what = (
-        "an object it needs does not stay on the table" if problem == "phase" else f"'{spec.objects[spec.held]}' is not grasped"
-    )
+    what = {
+        "phase": "an object it needs does not stay on the table",
+        "doubt": f"what '{spec.instruction}' means stays in doubt",
+        "grip": f"'{spec.objects[spec.held]}' is not grasped",
+    }[problem]
     tried = "its drop poses are fixed" if spec.fixed else f"{LAYOUTS} layouts were tried"
     raise SetupError(f"{spec.case or spec.seed}: cannot be set up: {what}", tried)
+
+
+def _settled(world: SceneWorld, task: Task, spec: EpisodeSpec) -> EpisodeSpec | None:
+    """The specification with the targets that follow from the settled scene; None when they are in doubt."""
+    if not isinstance(task, Settles):
+        return spec
+    world.look(task.shift(task.phases[0]))
+    return task.settled(spec, world.truth(NO_IMAGE))
 
 
 def _possible(world: SceneWorld, task: Task, spec: EpisodeSpec) -> bool:
@@ -110,7 +139,7 @@ def _possible(world: SceneWorld, task: Task, spec: EpisodeSpec) -> bool:
     return True
 
 
-def _go_round(spec: EpisodeSpec, shifts: F64, rng: np.random.Generator) -> F64:
+def _permute_drops(spec: EpisodeSpec, shifts: F64, rng: np.random.Generator) -> F64:
     """The drop poses permuted among the slots of each zone; in the zone for placing, orientations stay: some stand upright."""
     drops: F64 = spec.drops.copy()
     for shift in np.unique(shifts):
@@ -135,7 +164,7 @@ def _grip(world: SceneWorld, spec: EpisodeSpec, shift: float, layout: int, sampl
     for attempt in range(GRIPS):
         if not world.truth(NO_IMAGE).present[spec.held]:
             return False
-        observation, _ = world.observe(generator(spec.seed, SCENE_STREAM, layout, attempt))
+        observation, _ = world.observe(generator(spec.seed, SCENE, layout, attempt))
         candidates = sampler(observation)
         excluded = exclude(candidates, failed)
         if excluded.all():
@@ -150,6 +179,6 @@ def _grip(world: SceneWorld, spec: EpisodeSpec, shift: float, layout: int, sampl
 
 
 @lru_cache(maxsize=256)
-def instance(name: str) -> ObjectModel:
-    """The catalogue instance of an object, built once per process."""
-    return build(catalogue()[name])
+def instance(name: str, look: Look = OWN_LOOK) -> ObjectModel:
+    """An object as it looks, by default the catalogue's own instance; built once per process."""
+    return build(catalogue()[name], look_variation(catalogue()[name], look))

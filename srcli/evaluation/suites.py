@@ -8,35 +8,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Literal
 
 import numpy as np
-import yaml
-from pydantic import Field, ValidationError
 
-from srcli.config.base import Section
 from srcli.config.scene import SceneConfig
-from srcli.errors import ArtifactError, ConfigError, unknown_name
-from srcli.evaluation.casefiles import FileCase, referred
-from srcli.language import could_mean, keyword_table
-from srcli.language.relations import RELATIONS
-from srcli.language.templates import KeywordKind
-from srcli.objects import catalogue
-from srcli.seeding import Domain, episode_seed
+from srcli.config.tasks import task_names
+from srcli.errors import ConfigError, unknown_name
+from srcli.evaluation.casefiles import FileCase
+from srcli.evaluation.yamlcases import read_cases
+from srcli.language.phrases import PHRASE_KINDS, phrase_kind
+from srcli.seeding import (
+    CASE_STRIDE,
+    COMPOSED_OFFSET,
+    FILE_OFFSET,
+    SPLIT_STRIDE,
+    TASK_OFFSET,
+    Domain,
+    episode_seed,
+    task_offset,
+)
 from srcli.tasks.base import Case, Task
+from srcli.tasks.pick import PickTask
 from srcli.types import EpisodeSpec
 
-SUITES: dict[str, Domain] = {"development": Domain.DEVELOPMENT, "paper": Domain.PAPER, "wide": Domain.WIDE}
+SUITES: dict[str, Domain] = {
+    "development": Domain.DEVELOPMENT,
+    "paper": Domain.PAPER,
+    "wide": Domain.WIDE,
+    "compositional": Domain.COMPOSITIONAL,
+    "compositional-development": Domain.DEVELOPMENT,
+}
 
-DEFAULT_EPISODES = {"development": 60, "paper": 15, "wide": 200}
+COMPOSED: dict[str, int] = {"compositional": 0, "compositional-development": COMPOSED_OFFSET}
+"""Suites of compositional sentences, kinds in equal shares, with the first index of their range."""
+
+DEFAULT_EPISODES = {"development": 60, "paper": 15, "wide": 200, "compositional": 201, "compositional-development": 60}
 """Scenes per split, and for `paper` repeats per case."""
-
-TASK_OFFSET = {"pick": 0, "place": 10_000_000, "pick_place": 20_000_000}
-"""Where a task's indices begin in each domain. Those of picking stand first, as the oldest."""
-
-_SPLIT_STRIDE = 1_000_000
-_CASE_STRIDE = 10_000
-_FILE_OFFSET = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,7 @@ class SuiteEpisode:
         seed: entropy of the episode.
         case: the fixed case it repeats, or None for a generated scene.
         content: digest of a case that was read from a user's file, or empty.
+        kind: of a compositional sentence, or empty.
     """
 
     index: int
@@ -57,6 +65,7 @@ class SuiteEpisode:
     case: Case | None = None
     task: str = "pick"
     content: str = ""
+    kind: str = ""
 
     @property
     def key(self) -> str:
@@ -72,26 +81,15 @@ class SuiteEpisode:
         """The episode itself."""
         if self.case is not None:
             return task.from_case(self.case, self.seed, scene)
+        if self.kind:
+            return _composer(task).compose(self.seed, self.split, self.wording, phrase_kind(self.kind), scene)
         return task.sample(self.seed, self.split, self.wording, scene)
 
 
-class _CaseModel(Section):
-    """One case of a case file."""
-
-    name: str
-    split: Literal["seen", "unseen"]
-    instruction: str = Field(min_length=3)
-    kind: KeywordKind | Literal[""] = ""
-    keyword: str = ""
-    objects: list[str] = Field(default_factory=list)
-    relation: str = ""
-    reference: str = ""
-    place_objects: list[str] = Field(default_factory=list)
-    held: str = ""
-
-
-class _CaseFile(Section):
-    cases: list[_CaseModel] = Field(min_length=1)
+def _composer(task: Task) -> PickTask:
+    if not isinstance(task, PickTask):
+        raise ConfigError(f"compositional sentences are for picking, not for the task '{task.name}'", "run the task pick")
+    return task
 
 
 @lru_cache(maxsize=3)
@@ -105,71 +103,6 @@ def paper_cases(task: str = "pick") -> tuple[Case, ...]:
         raise unknown_name("task", task, TASK_OFFSET)
     name = f"{task}_cases.yaml"
     return read_cases((files("srcli.evaluation") / "data" / name).read_text("utf-8"), name, task)
-
-
-def read_cases(text: str, where: str, task: str = "pick") -> tuple[Case, ...]:
-    """Cases from YAML text, checked against the catalogue.
-
-    Raises:
-        ArtifactError: not a case file, no target or reference in a case, or a distractor that could be meant by its keyword.
-        UnknownNameError: an object or a relation that does not exist.
-    """
-    try:
-        model = _CaseFile.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise ArtifactError(f"{where} is not a case file: {reason}", "see docs/protocol.md for the format") from error
-    names = [entry.name for entry in model.cases]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ArtifactError(f"{where}: two cases are named '{twice}'", "names must be unique")
-    return tuple(_checked(entry, where, task) for entry in model.cases)
-
-
-def _checked(entry: _CaseModel, where: str, task: str) -> Case:
-    known = catalogue()
-    for name in (*entry.objects, *entry.place_objects, *([entry.held] if entry.held else [])):
-        known[name]
-    if task != "place":
-        _check_targets(entry, where)
-    if task != "pick":
-        _check_reference(entry, where)
-    return Case(
-        name=entry.name,
-        split=entry.split,
-        instruction=entry.instruction,
-        keyword=entry.keyword,
-        keyword_kind=entry.kind,
-        objects=tuple(entry.objects),
-        relation=entry.relation,
-        reference=entry.reference,
-        place_objects=tuple(entry.place_objects),
-        held=entry.held,
-    )
-
-
-def _check_targets(entry: _CaseModel, where: str) -> None:
-    if len(entry.objects) < 2 or not entry.kind:
-        raise ArtifactError(f"{where}: case '{entry.name}' has no keyword or fewer than two objects", "add them")
-    targets = keyword_table(entry.kind, entry.objects).get(entry.keyword, ())
-    if not targets:
-        raise ArtifactError(f"{where}: case '{entry.name}' has no object with the {entry.kind} '{entry.keyword}'")
-    doubtful = [name for name in entry.objects if name not in targets and could_mean(name, entry.keyword)]
-    if doubtful:
-        raise ArtifactError(
-            f"{where}: in case '{entry.name}' the distractor '{doubtful[0]}' could be meant by '{entry.keyword}'",
-            "replace that object",
-        )
-
-
-def _check_reference(entry: _CaseModel, where: str) -> None:
-    if entry.relation not in RELATIONS:
-        raise unknown_name(f"relation of case '{entry.name}'", entry.relation, RELATIONS)
-    if not referred(entry.reference, entry.place_objects):
-        raise ArtifactError(
-            f"{where}: case '{entry.name}': no object of the place zone is called '{entry.reference}'",
-            "correct the reference or its place_objects",
-        )
 
 
 def suite_episodes(
@@ -192,26 +125,39 @@ def suite_episodes(
 
     Raises:
         UnknownNameError: no such suite or task.
+        ConfigError: the suite has no episodes of the task.
     """
     if suite not in SUITES:
         raise unknown_name("suite", suite, SUITES)
-    if task not in TASK_OFFSET:
-        raise unknown_name("task", task, TASK_OFFSET)
+    if task not in task_names():
+        raise unknown_name("task", task, task_names())
+    if suite in COMPOSED and task != "pick":
+        raise ConfigError(
+            f"suite '{suite}' has sentences for picking only, none for the task '{task}'", "run it with --task pick"
+        )
+    if suite == "paper" and task not in TASK_OFFSET:
+        raise ConfigError(f"suite 'paper' has no cases of the task '{task}'", "run --suite wide, or cases of your own (--cases)")
     count = episodes or DEFAULT_EPISODES[suite]
     listed: list[SuiteEpisode] = []
     plan: list[tuple[int, Case | None]]
     for split in splits:
-        start = TASK_OFFSET[task] + _SPLIT_STRIDE * (split == "unseen")
+        start = COMPOSED.get(suite, 0) + task_offset(task) + SPLIT_STRIDE * (split == "unseen")
         if suite == "paper":
             cases = [case for case in paper_cases(task) if case.split == split]
-            plan = [(start + _CASE_STRIDE * i + repeat, case) for repeat in range(count) for i, case in enumerate(cases)]
+            plan = [(start + CASE_STRIDE * i + repeat, case) for repeat in range(count) for i, case in enumerate(cases)]
         else:
             plan = [(start + i, None) for i in range(count)]
         for index, case in plan[: limit or None]:
             seed = episode_seed(root, SUITES[suite], index)
             said = case.wording if case is not None else wording
-            listed.append(SuiteEpisode(len(listed), split, seed, said, case, task))
+            kind = composed_kind(index) if suite in COMPOSED else ""
+            listed.append(SuiteEpisode(len(listed), split, seed, said, case, task, kind=kind))
     return tuple(listed)
+
+
+def composed_kind(index: int) -> str:
+    """The kind of sentence of an episode of a compositional suite: they take turns within a split."""
+    return PHRASE_KINDS[index % SPLIT_STRIDE % len(PHRASE_KINDS)]
 
 
 def file_episodes(
@@ -233,7 +179,7 @@ def file_episodes(
             plan = [(repeat, case) for repeat in range(count) for case in own]
             for repeat, case in plan[: limit or None]:
                 number = int(hashlib.sha256(f"{task}/{case.name}".encode()).hexdigest()[:10], 16)
-                seed = episode_seed(root, Domain.PAPER, _FILE_OFFSET + number * _CASE_STRIDE + repeat)
+                seed = episode_seed(root, Domain.PAPER, FILE_OFFSET + number * CASE_STRIDE + repeat)
                 listed.append(SuiteEpisode(len(listed), split, seed, case.wording, case, task, _content(case)))
     return tuple(listed)
 
@@ -241,10 +187,10 @@ def file_episodes(
 def _content(case: Case) -> str:
     """Digest of what a case asks for, so that an edited file is played anew."""
     drops = b"" if case.drops is None else np.ascontiguousarray(case.drops).tobytes()
-    said = "|".join(
-        str(part)
-        for part in (case.instruction, case.objects, case.place_objects, case.targets, case.relation, case.reference, case.split)
-    )
+    parts = [case.instruction, case.objects, case.place_objects, case.targets, case.relation, case.reference, case.split]
+    if case.modifier:
+        parts += [case.keyword_kind, case.keyword, case.modifier]
+    said = "|".join(str(part) for part in parts)
     return hashlib.sha256(said.encode() + drops).hexdigest()[:8]
 
 
@@ -308,15 +254,20 @@ def _by_key(key: str) -> SuiteEpisode | None:
     if match is None:
         return None
     root, domain, index = (int(part) for part in match.groups()[:3])
-    suite = next((name for name, value in SUITES.items() if value == domain), None)
-    task = next((name for name, start in TASK_OFFSET.items() if start <= index < start + 2 * _SPLIT_STRIDE), None)
-    if suite is None or task is None:
-        raise unknown_name("episode", key, [])
-    split, number = ("seen", "unseen")[(index - TASK_OFFSET[task]) // _SPLIT_STRIDE], index % _SPLIT_STRIDE
-    said = match.group(4) or "train"
+    for suite, value in SUITES.items():
+        for task in ("pick",) if suite in COMPOSED else task_names():
+            start = COMPOSED.get(suite, 0) + task_offset(task)
+            if value == domain and start <= index < start + 2 * SPLIT_STRIDE:
+                return _numbered(suite, task, (root, domain, index), index - start, match.group(4) or "train")
+    raise unknown_name("episode", key, [])
+
+
+def _numbered(suite: str, task: str, seed: tuple[int, int, int], place: int, said: str) -> SuiteEpisode:
+    split, number = ("seen", "unseen")[place // SPLIT_STRIDE], place % SPLIT_STRIDE
     if suite != "paper":
-        return SuiteEpisode(0, split, (root, domain, index), said, None, task)
+        kind = composed_kind(number) if suite in COMPOSED else ""
+        return SuiteEpisode(0, split, seed, said, None, task, kind=kind)
     own = [case for case in paper_cases(task) if case.split == split]
-    if number // _CASE_STRIDE >= len(own):
-        raise unknown_name("episode", key, [])
-    return SuiteEpisode(0, split, (root, domain, index), said, own[number // _CASE_STRIDE], task)
+    if number // CASE_STRIDE >= len(own):
+        raise unknown_name("episode", "-".join(map(str, seed)), [])
+    return SuiteEpisode(0, split, seed, said, own[number // CASE_STRIDE], task)

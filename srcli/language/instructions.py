@@ -11,6 +11,7 @@ import numpy as np
 from srcli.config.language import LanguageConfig
 from srcli.errors import unknown_name
 from srcli.language.keywords import keyword_table, synonyms
+from srcli.language.phrases import phrase_texts
 from srcli.language.relations import PLACE_TEMPLATES, RELATIONS
 from srcli.language.templates import KINDS, SYNONYMS, TEMPLATES, KeywordKind, Template, Wording
 
@@ -88,7 +89,7 @@ def vocabulary() -> frozenset[str]:
 
     texts = [form.text.replace("{a}", "a").replace("{}", "") for forms in TEMPLATES.values() for form in forms]
     texts += [form.format("", "") for forms in PLACE_TEMPLATES.values() for form in forms]
-    texts += [*RELATIONS, "and"]
+    texts += [*RELATIONS, "and", *phrase_texts()]
     texts += ["an", *SYNONYMS, *(other for others in SYNONYMS.values() for other in others)]
     entries = catalogue()
     for name in entries.names:

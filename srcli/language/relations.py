@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from srcli.config.extensions import announced, load, refused
 from srcli.errors import unknown_name
 
 Region = Literal["in", "on", "around"]
@@ -30,7 +32,7 @@ class Relation:
     seen: bool
 
 
-RELATIONS: Mapping[str, Relation] = MappingProxyType(
+BUILT_IN: Mapping[str, Relation] = MappingProxyType(
     {
         relation.word: relation
         for relation in (
@@ -50,6 +52,53 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
 )
 """The relation words of the benchmark (A2): six occur in demonstrations, five more in tests on unseen objects."""
 
+ENTRY_POINTS = "srcli.relations"
+"""Entry-point group of a user's own relations; each names a :class:`Relation`."""
+
+
+@lru_cache(maxsize=1)
+def own_relations() -> Mapping[str, Relation]:
+    """The relations that installed packages announce, by word.
+
+    Raises:
+        ConfigError: one of them cannot be used; names the package.
+    """
+    found: dict[str, Relation] = {}
+    for point in announced(ENTRY_POINTS):
+        relation = load(point)
+        if not isinstance(relation, Relation):
+            raise refused(point, "it is no srcli.language.Relation")
+        if not re.fullmatch(r"[a-z0-9]+( [a-z0-9]+)*", relation.word):
+            raise refused(point, f"'{relation.word}' is not made of lower-case words")
+        if relation.region not in get_args(Region):
+            raise refused(point, f"region '{relation.region}' is none of {', '.join(get_args(Region))}")
+        if relation.word in BUILT_IN or relation.word in found:
+            raise refused(point, f"the relation '{relation.word}' exists already")
+        found[relation.word] = relation
+    return MappingProxyType(found)
+
+
+def own_relation_records() -> dict[str, str]:
+    """The user's relations as they are recorded: scenes and sentences are drawn from them, too."""
+    return {word: f"{relation.region}, {'seen' if relation.seen else 'unseen'}" for word, relation in own_relations().items()}
+
+
+class _Relations(Mapping[str, Relation]):
+    """The built-in relations and then the user's, which are looked up when first asked for."""
+
+    def __getitem__(self, word: str) -> Relation:
+        return BUILT_IN[word] if word in BUILT_IN else own_relations()[word]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*BUILT_IN, *own_relations()))
+
+    def __len__(self) -> int:
+        return len(BUILT_IN) + len(own_relations())
+
+
+RELATIONS: Mapping[str, Relation] = _Relations()
+"""All relations by word, the built-in ones first."""
+
 PLACE_TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "train": ("put it {} the {}", "place this {} the {}", "move the object {} the {}"),
@@ -67,24 +116,43 @@ class PlacePhrase:
     reference: str
 
 
-_RELATION_WORDS = "|".join(re.escape(word) for word in sorted(RELATIONS, key=len, reverse=True))
 _ARTICLE = r"(?:the|an|a|that|this|my)\s+"
-_PHRASE = re.compile(rf"\b({_RELATION_WORDS})\s+(?:{_ARTICLE})?(\S.*)$")
-# "to" and "on" also occur elsewhere ("something to eat"): without a verb of placing, a relation counts before an article only.
-_BARE_PHRASE = re.compile(rf"\b({_RELATION_WORDS})\s+{_ARTICLE}(\S.*)$")
 _PLACE_START = re.compile(
     r"(?:^|[\s,;.])(?:(?:and|then|please|now|could\s+you|can\s+you)[\s,]+)*"
     r"((?:put|place|move|set|lay|leave|drop|stick|position|deposit|release)\s+"
     r"(?:it|this|that|them|down|(?:the|that|this)\s+(?:object|thing|item))\b.*)$",
     re.IGNORECASE | re.DOTALL,
 )
-# A misspelt verb: any word before "it" or "this", a relation and a reference ("plase it near the pear").
-_MISSPELT_START = re.compile(
-    rf"(?:^|[\s,;.])(\w+\s+(?:it|this|that|(?:the|that|this)\s+(?:object|thing|item))\s+"
-    rf"(?:{_RELATION_WORDS})\s+{_ARTICLE}.*)$",
-    re.IGNORECASE | re.DOTALL,
-)
 _JOINT = re.compile(r"(?:[\s,;.]|\b(?:and|then|please|now|could\s+you|can\s+you))+$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Patterns:
+    """How relations stand in sentences.
+
+    Attributes:
+        phrase: relation and reference.
+        bare: the same before an article only. "to" and "on" also occur elsewhere ("something to eat").
+        misspelt: a misspelt verb, any word before "it" or "this", with relation and reference ("plase it near the pear").
+    """
+
+    phrase: re.Pattern[str]
+    bare: re.Pattern[str]
+    misspelt: re.Pattern[str]
+
+
+@lru_cache(maxsize=4)
+def _patterns(relations: tuple[str, ...]) -> _Patterns:
+    words = "|".join(re.escape(word) for word in sorted(relations, key=len, reverse=True))
+    return _Patterns(
+        re.compile(rf"\b({words})\s+(?:{_ARTICLE})?(\S.*)$"),
+        re.compile(rf"\b({words})\s+{_ARTICLE}(\S.*)$"),
+        re.compile(
+            rf"(?:^|[\s,;.])(\w+\s+(?:it|this|that|(?:the|that|this)\s+(?:object|thing|item))\s+"
+            rf"(?:{words})\s+{_ARTICLE}.*)$",
+            re.IGNORECASE | re.DOTALL,
+        ),
+    )
 
 
 def place_instruction(rng: np.random.Generator, relation: str, reference_word: str, wording: str = "train") -> str:
@@ -114,7 +182,7 @@ def split_instruction(text: str) -> tuple[str, str]:
     and joining words may be missing or many.
     """
     said = " ".join(text.split())
-    found = _PLACE_START.search(said) or _MISSPELT_START.search(said)
+    found = _PLACE_START.search(said) or _patterns(tuple(RELATIONS)).misspelt.search(said)
     if found is None:
         return said, ""
     place = found.group(1).strip(" ,;.")
@@ -127,7 +195,9 @@ def parse_place(text: str) -> PlacePhrase | None:
     Of a sentence with both halves only the place half is read.
     """
     whole, place = split_instruction(text)
-    found = (_PHRASE if place else _BARE_PHRASE).search((place or whole).lower().strip(" ,;.!?"))
+    # Without a verb of placing, a relation counts before an article only.
+    patterns = _patterns(tuple(RELATIONS))
+    found = (patterns.phrase if place else patterns.bare).search((place or whole).lower().strip(" ,;.!?"))
     if found is None:
         return None
     return PlacePhrase(found.group(1), found.group(2).strip(" ,;.!?"))

@@ -6,7 +6,7 @@ from srcli.objects.catalogue import Catalogue, KeywordKind, ObjectEntry, catalog
 from srcli.objects.model import ObjectModel, Variation, Visual, build, color_shares
 from srcli.objects.palette import color_words, palette
 from srcli.objects.urdf import urdf_files, write_urdf
-from srcli.objects.variation import Attributes, describe, in_band, sample_variation
+from srcli.objects.variation import Attributes, describe, in_band, look_variation, sample_variation
 
 __all__ = [
     "Attributes",
@@ -23,6 +23,7 @@ __all__ = [
     "describe",
     "in_band",
     "load_catalogue",
+    "look_variation",
     "palette",
     "sample_variation",
     "urdf_files",

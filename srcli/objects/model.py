@@ -137,15 +137,21 @@ def _geometry(entry: ObjectEntry) -> _Geometry:
     return _Geometry(tuple(surfaces), meshes, tuple(density for _, density in hulls))
 
 
-def color_shares(entry: ObjectEntry) -> dict[str, float]:
-    """Share of the entry's surface that each colour word covers, largest first."""
+def color_shares(entry: ObjectEntry, variation: Variation | None = None) -> dict[str, float]:
+    """Share of an instance's surface that each colour word covers, largest first; without a variation, of the catalogue's own."""
+    swapped = dict(variation.recolor) if variation else {}
     shares: dict[str, float] = {}
-    for piece in _pieces(entry):
-        for color, mesh in piece.surfaces:
-            word = palette()[color].word
-            shares[word] = shares.get(word, 0.0) + area(mesh)
+    for color, painted in _painted(entry):
+        word = palette()[swapped.get(color, color)].word
+        shares[word] = shares.get(word, 0.0) + painted
     total = sum(shares.values())
     return dict(sorted(((word, share / total) for word, share in shares.items()), key=lambda pair: -pair[1]))
+
+
+@lru_cache(maxsize=512)
+def _painted(entry: ObjectEntry) -> tuple[tuple[str, float], ...]:
+    """Palette name and area of every coloured surface."""
+    return tuple((color, area(mesh)) for piece in _pieces(entry) for color, mesh in piece.surfaces)
 
 
 def _pieces(entry: ObjectEntry) -> list[Piece]:

@@ -11,7 +11,7 @@ import numpy as np
 from srcli.objects.catalogue import ObjectEntry, catalogue
 from srcli.objects.model import Jitter, Variation, build, shade
 from srcli.objects.palette import base_colors, palette
-from srcli.types import F64
+from srcli.types import F64, Look
 
 SCALE_RANGE = (0.8, 1.25)
 """Each axis; non-uniform and overall scale together stay inside."""
@@ -51,6 +51,14 @@ def describe(entry: ObjectEntry, variation: Variation | None = None) -> Attribut
         functions=entry.functions,
         colors=tuple(dict.fromkeys(palette()[swapped.get(c, c)].word for c in entry.palette_colors)),
     )
+
+
+def look_variation(entry: ObjectEntry, look: Look) -> Variation | None:
+    """The variation that makes an entry look so; None when that is the catalogue's own instance."""
+    if look.scale == 1.0 and look.color in ("", entry.main_color):
+        return None
+    recolor = ((entry.main_color, look.color),) if look.color not in ("", entry.main_color) else ()
+    return Variation(scale=(look.scale,) * 3, recolor=recolor)
 
 
 def sample_variation(entry: ObjectEntry, rng: np.random.Generator) -> tuple[Variation, Attributes]:

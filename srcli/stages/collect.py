@@ -65,14 +65,18 @@ class _Job:
 def recorded_config(params: Params, task: str, seed: int) -> dict[str, Any]:
     """What the bytes of one episode depend on; the number of episodes comes on top of it for the whole file."""
     from srcli.actions.sources import content_of
+    from srcli.tasks.records import extensions
 
-    collect = params.collect.model_dump(mode="json", include={"split", "wording", "max_attempts"})
+    kept = {"split", "wording", "max_attempts"}
+    if _composed(params, task):
+        kept.add("compositional")
+    collect = params.collect.model_dump(mode="json", include=kept)
     config: dict[str, Any] = {"task": task, "seed": seed, "collect": collect}
     for name in SECTIONS if task == "pick" else (*SECTIONS, "placements"):
         config[name] = getattr(params, name).model_dump(mode="json")
     if content := content_of(params.candidates):
         config["content"] = content
-    return config
+    return {**config, **extensions(task)}
 
 
 def run(
@@ -211,7 +215,7 @@ def simulate(params: Params, task: str, seed: tuple[int, ...]) -> DemoEpisode:
 
     game = _task(task, params)
     collect = params.collect
-    spec = game.sample(seed, collect.split, collect.wording, params.scene)
+    spec = draw(game, params, seed)
     record = run_episode(
         _world(params.sim.model_dump_json()),
         game,
@@ -223,6 +227,26 @@ def simulate(params: Params, task: str, seed: tuple[int, ...]) -> DemoEpisode:
         record=True,
     )
     return to_demo(record, game)
+
+
+def draw(task: Task, params: Params, seed: tuple[int, ...]) -> EpisodeSpec:
+    """The episode of a seed: of task pick, a share has a compositional sentence, its kind uniform over the three."""
+    from srcli.language.phrases import PHRASE_KINDS
+    from srcli.seeding import COMPOSED, generator
+    from srcli.tasks.pick import PickTask
+
+    collect = params.collect
+    if isinstance(task, PickTask) and _composed(params, task.name):
+        rng = generator(seed, *COMPOSED)
+        if rng.random() < collect.compositional:
+            kind = PHRASE_KINDS[int(rng.integers(len(PHRASE_KINDS)))]
+            return task.compose(seed, collect.split, collect.wording, kind, params.scene)
+    return task.sample(seed, collect.split, collect.wording, params.scene)
+
+
+def _composed(params: Params, task: str) -> bool:
+    """Whether some of the episodes have compositional sentences."""
+    return task == "pick" and params.collect.compositional > 0
 
 
 def _task(name: str, params: Params) -> Task:

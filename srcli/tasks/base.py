@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from srcli.config.scene import SceneConfig
 from srcli.types import F64, I32, Action, Bool, Candidates, EpisodeSpec, Execution, HeldExtent, Outcome, Phase, SceneTruth
-
-SCENE_STREAM = 0
-"""Purpose of the generator that a scene is drawn from (``seeding.generator(seed, SCENE_STREAM)``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +24,8 @@ class Case:
         held: catalogue name of the object that a place case starts with; empty: drawn from the seed.
         drops: (S, 7) fixed spawn poses of all slots in their zone frames, or None. Objects then keep their order.
         targets, references: slots, where a file names them; else they follow from keyword and reference.
+        modifier: in a compositional sentence (its kind is the keyword's), what tells the targets from others of the keyword;
+            without explicit targets they follow from the settled scene.
     """
 
     name: str
@@ -43,6 +42,7 @@ class Case:
     drops: F64 | None = None
     targets: tuple[int, ...] | None = None
     references: tuple[int, ...] | None = None
+    modifier: str = ""
 
 
 class Task(Protocol):
@@ -125,5 +125,20 @@ class Task(Protocol):
             action: what was executed.
             after: state after settling; a placement cannot be judged without it.
             held: measured size of what was placed.
+        """
+        ...
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A task whose targets may follow from the settled scene; any task may have this method beside those of :class:`Task`."""
+
+    def settled(self, spec: EpisodeSpec, truth: SceneTruth) -> EpisodeSpec | None:
+        """The specification with its targets, before anything is seen or done; None where the scene leaves them in doubt.
+
+        What a sentence means is settled here once: it stays so, whatever the episode moves. Privileged.
+
+        Args:
+            truth: state of the zone of the first phase, without a segmentation.
         """
         ...

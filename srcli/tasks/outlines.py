@@ -10,7 +10,7 @@ import numpy as np
 from srcli.objects import build, catalogue
 from srcli.objects.parts import MM, Loft, assemble, rotation
 from srcli.objects.shapes import section
-from srcli.types import F64, SceneTruth
+from srcli.types import F64, Look, SceneTruth
 
 UPRIGHT = float(np.cos(np.radians(25.0)))
 """An opening that leans more than 25 degrees no longer holds things."""
@@ -101,15 +101,15 @@ def opening_size(name: str) -> tuple[float, float]:
     return (float(narrow), float(wide))
 
 
-def outline(name: str, pose: F64) -> Outline:
-    """An object at a pose (7,), xyz metres + quaternion xyzw."""
+def outline(name: str, pose: F64, scale: float = 1.0) -> Outline:
+    """An object at a pose (7,), xyz metres + quaternion xyzw; ``scale`` is a factor on the catalogue's lengths."""
     shape = body(name)
-    turn = matrix(pose[3:])
+    turn = matrix(pose[3:]) * scale
     points = shape.points @ turn.T + pose[:3]
     footprint = hull_2d(points[:, :2])
     low, high = points.min(axis=0), points.max(axis=0)
     opening, rim = None, 0.0
-    if shape.rim is not None and float((turn @ shape.axis)[2]) >= UPRIGHT:
+    if shape.rim is not None and float((turn @ shape.axis)[2]) >= UPRIGHT * scale:
         edge = shape.rim @ turn.T + pose[:3]
         opening, rim = hull_2d(edge[:, :2]), float(edge[:, 2].min())
     return Outline(
@@ -124,9 +124,31 @@ def outline(name: str, pose: F64) -> Outline:
     )
 
 
-def outlines(objects: tuple[str, ...], truth: SceneTruth) -> dict[int, Outline]:
-    """Outline of every present object by slot."""
-    return {slot: outline(name, truth.poses[slot]) for slot, name in enumerate(objects) if truth.present[slot]}
+def outlines(objects: tuple[str, ...], truth: SceneTruth, looks: tuple[Look, ...] = ()) -> dict[int, Outline]:
+    """Outline of every present object by slot.
+
+    Args:
+        looks: one per slot; empty: the catalogue's own instances.
+    """
+    scales = [look.scale for look in looks] or [1.0] * len(objects)
+    return {slot: outline(name, truth.poses[slot], scales[slot]) for slot, name in enumerate(objects) if truth.present[slot]}
+
+
+def gap(a: F64, b: F64) -> float:
+    """Least distance between two convex counter-clockwise polygons (V, 2), metres; 0 where they overlap."""
+    # Where convex polygons are apart, a corner of one is nearest; where they overlap, a separating edge direction is missing.
+    near = min(float(distance(a, b).min()), float(distance(b, a).min()))
+    return near if near > 0 and _separate(a, b) else 0.0
+
+
+def _separate(a: F64, b: F64) -> bool:
+    for polygon in (a, b):
+        edge = np.roll(polygon, -1, axis=0) - polygon
+        normal = np.stack([edge[:, 1], -edge[:, 0]], axis=1)
+        mine, other = a @ normal.T, b @ normal.T
+        if bool(((mine.max(axis=0) < other.min(axis=0)) | (other.max(axis=0) < mine.min(axis=0))).any()):
+            return True
+    return False
 
 
 def _top(points: F64, high: float) -> F64 | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from srcli.config.language import LanguageConfig
 from srcli.config.scene import SceneConfig
 from srcli.errors import ConfigError, unknown_name
 from srcli.language import could_mean, draw_keyword, keyword_table, pick_instruction
+from srcli.language.phrases import Phrase, PhraseKind, phrase_instruction, phrase_kind
 from srcli.language.templates import KINDS, KeywordKind
 from srcli.objects import catalogue
-from srcli.seeding import generator
-from srcli.tasks.base import SCENE_STREAM, Case
+from srcli.seeding import SCENE, generator
+from srcli.tasks.base import Case
 from srcli.types import (
     F64,
     I32,
@@ -51,7 +54,7 @@ class PickTask:
         Raises:
             UnknownNameError: no such split or wording.
         """
-        rng = generator(seed, SCENE_STREAM)
+        rng = generator(seed, SCENE)
         instruction, goal, objects = draw_pick(rng, split, wording, config, self._language)
         return EpisodeSpec(
             task=self.name,
@@ -64,26 +67,90 @@ class PickTask:
             wording=wording,
         )
 
+    def compose(self, seed: tuple[int, ...], split: str, wording: str, kind: PhraseKind, config: SceneConfig) -> EpisodeSpec:
+        """A scene of one split with a compositional sentence of one kind; its targets follow when it has settled.
+
+        Raises:
+            UnknownNameError: no such split or wording.
+        """
+        from srcli.tasks.composing import compose, layouts
+
+        rng = generator(seed, SCENE)
+        scene = compose(rng, kind, split, config)
+        drops = layouts(rng, scene, config)
+        phrase = scene.phrase
+        return EpisodeSpec(
+            task=self.name,
+            split=split,
+            seed=seed,
+            instruction=phrase_instruction(rng, phrase, wording),
+            goal=Goal(phrase.noun, phrase.kind, (), reference=phrase.reference, modifier=phrase.word),
+            objects=scene.objects,
+            drops=drops[0],
+            wording=wording,
+            looks=scene.looks,
+            redraws=drops[1:],
+        )
+
+    def settled(self, spec: EpisodeSpec, truth: SceneTruth) -> EpisodeSpec | None:
+        """With the targets of a compositional sentence; None where it could be taken in two ways. Others stay as they are."""
+        from srcli.tasks.composed import meaning, phrase_of
+
+        phrase = phrase_of(spec.goal)
+        if phrase is None or spec.goal.targets:
+            return spec
+        found = meaning(phrase, spec.objects, spec.looks, truth)
+        if found is None:
+            return None
+        return replace(spec, goal=replace(spec.goal, targets=found.targets, references=found.references))
+
     def from_case(self, case: Case, seed: tuple[int, ...], config: SceneConfig) -> EpisodeSpec:
         """The case's objects and sentence, dropped anew; where the case fixes the drops, exactly so.
 
         Raises:
             ConfigError: no object of the case carries the keyword.
         """
-        rng = generator(seed, SCENE_STREAM)
-        targets = case_targets(case)
+        rng = generator(seed, SCENE)
+        composed = bool(case.modifier) and case.targets is None
+        if composed and case.drops is None:
+            return self._composed_case(case, seed, rng, config)
+        targets = () if composed else case_targets(case)
         order = list(range(len(case.objects))) if case.drops is not None else [int(i) for i in rng.permutation(len(case.objects))]
         return EpisodeSpec(
             task=self.name,
             split=case.split,
             seed=seed,
             instruction=case.instruction,
-            goal=Goal(case.keyword, case.keyword_kind, tuple(sorted(order.index(t) for t in targets))),
+            goal=Goal(
+                case.keyword,
+                case.keyword_kind,
+                tuple(sorted(order.index(t) for t in targets)),
+                reference=case.reference if case.modifier else "",
+                modifier=case.modifier,
+            ),
             objects=tuple(case.objects[i] for i in order),
             drops=pile_drops(rng, len(order), config) if case.drops is None else case.drops,
             wording=case.wording,
             case=case.name,
             fixed=case.drops is not None,
+        )
+
+    def _composed_case(self, case: Case, seed: tuple[int, ...], rng: np.random.Generator, config: SceneConfig) -> EpisodeSpec:
+        from srcli.tasks.composing import arrange, layouts
+
+        scene = arrange(rng, Phrase(phrase_kind(case.keyword_kind), case.keyword, case.modifier, case.reference), case.objects)
+        drops = layouts(rng, scene, config)
+        return EpisodeSpec(
+            task=self.name,
+            split=case.split,
+            seed=seed,
+            instruction=case.instruction,
+            goal=Goal(case.keyword, case.keyword_kind, (), reference=case.reference, modifier=case.modifier),
+            objects=scene.objects,
+            drops=drops[0],
+            wording=case.wording,
+            case=case.name,
+            redraws=drops[1:],
         )
 
     def shift(self, phase: Phase) -> float:

@@ -7,8 +7,8 @@ import numpy as np
 from srcli.config.language import LanguageConfig
 from srcli.config.scene import SceneConfig
 from srcli.language.relations import pick_place_instruction, place_instruction
-from srcli.seeding import generator
-from srcli.tasks.base import SCENE_STREAM, Case
+from srcli.seeding import SCENE, generator
+from srcli.tasks.base import Case
 from srcli.tasks.pick import PickTask, case_targets, draw_pick, pile_drops
 from srcli.tasks.place import case_references
 from srcli.tasks.placing import (
@@ -67,7 +67,7 @@ class PickPlaceTask:
         Raises:
             UnknownNameError: no such split or wording.
         """
-        rng = generator(seed, SCENE_STREAM)
+        rng = generator(seed, SCENE)
         small = frozenset(holdable(split))
         # A crowded zone has no room beside anything for the largest things.
         for _ in range(_TRIES):
@@ -103,7 +103,7 @@ class PickPlaceTask:
         Raises:
             ConfigError: no object carries the keyword, or none of the place zone the reference's word.
         """
-        rng = generator(seed, SCENE_STREAM)
+        rng = generator(seed, SCENE)
         targets, references = case_targets(case), case_references(case)
         pick, place = len(case.objects), len(case.place_objects)
         if case.drops is None:

@@ -9,8 +9,8 @@ from srcli.config.scene import SceneConfig
 from srcli.errors import ConfigError, unknown_name
 from srcli.language import could_mean
 from srcli.language.relations import RELATIONS, place_instruction
-from srcli.seeding import generator
-from srcli.tasks.base import SCENE_STREAM, Case
+from srcli.seeding import SCENE, generator
+from srcli.tasks.base import Case
 from srcli.tasks.pick import random_rotations
 from srcli.tasks.placing import (
     draw_place_zone,
@@ -72,7 +72,7 @@ class PlaceTask:
             UnknownNameError: no such split or wording.
         """
         things = holdable(split)
-        rng = generator(seed, SCENE_STREAM)
+        rng = generator(seed, SCENE)
         reference, word, relation = draw_reference(rng, split, wording, things)
         pool = [thing for thing in things if fits(thing, reference, relation.region) and not could_mean(thing, word)]
         held = pool[int(rng.integers(len(pool)))]
@@ -87,7 +87,7 @@ class PlaceTask:
         Raises:
             ConfigError: the case has no relation, or no object of it carries the reference's word.
         """
-        rng = generator(seed, SCENE_STREAM)
+        rng = generator(seed, SCENE)
         references = case_references(case)
         fixed = case.drops is not None
         order = list(range(len(case.place_objects))) if fixed else [int(i) for i in rng.permutation(len(case.place_objects))]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from srcli.config.scene import SceneConfig
+from srcli.config.sim import SimConfig
 from srcli.errors import ArtifactError, UnknownNameError
 from srcli.evaluation.casefiles import namesake, quaternion, read_cases_folder, referred
+from srcli.evaluation.setup import set_up
 from srcli.evaluation.suites import file_episodes, find_episode
+from srcli.evaluation.yamlcases import read_file_cases
+from srcli.sim import World
 from srcli.tasks import get_task
+from srcli.tasks.base import Settles
+from srcli.types import SceneTruth
 
 PICK = "grasp a round thing\n1 2\n"
 PLACE = "put it near the appel\napple\nnear\n"
@@ -164,3 +171,129 @@ def test_an_edited_file_is_another_episode(tmp_path: Path) -> None:
     path.write_text(PICK.replace("1 2", "1") + objects(SEEN))
     after = file_episodes(read_cases_folder(tmp_path).cases, 0, ("seen",), 1)[0]
     assert before.seed == after.seed and before.key != after.key
+
+
+# ----------------------------------------------------------------------------------------------------- our own format
+
+DOCS = Path(__file__).parents[2] / "docs" / "cases.md"
+
+
+def _example() -> str:
+    found = re.search(r"^## Cases of your own\n.*?```yaml\n(.*?)```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
+def test_the_example_of_the_documentation_is_set_up(tmp_path: Path) -> None:
+    write(tmp_path, "mine.yaml", _example())
+    write(tmp_path, "b/unseen/case00.txt", PICK + objects(SEEN))
+    folder = read_cases_folder(tmp_path)
+    tasks = {c.case.name: c.task for c in folder.cases}
+    names = ("second-cup", "left-bottle", "cup-by-the-box", "blue-bottle", "box-by-the-bowl")
+    assert tasks == {"b/unseen/case00": "pick", **{f"mine/{n}": "place" if n == "box-by-the-bowl" else "pick" for n in names}}
+    assert {c.case.split for c in folder.cases if c.case.name.startswith("mine")} == {"unseen"}
+    assert find_episode("left-bottle", 1, 0, folder.cases).task == "pick"
+    world = World(SimConfig(), robot=False)
+    try:
+        for episode in file_episodes(folder.cases, 0, ("unseen",), repeats=1):
+            assert episode.case is not None
+            name, task = episode.case.name.removeprefix("mine/"), get_task(episode.task)
+            if name.startswith("b/"):
+                continue
+            spec = episode.spec(task, SceneConfig())
+            built = set_up(world, task, spec)
+            meant = {built.objects[slot] for slot in built.goal.targets}
+            if name == "second-cup":
+                assert built.goal.targets == (1,) and np.array_equal(built.drops[:, :2], spec.drops[:, :2]) and built.fixed
+            elif name == "left-bottle":
+                y = world.truth().poses[:, 1]
+                bottles = [slot for slot, thing in enumerate(built.objects) if thing != "red_marker"]
+                assert built.goal.targets == (max(bottles, key=lambda slot: float(y[slot])),)
+            elif name == "cup-by-the-box":
+                assert meant == {"yellow_cup"} and [built.objects[slot] for slot in built.goal.references] == ["pink_tea_box"]
+            elif name == "blue-bottle":
+                assert meant == {"blue_moon"}
+            else:
+                assert [built.objects[slot] for slot in built.goal.references] == ["yellow_bowl"]
+    finally:
+        world.close()
+
+
+COMPOSED = """
+cases:
+  - name: a
+    instruction: give me the leftmost bottle
+    {rest}
+    objects: [blue_moon, shampoo, {other}]
+"""
+ATTRIBUTE = "kind: attribute_noun\n    keyword: bottle\n    modifier: white"
+PHRASE = "kind: superlative\n    keyword: bottle\n    modifier: leftmost"
+
+
+@pytest.mark.parametrize(
+    ("rest", "other", "message"),
+    [
+        ("targets: [3]", "red_marker", r"case 'a': targets: '3' is none of its 3 objects"),
+        ("targets: [apple]", "red_marker", r"'apple' is none of its 3 objects"),
+        ("targets: [-1]", "red_marker", r"'-1' is none of its 3 objects"),
+        ("targets: []", "red_marker", r"cases\.0\.targets"),
+        ("targets: [0]\n    drops: [[0, 0, 0, 0, 0, 0]]", "red_marker", r"drops need 3 lines of six finite numbers"),
+        ("targets: [0]\n    drops: [[0, 0], [0, 0], [0, 0]]", "red_marker", r"drops need 3 lines"),
+        (PHRASE, "repellent", r"'repellent' could be called 'bottle', too"),
+        (PHRASE.replace("leftmost", "tallest"), "red_marker", r"unknown superlative 'tallest'"),
+        (PHRASE.replace("bottle", "cup"), "red_marker", r"needs 2 object\(s\) called 'cup'"),
+        (PHRASE.replace("\n    modifier: leftmost", ""), "red_marker", r"unknown superlative ''"),
+        (
+            PHRASE.replace("superlative", "reference").replace("leftmost", "next to"),
+            "red_marker",
+            r"needs 1 object\(s\) called ''",
+        ),
+        (PHRASE.replace("superlative", "clause"), "red_marker", r"cases\.0\.kind"),
+        ("split: unseen", "red_marker", r"has no keyword"),
+        (ATTRIBUTE, "magic_clean", r"'blue_moon' may or may not be called 'white'"),
+        (ATTRIBUTE.replace("white", "orange"), "red_marker", r"no object called 'bottle' is 'orange'"),
+        (
+            PHRASE.replace("leftmost", "largest").replace("bottle", "cup"),
+            "yellow_cup, yellow_cup",
+            r"none is clearly the largest",
+        ),
+    ],
+)
+def test_wrong_cases_are_refused_in_one_line(rest: str, other: str, message: str) -> None:
+    with pytest.raises(ArtifactError, match=message) as caught:
+        read_file_cases(COMPOSED.format(rest=rest, other=other), "x.yaml")
+    assert "x.yaml" in caught.value.message and "\n" not in caught.value.message
+
+
+def test_targets_and_references_are_named_by_position_or_name() -> None:
+    text = COMPOSED.format(rest="targets: [shampoo, 0]", other="shampoo")
+    (found,) = read_file_cases(text, "x.yaml")
+    # A name means all objects of that name; the keyword of the record is read from the sentence.
+    assert (found.task, found.case.targets, found.case.keyword, found.case.split) == ("pick", (0, 1, 2), "bottle", "unseen")
+    both = """
+cases:
+  - {name: b, instruction: give me the pear, objects: [pear, lion], targets: [pear], relation: near,
+     references: [1], place_objects: [tape, cup]}
+"""
+    (case,) = read_file_cases(both, "y.yaml")
+    assert (case.task, case.case.targets, case.case.references, case.case.split) == ("pick_place", (0,), (3,), "seen")
+    spec = get_task("pick_place").from_case(case.case, (0, 2, 1), SceneConfig())
+    assert [spec.objects[slot] for slot in spec.goal.references] == ["cup"]
+    assert [spec.objects[slot] for slot in spec.goal.targets] == ["pear"]
+
+
+def test_explicit_targets_win_over_geometry_and_an_edit_is_played_anew() -> None:
+    said = COMPOSED.format(rest=PHRASE + "\n    targets: [shampoo]", other="red_marker")
+    (found,) = read_file_cases(said, "x.yaml")
+    task = get_task("pick")
+    spec = task.from_case(found.case, (0, 2, 1), SceneConfig())
+    assert [spec.objects[slot] for slot in spec.goal.targets] == ["shampoo"]
+    assert (
+        isinstance(task, Settles)
+        and task.settled(spec, SceneTruth(spec.drops, np.ones(3, bool), np.zeros((0, 0, 0), np.uint16))) is spec
+    )
+    keys = set()
+    for word in ("leftmost", "rightmost", "largest"):
+        (other,) = read_file_cases(COMPOSED.format(rest=PHRASE.replace("leftmost", word), other="red_marker"), "x.yaml")
+        keys.add(file_episodes((other,), 0, ("unseen",), repeats=1)[0].key)
+    assert len(keys) == 3

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import fake_episodes as fake
@@ -14,8 +15,13 @@ import pytest
 from srcli.artifacts.core import output_lock
 from srcli.artifacts.demos import DemoDataset
 from srcli.errors import ArtifactError, BusyError, DiskError, MismatchError, SceneError, SrcliError
+from srcli.language.phrases import PHRASE_KINDS, phrase_sentences
+from srcli.objects import catalogue
 from srcli.params import Params
+from srcli.seeding import Domain, episode_seed
 from srcli.stages import collect
+from srcli.tasks.composed import phrase_of
+from srcli.types import Look
 
 
 def make_params(episodes=12, seed=3, **sections):
@@ -253,3 +259,41 @@ def test_leftovers_of_a_kill_during_the_merge_are_removed(tmp_path, reference):
     (tmp_path / "demos.h5.parts").mkdir()
     assert collect.run(make_params(), out=out, episode_fn=fake.episode).up_to_date
     assert not (tmp_path / "demos.h5.parts").exists()
+
+
+def test_a_share_of_the_picks_has_compositional_sentences():
+    task = collect._task("pick", make_params())
+    seeds = [episode_seed(3, Domain.TRAIN, i) for i in range(300)]
+    for share in (0.0, 0.3, 1.0):
+        params = make_params(collect={"compositional": share})
+        specs = [collect.draw(task, params, seed) for seed in (seeds if share else seeds[:20])]
+        kinds = Counter(spec.goal.keyword_kind for spec in specs if spec.goal.modifier)
+        assert abs(sum(kinds.values()) / len(specs) - share) < 0.08
+        assert not share or (set(kinds) == set(PHRASE_KINDS) and min(kinds.values()) > 0.2 * sum(kinds.values()))
+        # Seen objects and training wording only; the episodes that have none are what they were.
+        for seed, spec in zip(seeds, specs, strict=False):
+            if spec.goal.modifier:
+                phrase = phrase_of(spec.goal)
+                assert spec.instruction in phrase_sentences(phrase, "train")
+                assert set(spec.objects) <= set(catalogue().seen) and (spec.split, spec.wording) == ("seen", "train")
+            else:
+                assert spec.instruction == task.sample(seed, "seen", "train", params.scene).instruction
+
+
+def test_the_share_is_recorded_where_it_matters():
+    plain, mixed = make_params(), make_params(collect={"compositional": 0.5})
+    assert "compositional" not in collect.recorded_config(plain, "pick", 0)["collect"]
+    assert collect.recorded_config(mixed, "pick", 0)["collect"]["compositional"] == 0.5
+    for task in ("place", "pick_place"):
+        assert collect.recorded_config(mixed, task, 0) == collect.recorded_config(plain, task, 0)
+
+
+def test_a_compositional_episode_is_stored_with_its_looks(tmp_path):
+    out = tmp_path / "demos.h5"
+    collect.run(make_params(episodes=4), out=out, episode_fn=fake.composed_episode)
+    spec = DemoDataset(out).spec(1)
+    assert spec.looks == (Look(1.2, ""), Look(), Look(0.9, "red"), Look())
+    assert (spec.goal.modifier, spec.goal.keyword_kind, spec.goal.targets) == ("largest", "superlative", (0,))
+    plain = tmp_path / "plain.h5"
+    collect.run(make_params(episodes=4), out=plain, episode_fn=fake.episode)
+    assert DemoDataset(plain).spec(1).looks == () and DemoDataset(plain).spec(1).goal.modifier == ""
