@@ -16,11 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 from srcli.evaluation import worker
+from srcli.evaluation.attempt import EpisodeContext
+from srcli.evaluation.methods import method_sections, resolve_methods
+from srcli.evaluation.plan import make_setup
 from srcli.evaluation.suites import SuiteEpisode, suite_episodes
 from srcli.evaluation.worker import Job, Setup
 from srcli.parallel import make_executor
 from srcli.params import Params
-from srcli.stages.evaluate import make_setup, resolve_methods
 
 BASELINE = {"pick": "similarity", "place": "beside", "pick_place": "beside"}
 
@@ -29,7 +31,6 @@ def parts(job: Job) -> dict[str, float]:
     """Play a job in a worker and return the seconds that its parts took."""
     import srcli.perception.pipeline as pipeline
     from srcli.evaluation import rollout
-    from srcli.evaluation.attempt import Play
     from srcli.sim import World
 
     spent: defaultdict[str, float] = defaultdict(float)
@@ -50,11 +51,11 @@ def parts(job: Job) -> dict[str, float]:
     undo = [
         timed(rollout, "set_up", "set up (settle, grip what is to be held)"),
         timed(World, "observe", "observe (render, noise)"),
-        timed(Play, "offer", "candidates"),
+        timed(EpisodeContext, "attempt_input", "candidates"),
         timed(pipeline, "perceive", "perceive (features, fusion)"),
-        timed(Play, "decide", "decide (perceive, network)"),
-        timed(Play, "act", "act (motion, settle, judge)"),
-        timed(Play, "measure", "show and measure what is held"),
+        timed(EpisodeContext, "decide", "decide (perceive, network)"),
+        timed(EpisodeContext, "act", "act (motion, settle, judge)"),
+        timed(EpisodeContext, "measure", "show and measure what is held"),
     ]
     start = time.perf_counter()
     worker.play(job)
@@ -82,7 +83,7 @@ def main() -> None:
     for task, baseline in BASELINE.items():
         params = Params()
         params = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"similarity_rule": False})})
-        methods = resolve_methods(("sr", "random", baseline), [])
+        methods = resolve_methods(("sr_plus", "random", baseline), [], method_sections(params.methods))
         setup = make_setup(params, methods, [task])
         episodes: tuple[SuiteEpisode, ...] = suite_episodes(
             "development", params.seed, ("unseen",), "train", count + 1, 0, task=task

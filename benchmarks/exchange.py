@@ -17,15 +17,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from srcli.evaluation.attempt import OBSERVE, Play, default_placer, own_sampler
+from srcli.evaluation.attempt import EpisodeContext, default_placer, own_sampler
+from srcli.evaluation.methods import method_sections, resolve_methods
 from srcli.evaluation.rollout import SetupError, set_up
 from srcli.evaluation.statistics import wilson
 from srcli.language.relations import RELATIONS
-from srcli.methods.sr.policy import LearnedPolicy
 from srcli.objects import catalogue
 from srcli.params import Params
 from srcli.perception.encoders import load_encoder
-from srcli.seeding import Domain, episode_seed, generator
+from srcli.seeding import OBSERVE, Domain, episode_seed, generator
 from srcli.sim import World
 from srcli.tasks import get_task
 from srcli.types import Bool, Candidates, EpisodeSpec
@@ -60,11 +60,14 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     params, task = Params(), get_task("place")
-    encoder, policy = load_encoder(params.encoder), LearnedPolicy(arguments.policy, combine=Params().evaluate.combine)
+    encoder = load_encoder(params.encoder)
+    files = [arguments.policy] if arguments.policy else []
+    (method,) = resolve_methods([] if files else ["sr_plus"], files, method_sections(params.methods))
+    policy = method.build(encoder, "cpu")
     counts: dict[str, list[bool]] = defaultdict(list)
     with World(params.sim) as world:
         placer = default_placer(params.placements)
-        play = Play(world, task, own_sampler(params.candidates), placer, params.cloud, encoder, False, None, None)
+        play = EpisodeContext(world, task, own_sampler(params.candidates), placer, params.cloud, encoder, False, None, None)
         for index in range(arguments.scenes):
             seed = episode_seed(0, Domain.PROBE, FIRST + index)
             spec = task.sample(seed, arguments.split, "train", params.scene)

@@ -19,11 +19,12 @@ import torch
 
 from srcli.actions.grasps import sample_grasps
 from srcli.evaluation.rollout import set_up
-from srcli.methods import Decision, get_policy
+from srcli.methods import Decision
+from srcli.methods.expert import Expert
 from srcli.methods.sr.network import build_network
 from srcli.methods.sr.policy import closing_mask
 from srcli.models.batch import batch_of_one
-from srcli.params import Params
+from srcli.params import Params, method_settings
 from srcli.perception.encoders import load_encoder
 from srcli.perception.pipeline import perceive
 from srcli.seeding import Domain, episode_seed, generator
@@ -43,8 +44,8 @@ def main() -> None:
     scenes = parser.parse_args().scenes
     torch.set_num_threads(1)
     params = Params()
-    encoder, task, expert = load_encoder(params.encoder), get_task("pick"), get_policy("expert")
-    network = build_network(params.model, encoder.identity.dim, 0).eval()
+    encoder, task, expert = load_encoder(params.encoder), get_task("pick"), Expert()
+    network = build_network(method_settings(params, "sr_plus")[1], encoder.identity.dim, 0).eval()
     seconds: dict[str, list[float]] = defaultdict(list)
 
     @contextmanager

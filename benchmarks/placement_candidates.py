@@ -18,8 +18,8 @@ import numpy as np
 from scipy import ndimage
 
 from srcli.actions.grasps import sample_grasps
+from srcli.actions.placement_map import PlacementMap
 from srcli.actions.placements import sample_placements
-from srcli.actions.terrain import Terrain
 from srcli.config.candidates import CandidateConfig
 from srcli.config.placements import PlacementConfig
 from srcli.config.sim import SimConfig
@@ -93,8 +93,8 @@ def surface(model: ObjectModel, pose: np.ndarray, rng: np.random.Generator) -> n
     return moved
 
 
-def true_terrain(models: list[ObjectModel], truth: SceneTruth, config: PlacementConfig, rng: np.random.Generator) -> Terrain:
-    """The terrain as it is; things are numbered slot + 1."""
+def true_terrain(models: list[ObjectModel], truth: SceneTruth, config: PlacementConfig, rng: np.random.Generator) -> PlacementMap:
+    """The ground as it is; things are numbered slot + 1."""
     margin = 0.10
     origin = np.array(config.lower[:2]) - margin
     size = np.ceil((np.array(config.upper[:2]) + margin - origin) / config.cell).astype(int) + 1
@@ -108,40 +108,42 @@ def true_terrain(models: list[ObjectModel], truth: SceneTruth, config: Placement
         filled = ndimage.binary_fill_holes(own > 0)
         things[(filled & (things == 0)) | (own > heights)] = slot + 1
         heights = np.maximum(heights, own)
-    return Terrain(heights, things, OBJECTS, origin, config.cell)
+    return PlacementMap(heights, things, OBJECTS, origin, config.cell)
 
 
-def good_places(terrain: Terrain, slot: int, cells: np.ndarray, held: HeldExtent, region: str) -> tuple[np.ndarray, np.ndarray]:
+def good_places(
+    ground: PlacementMap, slot: int, cells: np.ndarray, held: HeldExtent, region: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Which true cells (P, 2) are right for a region of a reference, and the height (P,) of what lies under the object."""
     good, rest = np.zeros(len(cells), dtype=bool), np.zeros(len(cells), dtype=np.float32)
-    own = terrain.things == slot + 1
+    own = ground.things == slot + 1
     if region == "around":
-        reference, others = (ndimage.distance_transform_edt(~mask) * terrain.cell for mask in (own, terrain.things > 0))
+        reference, others = (ndimage.distance_transform_edt(~mask) * ground.cell for mask in (own, ground.things > 0))
         room, away = others[cells[:, 0], cells[:, 1]], reference[cells[:, 0], cells[:, 1]]
         return (room >= held.half_width) & (away <= 0.15), rest
     on = own[cells[:, 0], cells[:, 1]]
-    under = terrain.around(cells[on], terrain.disc(max(held.half_width, 0.01)))
+    under = ground.around(cells[on], ground.disc(max(held.half_width, 0.01)))
     rest[on] = under.max(axis=1, initial=0.0)
-    deep = terrain.rim(cells[on]) - rest[on] >= 0.015
+    deep = ground.rim(cells[on]) - rest[on] >= 0.015
     carried = (under > (rest[on] - 0.006)[:, None]).mean(axis=1) >= 0.4
     good[on] = deep if region == "in" else carried & ~deep
     return good, rest
 
 
 def served(
-    terrain: Terrain, slot: int, region: str, held: HeldExtent, candidates: Candidates, config: PlacementConfig
+    ground: PlacementMap, slot: int, region: str, held: HeldExtent, candidates: Candidates, config: PlacementConfig
 ) -> tuple[bool, np.ndarray]:
     """Whether true geometry has a place, and which candidates (K,) are truly good."""
-    grid = np.argwhere(np.ones(terrain.heights.shape, dtype=bool))
-    xy = terrain.positions(grid)
+    grid = np.argwhere(np.ones(ground.heights.shape, dtype=bool))
+    xy = ground.positions(grid)
     inside = ((xy > np.array(config.lower[:2]) + 0.02) & (xy < np.array(config.upper[:2]) - 0.02)).all(axis=1)
     # The far corner of the zone is out of reach.
     inside &= np.hypot(xy[:, 0], xy[:, 1] + config.shift) < 0.78
-    possible = bool(good_places(terrain, slot, grid[inside], held, region)[0].sum() >= 4)
-    cells = np.rint((candidates.poses[:, :2] - terrain.origin) / terrain.cell).astype(int)
-    right, rest = good_places(terrain, slot, cells, held, region)
+    possible = bool(good_places(ground, slot, grid[inside], held, region)[0].sum() >= 4)
+    cells = np.rint((candidates.poses[:, :2] - ground.origin) / ground.cell).astype(int)
+    right, rest = good_places(ground, slot, cells, held, region)
     z = candidates.poses[:, 2]
-    highest = terrain.rim(cells) if region == "in" else rest + 0.025
+    highest = ground.rim(cells) if region == "in" else rest + 0.025
     return possible, right & (z > rest - 0.008) & (z < highest + 0.008)
 
 
@@ -198,11 +200,11 @@ def main() -> None:
             candidates = sample_placements(observation, held, config, rng)
             times.append(time.process_time() - begin)
             counts.append(len(candidates))
-            terrain = true_terrain(models, before, config, rng)
+            ground = true_terrain(models, before, config, rng)
             choices = []
             for slot in np.flatnonzero(before.present[:OBJECTS]):
                 for region in REGIONS:
-                    room, right = served(terrain, int(slot), region, held, candidates, config)
+                    room, right = served(ground, int(slot), region, held, candidates, config)
                     possible[region] += room
                     good[region] += room and bool(right.any())
                     if room and not right.any():

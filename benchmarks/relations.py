@@ -1,11 +1,11 @@
-"""Can a variant learn where a sentence points: picks among similar objects, and placements "near" or "on" a reference?
+"""Can a network learn where a sentence points: picks among similar objects, and placements "near" or "on" a reference?
 
 Made-up scenes: blobs on a table, one random unit feature per object class (an unseen class never occurs in training), a vector
 per word, noise on everything. After training on few demonstrations it prints, on scenes of unseen classes: the share of right
 first choices for picks, placements, and placements named by words that training never used; the share of scenes in which
 exchanging the relation, or the noun, makes the choice right for the new sentence; the same for the plain reading of similarity
 around each candidate.
-Run: ``python benchmarks/relations.py [--variants sr sr_a base] [--updates 300] [--samples 800]``. Prints JSON.
+Run: ``python benchmarks/relations.py [--methods sr sr_a base] [--updates 300] [--samples 800]``. Prints JSON.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ import torch
 
 from srcli.config.train import AugmentConfig
 from srcli.learning.augment import augment, random_rotation
+from srcli.methods.registry import settings, spec_of
 from srcli.methods.sr.network import SRNetwork, build_network
-from srcli.methods.sr.section import ModelConfig
+from srcli.methods.sr.section import SRConfig
 from srcli.models.batch import Batch
 from srcli.types import F64
 
@@ -315,15 +316,15 @@ def exam(bank: Bank, pool: npt.NDArray[np.int64], count: int, points: int) -> Ex
 
 
 def main() -> None:
-    """Train and measure each variant; print."""
+    """Train and measure each method; print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variants", nargs="+", default=["sr", "sr_a", "base"])
+    parser.add_argument("--methods", nargs="+", default=["sr", "sr_a", "base", "sr_plus", "sr_a_plus", "base_plus"])
     for name, default in (("points", 256), ("dim", 128), ("batch", 32), ("updates", 300), ("samples", 800), ("test", 200)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rotate", type=float, default=0.5, help="share of batches with a turned joint space")
     parser.add_argument("--alike", type=float, default=0.5, help="cosine between two classes of one group")
-    parser.add_argument("--set", nargs="*", default=[], help='part of the model as JSON: stage2={"place_head":"adapter"}')
+    parser.add_argument("--set", nargs="*", default=[], help='key of methods.sr as JSON: network.stage2.place_head="adapter"')
     args = parser.parse_args()
     torch.set_num_threads(1)
     bank = Bank.make(args.dim, args.seed, args.alike)
@@ -333,12 +334,12 @@ def main() -> None:
     chance = np.mean([f[0]["valid"].sum() / f[0]["candidate_mask"].sum() for f in test.seen])
     results: dict[str, Any] = {"chance_place": round(float(chance), 3), "plain_similarity": test.take(None)}
     sys.stderr.write(json.dumps(results) + "\n")
-    for variant in args.variants:
-        network = build_network(ModelConfig.model_validate({"variant": variant, **options}), args.dim, args.seed)
+    for method in args.methods:
+        network = build_network(settings(spec_of(method), SRConfig(), options), args.dim, args.seed)
         before = round(float(right_choices(network, test.picks).mean()), 3)
         seconds = train(network, data, args.updates, args.batch, args.seed, args.rotate)
-        results[variant] = {**test.take(network.eval()), "pick_untrained": before, "cpu_s_per_update": round(seconds, 2)}
-        sys.stderr.write(json.dumps({variant: results[variant]}) + "\n")
+        results[method] = {**test.take(network.eval()), "pick_untrained": before, "cpu_s_per_update": round(seconds, 2)}
+        sys.stderr.write(json.dumps({method: results[method]}) + "\n")
     sys.stdout.write(json.dumps({**results, "settings": vars(args)}, indent=2) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Training samples per second of each variant in the trainer, and against a plain loop with A2's published sizes (batch 1).
+"""Training samples per second of each method in the trainer, and against a plain loop with A2's published sizes (batch 1).
 
 Run: ``python benchmarks/training_throughput.py [--points 500] [--width 128] [--repeats 5]``. Prints JSON with medians.
 """
@@ -11,17 +11,22 @@ import statistics
 import sys
 import time
 from dataclasses import fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from srcli.config.train import TrainConfig
 from srcli.learning.dataset import TrainingSet
+from srcli.learning.trainer import Trainer
+from srcli.methods.a2.network import build_network as build_a2
+from srcli.methods.a2.section import A2Config
+from srcli.methods.registry import settings, spec_of
 from srcli.methods.sr.network import build_network
-from srcli.methods.sr.section import ModelConfig, Variant
-from srcli.methods.sr.trainer import Trainer
+from srcli.methods.sr.section import SRConfig
 from srcli.models.batch import Batch
+
+METHODS = ("base_plus", "sr_a_plus", "sr_plus", "sr", "a2")
 
 
 def made_up_batch(size: int, points: int, candidates: int, tokens: int, width: int) -> Batch:
@@ -49,7 +54,14 @@ def made_up_batch(size: int, points: int, candidates: int, tokens: int, width: i
     )
 
 
-def trained_per_second(variant: Variant, batch: Batch, precision: Literal["fp32", "bf16"], updates: int) -> float:
+def scorer(method: str, width: int) -> torch.nn.Module:
+    """The network of a method, untrained."""
+    spec = spec_of(method)
+    section: Any = settings(spec, spec.section())
+    return build_network(section, width, 0) if isinstance(section, SRConfig) else build_a2(section.network, width, 0)
+
+
+def trained_per_second(method: str, batch: Batch, precision: Literal["fp32", "bf16"], updates: int) -> float:
     """Samples per second of the trainer over ``updates`` updates, augmentation included, after one unmeasured update."""
     arrays = {
         **{f.name: getattr(batch, f.name).numpy() for f in fields(batch) if getattr(batch, f.name) is not None},
@@ -64,7 +76,7 @@ def trained_per_second(variant: Variant, batch: Batch, precision: Literal["fp32"
         validate_every=updates + 1,
     )
     data = TrainingSet(arrays, np.arange(len(batch)), np.zeros(0, np.int64))
-    trainer = Trainer(data, ModelConfig(variant=variant), config)
+    trainer = Trainer(data, scorer(method, batch.features.shape[-1]), config, {})
     trainer.run(stop_after=1)
     start = time.perf_counter()
     trainer.run()
@@ -73,7 +85,7 @@ def trained_per_second(variant: Variant, batch: Batch, precision: Literal["fp32"
 
 def plain_loop(batch: Batch, repeats: int) -> float:
     """Samples per second of the published A2 network: median of forward, backward and Adam, after one unmeasured step."""
-    network = build_network(ModelConfig(variant="a2"), batch.features.shape[-1], 0)
+    network = build_a2(A2Config().network, batch.features.shape[-1], 0)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-4, betas=(0.9, 0.99))
     target = torch.zeros(len(batch), dtype=torch.long)
     seconds = []
@@ -94,8 +106,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     args = parser.parse_args()
     batch = made_up_batch(args.batch, args.points, args.candidates, args.tokens, args.width)
-    variants: tuple[Variant, ...] = ("base", "sr_a", "sr", "a2")
-    rates = {v: trained_per_second(v, batch, args.precision, args.repeats) for v in variants}
+    rates = {m: trained_per_second(m, batch, args.precision, args.repeats) for m in METHODS}
     loop = plain_loop(made_up_batch(1, args.points, args.candidates, args.tokens, 768), args.repeats)
     result = {
         "samples_per_second": {k: round(v, 1) for k, v in rates.items()},

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from srcli.methods.registry import UNTRAINED, folder_of, spec_of
 from srcli.params import Params
-from srcli.params.loading import validate
+from srcli.params.loading import load_params, validate
 
 ROOT = Path(__file__).parents[1]
 # The ground under every room, and the doors to it: a change there is a change of wording or of nothing.
@@ -41,7 +42,7 @@ def _reached(stage: str) -> set[str]:
     """The modules of srcli that a stage imports, at any depth, lazily or not; those for type checking alone left out."""
     start = f"srcli.{ROOM.get(stage, 'stages')}.{stage}"
     seen: set[str] = set(NOT_DEMANDED.get(stage, ()))
-    todo = [start]
+    todo = [start, *_named(stage)]
     while todo:
         name = todo.pop()
         file = _module_file(name)
@@ -66,8 +67,20 @@ def _reached(stage: str) -> set[str]:
     return seen - NOT_DEMANDED.get(stage, set())
 
 
-STAGES = ["collect", "featurize", "train", "train-sparse", "evaluate", "ablate", "noise-sweep", "report"]
-MODULE = {"train-sparse": "train", "noise-sweep": "noise_sweep"}
+def _trained() -> list[str]:
+    return list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][0]["trained"])
+
+
+def _named(stage: str) -> list[str]:
+    """Modules that the specifications of the trained methods name for a stage, which no import statement shows."""
+    specs = [spec_of(name) for name in _trained()]
+    fits, builds = [str(spec.fit) for spec in specs], [spec.build for spec in specs]
+    named = {"train": fits, "evaluate": builds, "report": builds, "ablate": [*fits, *builds], "noise_sweep": [*fits, *builds]}
+    return [reference.partition(":")[0] for reference in named.get(stage, [])]
+
+
+STAGES = ["collect", "featurize", "train", "evaluate", "ablate", "noise-sweep", "report"]
+MODULE = {"noise-sweep": "noise_sweep"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -93,18 +106,29 @@ def test_commands_have_paths_only_and_sections_exist() -> None:
         assert words[:2] == ["srcli", MODULE.get(name, name).replace("_", "-")]
         assert {word for word in words if word.startswith("-")} <= {
             "--task",
-            "--variant",
-            "--sparse",
+            "--method",
             "--seed",
             "--no-train",
             "--reuse",
             "--out",
         }
-        assert set(stage["params"]) <= set(Params.model_fields)
+        assert {str(key).partition(".")[0] for key in stage["params"]} <= set(Params.model_fields)
+    assert {"results/evaluation/${item.task}/episodes": {"persist": True}} in stages["evaluate"]["outs"]
     assert stages["collect"]["outs"] == [{"data/${item.task}.h5": {"persist": True}}]
     assert all(
         options["cache"] is False for stage in stages.values() for out in stage.get("metrics", []) for options in out.values()
     )
+
+
+def test_what_is_trained_is_what_the_studies_compare() -> None:
+    params = load_params(ROOT / "params.yaml")
+    compared = {name for name in (*params.ablate.methods, *params.noise.methods) if not name.startswith(UNTRAINED)}
+    learned = {name for name in compared if spec_of(name).fit is not None}
+    assert set(_trained()) == learned
+    train = _stages()["train"]
+    for name in learned:
+        assert f"srcli/{folder_of(name)}" in train["deps"], f"the folder of {name} is no dependency of its training"
+        assert f"methods.{spec_of(name).key}" in train["params"]
 
 
 def test_dvc_sends_no_analytics() -> None:
@@ -115,10 +139,13 @@ TINY = {
     "collect": {"episodes": 4, "valid_every": 2},
     "scene": {"objects": 3, "place_objects": 2},
     "sim": {"camera_scale": 0.25},
-    "train": {"updates": 2, "batch_size": 4, "validate_every": 2, "checkpoint_every": 2, "warmup": 0},
+    "methods": {
+        "sr": {"train": {"updates": 2, "batch_size": 4, "validate_every": 2, "checkpoint_every": 2, "warmup": 0}},
+    },
     "evaluate": {
         "suite": "development",
-        "methods": ["sr", "random"],
+        "methods": ["sr_plus", "untrained:sr_plus", "random"],
+        "initialisations": 2,
         "episodes": 1,
         "splits": ["unseen"],
         "attempts": 1,
@@ -131,8 +158,8 @@ TINY = {
     "report": {"replay": False},
 }
 REST = {
-    "train@base-0", "train@sr_a-0", "train@sr-0", "train-sparse@softmax-0", "train-sparse@relu-0", "evaluate@pick",
-    "evaluate@place", "evaluate@pick_place", "ablate", "noise-sweep", "report",
+    "train@base_plus-0", "train@sr_a_plus-0", "train@sr_plus-0", "train@sr_plus_softmax-0", "train@sr_plus_relu-0",
+    "evaluate@pick", "evaluate@place", "evaluate@pick_place", "ablate", "noise-sweep", "report",
 }  # fmt: skip
 
 
@@ -197,7 +224,7 @@ def test_pipeline_runs_what_has_changed_and_keeps_collections(tmp_path: Path) ->
     assert set(project.repro()) == {"collect@pick", "collect@place", "featurize", *REST}
     assert (folder / "data" / "pick.h5").read_bytes() == by_hand
     for path in (
-        "results/policies/sr-0.h5",
+        "results/policies/sr_plus-0.h5",
         "results/evaluation/place/table.md",
         "results/ablation/ablation.json",
         "results/noise/noise.h5",
@@ -208,6 +235,7 @@ def test_pipeline_runs_what_has_changed_and_keeps_collections(tmp_path: Path) ->
     assert project.repro() == []
     assert "unseen" in project.dvc("metrics", "show")
 
-    project.write({**TINY, "train": {**TINY["train"], "updates": 3}})
+    longer = {**TINY["methods"]["sr"]["train"], "updates": 3}
+    project.write({**TINY, "methods": {"sr": {"train": longer}}})
     # Nothing is run, so what depends on the new policies alone is not known to change yet.
     assert set(project.repro("--dry")) == {name for name in REST if not name.startswith(("evaluate", "report"))}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from srcli.artifacts.core import POLICY, atomic_write, create_artifact, open_artifact, put, read_config, to_json
 
-WEIGHTS, CURVES, ENCODER, TRAINING = "weights", "curves", "encoder", "training"
+WEIGHTS, CURVES, ENCODER, TRAINING, METHOD = "weights", "curves", "encoder", "training", "method"
 Array = npt.NDArray[Any]
 
 
@@ -23,10 +23,11 @@ class PolicyFile:
 
     Attributes:
         weights: arrays by parameter name.
-        config: the configuration of the network.
-        encoder: identity of the encoder it was trained with; nothing else may feed it.
+        config: the settings that it was fitted with.
+        encoder: identity of the encoder it was trained with; nothing else may feed it. Empty where the method reads none.
         curves: training curves by name, one value per recorded step.
-        training: how it was trained (settings, seed, data, final numbers).
+        training: how it was trained (seed, data, final numbers).
+        method: identifier of the method; empty in files of the first version.
     """
 
     weights: dict[str, Array]
@@ -34,6 +35,7 @@ class PolicyFile:
     encoder: dict[str, Any]
     curves: dict[str, Array]
     training: dict[str, Any]
+    method: str = ""
 
 
 def save_policy(
@@ -43,6 +45,7 @@ def save_policy(
     encoder: Mapping[str, Any],
     curves: Mapping[str, Array] | None = None,
     training: Mapping[str, Any] | None = None,
+    method: str = "",
 ) -> None:
     """Write a policy file atomically. Parameter names may contain dots, not slashes.
 
@@ -53,6 +56,8 @@ def save_policy(
     with create_artifact(path, POLICY, config) as handle:
         handle.attrs[ENCODER] = to_json(dict(encoder))
         handle.attrs[TRAINING] = to_json(dict(training or {}))
+        if method:
+            handle.attrs[METHOD] = method
         for key, arrays in ((WEIGHTS, weights), (CURVES, curves or {})):
             group = handle.create_group(key)
             for name in sorted(arrays):
@@ -74,6 +79,7 @@ def load_policy(path: Path | str) -> PolicyFile:
             encoder=json.loads(handle.attrs[ENCODER]),
             curves={name: dataset[()] for name, dataset in handle[CURVES].items()},
             training=json.loads(handle.attrs[TRAINING]),
+            method=str(handle.attrs.get(METHOD, "")),
         )
 
 
@@ -87,7 +93,12 @@ def export_safetensors(path: Path | str, output: Path | str) -> None:
     from safetensors.numpy import save
 
     policy = load_policy(path)
-    metadata = {"config": to_json(policy.config), "encoder": to_json(policy.encoder), "training": to_json(policy.training)}
+    metadata = {
+        "config": to_json(policy.config),
+        "encoder": to_json(policy.encoder),
+        "training": to_json(policy.training),
+        "method": policy.method,
+    }
     data = save(policy.weights, metadata=metadata)
     with atomic_write(output) as temporary:
         temporary.write_bytes(data)

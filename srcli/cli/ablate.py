@@ -1,4 +1,4 @@
-"""``srcli ablate``: variants of the network, and studies of what the paper leaves open."""
+"""``srcli ablate``: forms of the network, studies of what the paper leaves open, and what each part is worth."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from srcli.cli.options import (
     Device,
     DryRun,
     Json,
+    Methods,
     ParamsFile,
     Seed,
     Workers,
+    named_methods,
 )
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+from srcli.errors import ConfigError
 
 Policies = Annotated[
     list[str] | None,
@@ -62,9 +65,13 @@ def ablate(
     study: Annotated[
         str,
         typer.Option(
-            "--study", help="What the paper leaves open: a name of --list.", rich_help_panel=RUNNING, show_default=False
+            "--study",
+            help="What the paper leaves open: a name of --list; or attribution: what each part is worth.",
+            rich_help_panel=RUNNING,
+            show_default=False,
         ),
     ] = "",
+    methods: Methods = None,
     listed: Annotated[bool, typer.Option("--list", help="List the studies with their values.", rich_help_panel=OUTPUT)] = False,
     policies: Policies = None,
     policies_dir: PoliciesDir = Path("results/policies"),
@@ -85,7 +92,7 @@ def ablate(
         typer.Option(
             "--episodes",
             min=0,
-            help="Episodes per task and split. \\[ablate.episodes, or ablate.study.episodes]",
+            help="Episodes per task and split. \\[ablate.episodes, ablate.study.episodes, ablate.attribution.episodes]",
             rich_help_panel=PARAMETERS,
             show_default=False,
         ),
@@ -98,33 +105,42 @@ def ablate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare BASE, SR-A and SR on all tasks, or the values of a study: trained alike, paired on the same episodes. Resumable."""
-    section = "ablate.study" if study else "ablate"
-    values = parameters(
-        params, (Flag("--seed", "seed", seed), Flag("--episodes", f"{section}.episodes", episodes)), assignments or ()
+    """Compare BASE, SR-A and SR on all tasks, the values of a study, or a method with and without its parts. Resumable."""
+    section = "ablate.attribution" if study == "attribution" else "ablate.study" if study else "ablate"
+    names, files = named_methods(methods)
+    method = names[0] if study and names else ""
+    flags = (
+        Flag("--seed", "seed", seed),
+        Flag("--episodes", f"{section}.episodes", episodes),
+        Flag("--method", "ablate.methods", None if study else names),
     )
+    values = parameters(params, flags, assignments or ())
+    if study and names and len(names) > 1:
+        raise ConfigError(f"--study {study}: of one method, not of {', '.join(names)}", "give -m once")
+    given = [*(policies or ()), *files]
     count = worker_count(workers)
     from srcli.cli.output import emit, emit_plan
     from srcli.studies import ablate as stage
-    from srcli.studies import policy_store as shelf
+    from srcli.studies import policy_store as store
 
     if listed:
         emit(
             {
                 name: {"compares": s.question, "values": list(s.values), "makes anew": s.needs}
-                for name, s in stage.STUDIES.items()
-            },
+                for name, s in stage.studies(values, names[0] if names else "").items()
+            }
+            | {stage.ATTRIBUTION: {"compares": "the method with and without each of its parts", "makes anew": "nothing"}},
             as_json,
         )
         return
     if dry_run:
-        scale, arms, reference = stage.plan(values, study)
+        scale, arms, reference = stage.plan(values, study, method)
         does = (
             f"train what is missing of {', '.join(arm.title for arm in arms)} with seeds {', '.join(map(str, scale.seeds))}",
             f"run all on tasks {', '.join(scale.tasks)}, suite '{scale.suite}', reference {reference}, {count} worker(s)",
         )
-        reads = (str(features or shelf.FEATURES), *(policies or ()))
-        settings = {"seed": values.seed, section: scale.model_dump(mode="json", exclude={"study"})}
+        reads = (str(features or store.FEATURES), *given)
+        settings = {"seed": values.seed, section: scale.model_dump(mode="json", exclude={"study", "attribution"})}
         emit_plan(Plan("ablate", reads, does, (str(out), str(policies_dir)), settings), as_json)
         return
     place = torch_device(device)
@@ -136,9 +152,10 @@ def ablate(
             out,
             features,
             study=study,
-            policies=policies or (),
+            method=method,
+            policies=given,
             policies_dir=policies_dir,
-            demos=demos or shelf.DEMOS,
+            demos=demos or store.DEMOS,
             train=not no_train,
             reuse=reuse or (),
             workers=count,

@@ -15,12 +15,14 @@ from srcli.cli import (
     export,
     featurize,
     info,
+    methods,
     noise_sweep,
     objects,
     params,
     pretrain,
     probe,
     report,
+    results,
     train,
 )
 
@@ -62,6 +64,8 @@ app.command("evaluate", rich_help_panel=PIPELINE)(evaluate.evaluate)
 app.command("ablate", rich_help_panel=PIPELINE)(ablate.ablate)
 app.command("noise-sweep", cls=noise_sweep.SigmaCommand, rich_help_panel=PIPELINE)(noise_sweep.noise_sweep)
 app.command("report", rich_help_panel=PIPELINE)(report.report)
+app.command("results", rich_help_panel=PIPELINE)(results.results)
+app.add_typer(methods.app, name="methods", rich_help_panel=FILES)
 app.command("info", rich_help_panel=FILES)(info.info)
 app.command("export", rich_help_panel=FILES)(export.export)
 app.add_typer(objects.app, name="objects", rich_help_panel=FILES)

@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Encoder, Json, ParamsFile, Seed, Workers, parameter
+from srcli.cli.options import (
+    PATHS,
+    Assignments,
+    Debug,
+    Device,
+    DryRun,
+    Encoder,
+    Json,
+    Methods,
+    ParamsFile,
+    Seed,
+    Workers,
+    named_methods,
+    parameter,
+)
 from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
-from srcli.errors import ArtifactError
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -23,7 +36,7 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="[[NAME=]FILE]...",
-            help="Policy files, as written by srcli train, named after their variant or NAME; none takes the shipped one.",
+            help="Policy files, as written by srcli train, named after their method or NAME; none takes the shipped ones.",
             show_default=False,
         ),
     ] = None,
@@ -70,12 +83,10 @@ def evaluate(
         parameter("--task", "-t", key="evaluate.tasks", text="Task to run (pick, place, pick_place); repeatable."),
     ] = None,
     suite: Annotated[
-        Literal["development", "paper", "wide"] | None, parameter("--suite", key="evaluate.suite", text="Which cases.")
+        Literal["development", "paper", "wide", "compositional", "compositional-development"] | None,
+        parameter("--suite", key="evaluate.suite", text="Which cases."),
     ] = None,
-    methods: Annotated[
-        list[str] | None,
-        parameter("--method", "-m", key="evaluate.methods", text="Method to run, or NAME=FILE for a policy; repeatable."),
-    ] = None,
+    methods: Methods = None,
     episodes: Annotated[
         int | None,
         parameter("--episodes", "--repeats", key="evaluate.episodes", text="Scenes per split, or repeats per case.", min=0),
@@ -117,15 +128,15 @@ def evaluate(
 ) -> None:
     """Run the policy and its comparisons on the same seeds; write statistics, table and pictures. Resumable."""
     # A policy may be named among the methods as well as before them.
-    given = [*(policies or ()), *(method for method in methods or () if "=" in method)]
-    names = [method.partition("=")[0] for method in methods or ()]
+    names, files = named_methods(methods)
+    given = [*(policies or ()), *files]
     flags = (
         Flag("--seed", "seed", seed),
         Flag("--grasps", "candidates.source", grasps),
         *encoder_flags(encoder),
         Flag("--task", "evaluate.tasks", list(tasks) if tasks else None, matrix=True),
         Flag("--suite", "evaluate.suite", suite),
-        Flag("--method", "evaluate.methods", names or None),
+        Flag("--method", "evaluate.methods", names),
         Flag("--episodes", "evaluate.episodes", episodes),
         Flag("--figures", "evaluate.figure_cases", figures),
         Flag("--perturb-translation", "evaluate.perturb.translation", translation),
@@ -138,11 +149,10 @@ def evaluate(
 
     if dry_run:
         from srcli.actions.sources import check_source
+        from srcli.evaluation.methods import chosen_methods
 
         section = values.evaluate
-        for text in given:
-            if not (file := Path(str(text).rpartition("=")[2])).is_file():
-                raise ArtifactError(f"{file}: no policy there", "name a file that `srcli train` has written")
+        chosen_methods(values, given)
         check_source(values.candidates)
         what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
         grasping = "" if values.candidates.source == "sampler" else f", grasps from {values.candidates.source}"

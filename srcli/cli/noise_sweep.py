@@ -1,4 +1,4 @@
-"""``srcli noise-sweep``: sparse branches under point noise."""
+"""``srcli noise-sweep``: methods under point noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ import typer
 from typer.core import TyperCommand
 
 from srcli.cli.ablate import NoTrain, Policies, PoliciesDir, Reuse
-from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, Workers
+from srcli.cli.options import (
+    PARAMETERS,
+    PATHS,
+    Assignments,
+    Debug,
+    Device,
+    DryRun,
+    Json,
+    Methods,
+    ParamsFile,
+    Seed,
+    Workers,
+    named_methods,
+)
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
 from srcli.errors import ConfigError
 
@@ -103,6 +116,7 @@ def noise_sweep(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for results, table and picture.", rich_help_panel=PATHS)
     ] = Path("results/noise"),
+    methods: Methods = None,
     policies: Policies = None,
     policies_dir: PoliciesDir = Path("results/policies"),
     no_train: NoTrain = False,
@@ -122,27 +136,30 @@ def noise_sweep(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Softmax, ReLU and squared ReLU in the sparse branch, under noise on the points at test time. Resumable."""
+    """Methods (softmax, ReLU and squared ReLU in the sparse branch) under noise on the points at test time. Resumable."""
+    names, files = named_methods(methods)
+    given = [*(policies or ()), *files]
     flags = (
         Flag("--seed", "seed", seed),
         Flag(SIGMA, "noise.sigma", sigmas(sigma) if sigma else None),
         Flag("--unit", "noise.unit", unit),
         Flag("--episodes", "noise.episodes", episodes),
+        Flag("--method", "noise.methods", names),
     )
     values = parameters(params, flags, assignments or ())
     count = worker_count(workers)
     from srcli.cli.output import emit, emit_plan
     from srcli.studies import noise_sweep as stage
-    from srcli.studies import policy_store as shelf
+    from srcli.studies import policy_store as store
 
     section = values.noise
     if dry_run:
         levels = ", ".join(f"{s:g}" for s in sorted({0.0, *section.sigma}))
         does = (
-            f"train what is missing of the sparse branches {', '.join(section.sparse)}",
+            f"train what is missing of {', '.join(section.methods)}",
             f"run each at sigma {levels} ({section.unit}) on suite '{section.suite}', {count} worker(s)",
         )
-        reads = (str(features) if features else f"the shipped policies, else {shelf.FEATURES}", *(policies or ()))
+        reads = (str(features) if features else f"the shipped policies, else {store.FEATURES}", *given)
         emit_plan(Plan("noise-sweep", reads, does, (str(out),), {"seed": values.seed, "noise": section}), as_json)
         return
     place = torch_device(device)
@@ -153,7 +170,7 @@ def noise_sweep(
             values,
             out,
             features,
-            policies=policies or (),
+            policies=given,
             policies_dir=policies_dir,
             train=not no_train,
             reuse=reuse or (),

@@ -64,3 +64,19 @@ DryRun = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=OUTPUT)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        "-m",
+        metavar="NAME[=FILE]",
+        help="Method to run: a name of `srcli methods`, NAME=FILE with its policy, or untrained:NAME, its control; repeatable.",
+        rich_help_panel=PARAMETERS,
+        show_default=False,
+    ),
+]
+
+
+def named_methods(methods: list[str] | None) -> tuple[list[str] | None, list[str]]:
+    """The names of ``-m NAME[=FILE]``, None where none is given, and those with a file."""
+    return [text.partition("=")[0] for text in methods or ()] or None, [text for text in methods or () if "=" in text]

@@ -1,36 +1,51 @@
-"""``srcli train``: features become a policy."""
+"""``srcli train``: demonstrations or features become a policy."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, parameter
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device
 
-if TYPE_CHECKING:
-    from srcli.methods.sr.trainer import Progress
-
 
 @command
 def train(
-    features: Annotated[Path, typer.Argument(help="Features, as written by srcli featurize.")] = Path("data/features.h5"),
+    features: Annotated[Path, typer.Argument(help="Features, as written by srcli featurize, for methods that read them.")] = Path(
+        "data/features.h5"
+    ),
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            "-m",
+            help="What to train: a name of `srcli methods`; default: the reference of evaluate.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Policy file to write; curves go beside it.", rich_help_panel=PATHS)
     ] = Path("results/train/policy.h5"),
+    demos: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--demos",
+            help="Demonstrations, for methods that read them; default data/pick.h5 and data/place.h5. Repeatable.",
+            rich_help_panel=PATHS,
+            show_default=False,
+        ),
+    ] = None,
     params: ParamsFile = None,
-    variant: Annotated[
-        Literal["base", "sr_a", "sr", "a2"] | None, parameter("--variant", key="model.variant", text="Network.")
+    updates: Annotated[
+        int | None,
+        parameter("--updates", key="methods.SECTION.train.updates", text="Budget; 0 = epochs decides.", min=0),
     ] = None,
-    sparse: Annotated[
-        Literal["softmax", "relu", "relu2"] | None,
-        parameter("--sparse", key="model.dssa.sparse", text="Sparse branch of DSSA."),
+    epochs: Annotated[
+        int | None, parameter("--epochs", key="methods.SECTION.train.epochs", text="Budget without --updates.", min=1)
     ] = None,
-    updates: Annotated[int | None, parameter("--updates", key="train.updates", text="Budget; 0 = epochs decides.", min=0)] = None,
-    epochs: Annotated[int | None, parameter("--epochs", key="train.epochs", text="Budget without --updates.", min=1)] = None,
-    lr: Annotated[float | None, parameter("--lr", key="train.lr", text="Learning rate.")] = None,
+    lr: Annotated[float | None, parameter("--lr", key="methods.SECTION.train.lr", text="Learning rate.")] = None,
     seed: Seed = None,
     assignments: Assignments = None,
     device: Device = "cpu",
@@ -38,41 +53,35 @@ def train(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train the network that scores candidates. Interrupted, it goes on from its checkpoint to the same result."""
+    """Train a method on demonstrations or their features. Interrupted, it goes on from its checkpoint to the same result."""
+    from srcli.methods.registry import fitter, spec_of
+    from srcli.params import method_settings
+    from srcli.params.loading import load_params
+
+    name = method or load_params(params).evaluate.reference
+    spec = spec_of(name)
+    fitter(spec)
+    section_of = f"methods.{spec.key}"
     flags = (
         Flag("--seed", "seed", seed, matrix=True),
-        Flag("--variant", "model.variant", variant, matrix=True),
-        Flag("--sparse", "model.dssa.sparse", sparse, matrix=True),
-        Flag("--updates", "train.updates", updates if epochs is None or updates is not None else 0),
-        Flag("--epochs", "train.epochs", epochs),
-        Flag("--lr", "train.lr", lr),
+        Flag("--updates", f"{section_of}.train.updates", updates if epochs is None or updates is not None else 0),
+        Flag("--epochs", f"{section_of}.train.epochs", epochs),
+        Flag("--lr", f"{section_of}.train.lr", lr),
     )
     values = parameters(params, flags, assignments or ())
+    _, section = method_settings(values, name)
     from srcli.cli.output import emit, emit_plan
 
+    given = tuple(demos or (Path("data/pick.h5"), Path("data/place.h5")))
     if dry_run:
-        budget = f"{values.train.updates} updates" if values.train.updates else f"{values.train.epochs} epochs"
-        does = (f"train variant '{values.model.variant}' for {budget} on {device}",)
-        settings = {"seed": values.seed, "model": values.model, "train": values.train}
-        emit_plan(Plan("train", (str(features),), does, (str(out),), settings), as_json)
+        reads = {"features": (str(features),), "demos": tuple(map(str, given)), "nothing": ()}[spec.reads]
+        does = (f"train method '{name}' with seed {values.seed} on {device}",)
+        emit_plan(Plan("train", reads, does, (str(out),), {"seed": values.seed, section_of: section}), as_json)
         return
     place = torch_device(device)
     from srcli.cli.progress import progress
     from srcli.stages import train as stage
 
     with progress("train") as report:
-        summary = stage.run(
-            values.model,
-            values.train,
-            features,
-            out,
-            seed=values.seed,
-            device=place,
-            progress=lambda state: report(*_told(state)),
-        )
+        summary = stage.run(spec, section, out, features=features, demos=given, seed=values.seed, device=place, progress=report)
     emit(summary, as_json)
-
-
-def _told(state: Progress) -> tuple[int, int, str]:
-    numbers = (("loss", state.train_loss), ("valid loss", state.valid_loss), ("on target", state.valid_rate))
-    return state.update, state.updates, "  ".join(f"{name} {value:.3f}" for name, value in numbers if value == value)

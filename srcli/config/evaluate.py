@@ -7,27 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from srcli.config.base import Section
+from srcli.config.tasks import TaskName
 
-SuiteName = Literal["development", "paper", "wide"]
-TaskName = Literal["pick", "place", "pick_place"]
-
-
-class CombineConfig(Section):
-    """How a learned policy turns its scores into a choice. The paper names 1Align-Action and 2Align-Action but no formula."""
-
-    align1: float = Field(
-        default=8.0, ge=0.0, le=1000.0, description="weight of the log consistency of what stands between a grasp's fingers"
-    )
-    align1_place: float = Field(
-        default=0.0, ge=0.0, le=1000.0, description="weight of the semantic mask around a landing point (0..1)"
-    )
-    align2: float = Field(default=1.0, ge=0.0, le=1000.0, description="weight of the network's log probability")
-    prior: float = Field(default=24.0, ge=0.0, le=1000.0, description="weight of the logarithm of a grasp's quality")
-    prior_place: float = Field(default=2.0, ge=0.0, le=1000.0, description="weight of a placement's quality (0..1)")
-    meant: float = Field(
-        default=0.5, gt=0.0, le=1.0, description="mask, relative to the largest, from which a grasp counts as on what is meant"
-    )
-    radius: float = Field(default=0.025, gt=0.0, le=0.2, description="radius around a landing point, metres")
+SuiteName = Literal["development", "paper", "wide", "compositional", "compositional-development"]
 
 
 class PerturbConfig(Section):
@@ -49,13 +31,20 @@ class EvaluateConfig(Section):
     """Suites, methods, attempts and statistics."""
 
     tasks: Annotated[tuple[TaskName, ...], Field(strict=False)] = Field(
-        default=("pick",), min_length=1, description="tasks to run: pick, place, pick_place"
+        default=("pick",), min_length=1, description="tasks to run: pick, place, pick_place, or one of an installed package"
     )
-    suite: SuiteName = Field(default="wide", description="development, paper or wide")
+    suite: SuiteName = Field(
+        default="wide", description="which episodes to run; those of the compositional suites are for the task pick"
+    )
     methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        default=("sr", "similarity", "random", "expert"), min_length=1, description="methods to run, all on the same seeds"
+        default=("sr_plus", "untrained:sr_plus", "similarity", "random", "expert"),
+        min_length=1,
+        description="methods to run, all on the same seeds; untrained:NAME is the control of a learned one",
     )
-    reference: str = Field(default="sr", description="the method that paired differences are taken against")
+    reference: str = Field(default="sr_plus", description="the method that paired differences are taken against")
+    initialisations: int = Field(
+        default=5, ge=1, le=100, description="initial weights of an untrained control; its row is their mean"
+    )
     splits: Annotated[tuple[Literal["seen", "unseen"], ...], Field(strict=False)] = Field(
         default=("seen", "unseen"), min_length=1, description="which splits to run"
     )
@@ -67,7 +56,7 @@ class EvaluateConfig(Section):
         default=0,
         ge=0,
         le=100_000,
-        description="scenes per split (development, wide) or repeats per case (paper); 0: the suite's own number",
+        description="scenes per split or repeats per case (paper); 0: the suite's own number",
     )
     limit: int = Field(default=0, ge=0, le=100_000, description="stop after this many episodes per split; 0: no limit")
     bootstrap: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples of the clustered intervals")
@@ -81,4 +70,3 @@ class EvaluateConfig(Section):
         default=24, ge=4, le=1000, description="validation scenes for calibrating the similarity rule"
     )
     perturb: PerturbConfig = Field(default=PerturbConfig(), description="random disturbance of executed actions")
-    combine: CombineConfig = Field(default=CombineConfig(), description="how a learned policy combines its scores")

@@ -9,9 +9,9 @@ from pydantic import Field
 from srcli.config.ablate import StudyConfig
 from srcli.config.base import Section
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
-from srcli.config.evaluate import SuiteName, TaskName
+from srcli.config.evaluate import SuiteName
+from srcli.config.tasks import TaskName
 
-Sparse = Literal["softmax", "relu", "relu2"]
 NoiseUnit = Literal["normalized", "metre", "feature"]
 Sigma = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
 
@@ -37,16 +37,19 @@ class NoiseConfig(Section):
 
 
 class NoiseSweepConfig(StudyConfig):
-    """The paper's Table 4: sparse branches under point noise, picking unseen objects."""
+    """The paper's Table 4: methods under point noise, picking unseen objects."""
 
     sigma: Annotated[tuple[Sigma, ...], Field(strict=False)] = Field(
         (0.1, 0.2, 0.3), min_length=1, description="strengths of the noise; 0 is always added as reference"
     )
     unit: NoiseUnit = Field("normalized", description=_UNIT)
-    sparse: Annotated[tuple[Sparse, ...], Field(strict=False)] = Field(
-        ("softmax", "relu", "relu2"), min_length=1, description="sparse branches compared, each trained on its own"
+    methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        ("sr_plus_softmax", "sr_plus_relu", "sr_plus"),
+        min_length=1,
+        description="methods compared, each trained on its own; the paper compares sparse branches",
     )
-    suite: SuiteName = Field("wide", description="episodes that every branch and strength is evaluated on")
+    reference: str = Field("sr_plus", description="the method that paired differences are taken against")
+    suite: SuiteName = Field("wide", description="episodes that every method and strength is evaluated on")
     tasks: Annotated[tuple[TaskName, ...], Field(strict=False)] = Field(("pick",), min_length=1, description="tasks evaluated")
     splits: Annotated[tuple[Literal["seen", "unseen"], ...], Field(strict=False)] = Field(
         ("unseen",), min_length=1, description="splits evaluated (the paper: unseen)"

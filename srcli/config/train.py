@@ -40,7 +40,7 @@ class TrainConfig(Section):
         "quality",
         description=(
             "loss target of picks: the expert's candidate (the paper), uniform over all candidates on a target object, or those "
-            "in proportion to the prior's quality; placements are always uniform over all that are right, but for expert"
+            "in proportion to the prior's quality; of placements it is always uniform over all that are right"
         ),
     )
     place_share: float = Field(

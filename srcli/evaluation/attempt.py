@@ -16,7 +16,7 @@ from srcli.evaluation.perturb import perturb
 from srcli.evaluation.setup import NO_IMAGE, SceneWorld, Segmentation
 from srcli.language.relations import split_instruction
 from srcli.methods.base import Choice, Decision, Policy
-from srcli.seeding import generator
+from srcli.seeding import DECIDE, OBSERVE, PERTURB, PRESENT, PROPOSE, generator
 from srcli.tasks.base import Task
 from srcli.types import (
     F32,
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from srcli.config.evaluate import PerturbConfig
     from srcli.config.placements import PlacementConfig
     from srcli.perception.pipeline import JointEncoder
-
-OBSERVE, DECIDE, PERTURB, PRESENT, PROPOSE = 1, 2, 3, 4, 5
-"""Purposes of the generators of an attempt: ``seeding.generator(seed, attempt, purpose)``."""
 
 GraspSampler = Callable[[Observation], Candidates]
 PlacementSampler = Callable[[Observation, HeldExtent, np.random.Generator], Candidates]
@@ -110,7 +107,7 @@ class EpisodeRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class AttemptInput:
     """What every method is shown alike before one attempt, and what only privileged ones and judges may see.
 
     Attributes:
@@ -131,7 +128,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class EpisodeContext:
     """What stays the same over all attempts and methods of an episode."""
 
     world: SceneWorld
@@ -144,7 +141,7 @@ class Play:
     judge: SegmentJudge | None
     perturbation: PerturbConfig | None
 
-    def offer(
+    def attempt_input(
         self,
         spec: EpisodeSpec,
         phase: Phase,
@@ -153,7 +150,7 @@ class Play:
         truth: SceneTruth,
         failed: list[F32],
         held: HeldExtent | None,
-    ) -> Offer:
+    ) -> AttemptInput:
         """Propose candidates for what is seen now."""
         valid: Bool | None = None
         if held is None:
@@ -162,70 +159,70 @@ class Play:
             candidates = self.placer(observation, held, generator(spec.seed, number, PROPOSE))
             valid = self.task.valid(spec, truth, candidates, phase, held=held)
         percept = LazyPercept(observation, spec.instruction, self.encoder, self.cloud, phase)
-        return Offer(phase, number, observation, truth, candidates, exclude(candidates, failed), valid, held, percept)
+        return AttemptInput(phase, number, observation, truth, candidates, exclude(candidates, failed), valid, held, percept)
 
-    def decide(self, spec: EpisodeSpec, policy: Policy, offer: Offer) -> Choice | None:
+    def decide(self, spec: EpisodeSpec, policy: Policy, given: AttemptInput) -> Choice | None:
         """What a method chooses; None when there is nothing to choose from."""
-        if offer.excluded.all():
+        if given.excluded.all():
             return None
         shown = policy.privileged
         return policy.act(
             Decision(
                 task=spec.task,
-                phase=offer.phase,
+                phase=given.phase,
                 instruction=spec.instruction,
-                observation=offer.observation,
-                candidates=offer.candidates,
-                excluded=offer.excluded,
-                rng=generator(spec.seed, offer.number, DECIDE),
-                percept=offer.percept,
-                held=offer.held,
-                truth=offer.truth if shown else None,
+                observation=given.observation,
+                candidates=given.candidates,
+                excluded=given.excluded,
+                rng=generator(spec.seed, given.number, DECIDE),
+                percept=given.percept,
+                held=given.held,
+                truth=given.truth if shown else None,
                 spec=spec if shown else None,
-                valid=offer.valid if shown else None,
+                valid=given.valid if shown else None,
             )
         )
 
-    def act(self, spec: EpisodeSpec, offer: Offer, choice: Choice | None) -> tuple[Execution, Outcome]:
+    def act(self, spec: EpisodeSpec, given: AttemptInput, choice: Choice | None) -> tuple[Execution, Outcome]:
         """Carry out what was chosen and judge it."""
         execution = Execution(Reason.NO_CANDIDATE, None, 0)
         if choice is not None:
             action = choice.action
             if self.perturbation is not None:
-                action = perturb(action, self.perturbation, generator(spec.seed, offer.number, PERTURB))
+                action = perturb(action, self.perturbation, generator(spec.seed, given.number, PERTURB))
             execution = self.world.execute(action)
         outcome = self.task.judge(
             spec,
-            offer.phase,
+            given.phase,
             execution,
-            offer.truth,
+            given.truth,
             action=choice.action if choice is not None else None,
-            after=self.world.truth(NO_IMAGE) if offer.phase == "place" else None,
-            held=offer.held,
+            after=self.world.truth(NO_IMAGE) if given.phase == "place" else None,
+            held=given.held,
         )
-        if self.judge is not None and offer.phase == "pick" and execution.reason is Reason.SUCCESS and execution.slot is not None:
+        if self.judge is not None and given.phase == "pick" and execution.reason is Reason.SUCCESS and execution.slot is not None:
             asked = split_instruction(spec.instruction)[0] or spec.instruction
-            similarity = self.judge.similarity(offer.observation, offer.truth.segmentation, execution.slot, asked)
+            similarity = self.judge.similarity(given.observation, given.truth.segmentation, execution.slot, asked)
             outcome = replace(outcome, detail={**outcome.detail, "similarity": similarity})
         return execution, outcome
 
     def recorded(
-        self, offer: Offer, choice: Choice | None, execution: Execution, outcome: Outcome, aimed: int | None
+        self, given: AttemptInput, choice: Choice | None, execution: Execution, outcome: Outcome, aimed: int | None
     ) -> AttemptRecord:
         """The attempt as it is kept."""
         return AttemptRecord(
-            phase=offer.phase,
-            observation=offer.observation if self.record else None,
-            segmentation=offer.truth.segmentation if self.record else None,
-            truth=offer.truth,
-            candidates=offer.candidates,
-            excluded=offer.excluded,
+            phase=given.phase,
+            observation=given.observation if self.record else None,
+            segmentation=given.truth.segmentation if self.record else None,
+            truth=given.truth,
+            candidates=given.candidates,
+            excluded=given.excluded,
             choice=choice,
             execution=execution,
             outcome=outcome,
-            percept=offer.percept.value if self.record else None,
-            valid=offer.valid,
-            held=offer.held,
+            percept=given.percept.value if self.record else None,
+            valid=given.valid,
+            held=given.held,
             aimed=aimed,
         )
 

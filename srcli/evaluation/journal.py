@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
@@ -12,15 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from srcli.artifacts.core import config_digest, disk_error, to_json
+from srcli.artifacts.meaning import meaning_digest
 from srcli.errors import ArtifactError
 
-ROOMS = (
+PLACES = (
     "actions",
-    "artifacts",
-    "evaluation",
+    "artifacts/policy.py",
+    "evaluation/attempt.py",
+    "evaluation/candidate_slots.py",
+    "evaluation/casefiles.py",
+    "evaluation/data",
+    "evaluation/exclusion.py",
+    "evaluation/methods.py",
+    "evaluation/perturb.py",
+    "evaluation/rollout.py",
+    "evaluation/setup.py",
+    "evaluation/similarity_rule.py",
+    "evaluation/suites.py",
+    "evaluation/worker.py",
+    "evaluation/yamlcases.py",
     "language",
-    "learning",
-    "methods",
+    "methods/base.py",
+    "methods/policy_file.py",
+    "methods/registry.py",
+    "methods/scoring.py",
     "models",
     "objects",
     "perception",
@@ -29,20 +44,17 @@ ROOMS = (
     "seeding.py",
     "types.py",
 )
-"""What an episode goes through. Shipped policies are left out: the file of a policy is recorded with its episodes."""
+"""What an episode goes through, whatever the method; the method's own folder is recorded beside it. Tables, figures, training and
+the command line are not among them: a change there keeps finished episodes."""
 
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Sum of the package's code, data and encoder weights that an episode depends on."""
+    """Digest of the package's code, data and encoder weights that every episode depends on; wording and layout do not count."""
     package = Path(str(files("srcli")))
-    digest = hashlib.sha256()
-    for room in ROOMS:
-        place = package / room
-        for path in sorted(place.rglob("*")) if place.is_dir() else (place,):
-            if path.is_file() and path.suffix not in (".pyc", ".h5"):
-                digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
+    places = [package / name for name in PLACES]
+    found = [path for place in places for path in (place.rglob("*") if place.is_dir() else (place,))]
+    return meaning_digest([path for path in found if path.is_file() and path.suffix not in (".pyc", ".h5")], package)
 
 
 class Journal:
@@ -67,7 +79,7 @@ class Journal:
         serves: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         digest = config_digest(config)
-        self.path = folder / f"{name}-{digest}.jsonl"
+        self.path = folder / f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name)}-{digest}.jsonl"
         self.records: dict[str, dict[str, Any]] = {}
         for other in (digest, *map(config_digest, serves)):
             for path in (known or {}).get(other, ()):

@@ -8,7 +8,8 @@ from math import isfinite
 from typing import Any
 
 from srcli.evaluation.similarity_rule import Threshold
-from srcli.evaluation.statistics import Result, Row
+from srcli.evaluation.statistics import Result, Row, built_in_phases
+from srcli.language.phrases import PHRASE_KINDS
 
 EPISODE_COLUMNS = (
     "method",
@@ -20,6 +21,7 @@ EPISODE_COLUMNS = (
     "wording",
     "instruction",
     "keyword_kind",
+    "kind",
     "success",
     "similar",
     "attempts",
@@ -56,7 +58,7 @@ Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class PlayedEpisode:
     """A finished episode of one method: its record as :func:`srcli.evaluation.worker.record_of` makes it."""
 
     method: str
@@ -78,12 +80,16 @@ class Played:
         attempts = record["attempts"]
         picks = [attempt for attempt in attempts if attempt.get("phase", "pick") == "pick"]
         places = [attempt for attempt in attempts if attempt.get("phase", "pick") == "place"]
-        picked = 0 if task == "place" else len(picks) * bool(record["success"] if task == "pick" else places)
+        phases = tuple(record.get("phases") or ())
+        kind = str(record.get("keyword_kind", ""))
+        whole = phases or built_in_phases(task)
+        alone, placing = whole == ("pick",), "place" in whole
+        picked = 0 if "pick" not in whole else len(picks) * bool(record["success"] if alone else places)
         similar: bool | None = None
-        if threshold is not None and isfinite(threshold.value) and task != "place":
-            values = [attempt["similarity"] for attempt in (picks if task == "pick" else picks[-1:])]
+        if threshold is not None and isfinite(threshold.value) and "pick" in whole:
+            values = [attempt["similarity"] for attempt in (picks if alone else picks[-1:])]
             similar = any(value is not None and value >= threshold.value for value in values)
-            similar = similar and (task == "pick" or bool(record["success"]))
+            similar = similar and (alone or bool(record["success"]))
         return Result(
             method=self.method,
             split=record["split"],
@@ -97,12 +103,14 @@ class Played:
             instruction=record["instruction"],
             task=task,
             picked=picked,
-            index_rule=None if task == "pick" else any(attempt.get("index_rule") for attempt in places),
+            index_rule=any(attempt.get("index_rule") for attempt in places) if placing else None,
             not_set_up=self.not_set_up,
+            kind=kind if kind in PHRASE_KINDS else "",
+            phases=phases,
         )
 
 
-def tables(played: Sequence[Played], results: Sequence[Result]) -> tuple[Columns, Columns]:
+def tables(played: Sequence[PlayedEpisode], results: Sequence[Result]) -> tuple[Columns, Columns]:
     """Columns of the episode table and of the attempt table; an attempt names its episode by row number.
 
     Args:
@@ -118,6 +126,7 @@ def tables(played: Sequence[Played], results: Sequence[Result]) -> tuple[Columns
             "attempts": result.attempts,
             "not_set_up": result.not_set_up,
             "index_rule": _flag(result.index_rule),
+            "kind": result.kind,
         }
         for key, column in episodes.items():
             column.append(own.get(key, item.record.get(key, "")))
@@ -138,7 +147,7 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def not_set_up(played: Sequence[Played]) -> list[dict[str, Any]]:
+def not_set_up(played: Sequence[PlayedEpisode]) -> list[dict[str, Any]]:
     """The episodes whose scene could not be built, each once, with the methods that it counts against."""
     listed: dict[str, dict[str, Any]] = {}
     for item in played:
@@ -182,7 +191,7 @@ def metrics(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
             numbers["index_rule"] = row.index_rule / row.episodes
         if isfinite(row.steps_all):
             numbers["steps"] = row.steps_all
-        listed[f"{row.task}/{row.split}/{row.method}"] = numbers
+        listed["/".join(part for part in (row.task, row.split, row.kind, row.method) if part)] = numbers
     return listed
 
 

@@ -13,13 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from srcli.evaluation.attempt import (
-    OBSERVE,
+    AttemptInput,
     AttemptRecord,
+    EpisodeContext,
     EpisodeRecord,
     GraspSampler,
-    Offer,
     PlacementSampler,
-    Play,
     SegmentJudge,
     aimed_at,
     default_placer,
@@ -30,7 +29,7 @@ from srcli.evaluation.exclusion import approaches, exclude
 from srcli.evaluation.setup import SceneWorld, Segmentation, SetupError, instance, set_up
 from srcli.methods.base import Choice, Policy
 from srcli.parallel.branching import branch, can_branch, orphaned
-from srcli.seeding import generator
+from srcli.seeding import OBSERVE, generator
 from srcli.tasks.base import Task
 from srcli.types import F32, EpisodeSpec, HeldExtent, Reason
 
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_SET_UP",
     "NO_TARGET",
-    "OBSERVE",
     "AttemptRecord",
     "EpisodeRecord",
     "SceneWorld",
@@ -125,7 +123,7 @@ def run_together(
     groups = [list(range(len(policies)))] if can_branch() else [[index] for index in range(len(policies))]
     results: dict[int, Result] = {}
     for group in groups:
-        play = Play(
+        context = EpisodeContext(
             world,
             task,
             grasps or source_of(candidates, spec),
@@ -141,7 +139,7 @@ def run_together(
         except SetupError:
             results |= {i: finish(i, EpisodeRecord(spec, policies[i].name, (), False, NOT_SET_UP)) for i in group}
             continue
-        results |= _Tree(play, built, policies, finish, options.get("max_attempts")).follow(group, _State())
+        results |= _Tree(context, built, policies, finish, options.get("max_attempts")).follow(group, _State())
     return [results[index] for index in range(len(policies))]
 
 
@@ -173,7 +171,7 @@ class _State:
 class _Tree(Generic[Result]):
     """The course of an episode for several methods: one path while they choose alike, a branch for each choice."""
 
-    play: Play
+    context: EpisodeContext
     spec: EpisodeSpec
     policies: Sequence[Policy]
     finish: Callable[[int, EpisodeRecord], Result]
@@ -183,36 +181,38 @@ class _Tree(Generic[Result]):
         """Go on from a state with some of the methods until each of them has ended."""
         results: dict[int, Result] = {}
         while True:
-            offer = self._offer(members, state)
-            if isinstance(offer, _End):
-                return results | {i: self._end(i, state, offer) for i in members}
-            choices = {i: self.play.decide(self.spec, self.policies[i], offer) for i in members}
+            given = self._next_input(members, state)
+            if isinstance(given, _End):
+                return results | {i: self._end(i, state, given) for i in members}
+            choices = {i: self.context.decide(self.spec, self.policies[i], given) for i in members}
             groups = _alike(choices)
             for others in groups[1:]:
-                results |= branch(partial(self._after, others, state, offer, choices))
+                results |= branch(partial(self._after, others, state, given, choices))
             members = groups[0]
-            ended = self._act(members, state, offer, choices)
+            ended = self._act(members, state, given, choices)
             if ended is not None:
                 return results | {i: self._end(i, state, ended) for i in members}
 
-    def _after(self, members: Sequence[int], state: _State, offer: Offer, choices: dict[int, Choice | None]) -> dict[int, Result]:
+    def _after(
+        self, members: Sequence[int], state: _State, given: AttemptInput, choices: dict[int, Choice | None]
+    ) -> dict[int, Result]:
         """In a copy of the process: act, then go on."""
-        ended = self._act(members, state, offer, choices)
+        ended = self._act(members, state, given, choices)
         return {i: self._end(i, state, ended) for i in members} if ended is not None else self.follow(members, state)
 
-    def _offer(self, members: Sequence[int], state: _State) -> Offer | _End:
+    def _next_input(self, members: Sequence[int], state: _State) -> AttemptInput | _End:
         """The next attempt's candidates, or why the episode is over."""
         if orphaned():
             raise SystemExit
-        world, task, spec = self.play.world, self.play.task, self.spec
+        world, task, spec = self.context.world, self.context.task, self.spec
         phase = task.phases[state.phase]
         if not state.entered:
             state.entered = True
             world.look(task.shift(phase))
             if phase == "place":
-                state.held = self.play.measure(spec, state.number)
+                state.held = self.context.measure(spec, state.number)
                 if state.held is None:
-                    lost = self.play.dropped(spec, state.number)
+                    lost = self.context.dropped(spec, state.number)
                     for i in members:
                         state.attempts.setdefault(i, []).append(lost)
                     return _End(False)
@@ -220,26 +220,26 @@ class _Tree(Generic[Result]):
         truth = world.truth(segmentation)
         if not task.possible(spec, truth, phase):
             return _End(False, NO_TARGET)
-        return self.play.offer(spec, phase, state.number, observation, truth, state.failed, state.held)
+        return self.context.attempt_input(spec, phase, state.number, observation, truth, state.failed, state.held)
 
-    def _act(self, members: Sequence[int], state: _State, offer: Offer, choices: dict[int, Choice | None]) -> _End | None:
+    def _act(self, members: Sequence[int], state: _State, given: AttemptInput, choices: dict[int, Choice | None]) -> _End | None:
         """Carry out the choice that these methods have in common; how the episode ended, if it did."""
-        world, task = self.play.world, self.play.task
+        world, task = self.context.world, self.context.task
         choice = choices[members[0]]
-        aimed = None if choice is None else aimed_at(offer.observation, offer.truth.segmentation, choice.action)
-        execution, outcome = self.play.act(self.spec, offer, choice)
+        aimed = None if choice is None else aimed_at(given.observation, given.truth.segmentation, choice.action)
+        execution, outcome = self.context.act(self.spec, given, choice)
         for i in members:
-            state.attempts.setdefault(i, []).append(self.play.recorded(offer, choices[i], execution, outcome, aimed))
+            state.attempts.setdefault(i, []).append(self.context.recorded(given, choices[i], execution, outcome, aimed))
         state.number += 1
         state.tries += 1
         if outcome.success:
             state.next_phase()
             return _End(True) if state.phase == len(task.phases) else None
-        if offer.phase == "pick" and execution.reason is Reason.SUCCESS:
+        if given.phase == "pick" and execution.reason is Reason.SUCCESS:
             world.discard()
         elif choice is not None:
             state.failed.append(choice.action.pose)
-        limit = self.max_attempts if self.max_attempts is not None and offer.phase == "pick" else task.attempts(offer.phase)
+        limit = self.max_attempts if self.max_attempts is not None and given.phase == "pick" else task.attempts(given.phase)
         return _End(False) if state.tries >= limit else None
 
     def _end(self, index: int, state: _State, end: _End) -> Result:

@@ -7,17 +7,15 @@ cases. Methods are compared on the same seeds: the interval of a difference is a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from srcli.seeding import generator
+from srcli.seeding import BOOTSTRAP, generator
 from srcli.types import F64, I64
 
 WITHIN = (1, 2, 4, 8)
 """Attempts within which success is counted."""
-
-_BOOTSTRAP_STREAM = (0, 101)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,8 @@ class Result:
         picked: attempts of the pick phase until a target was held; 0 when none was, or when the task has no such phase.
         index_rule: success when a placement is judged by the chosen position alone, as A2 does; None without placements.
         not_set_up: the scene could not be built, so nothing was attempted. It counts as a failure.
+        kind: of a compositional sentence, or empty.
+        phases: of the task; empty: those that the built-in task of this name has.
     """
 
     method: str
@@ -54,6 +54,18 @@ class Result:
     picked: int = 0
     index_rule: bool | None = None
     not_set_up: bool = False
+    kind: str = ""
+    phases: tuple[str, ...] = ()
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The phases of the task."""
+        return self.phases or built_in_phases(self.task)
+
+
+def built_in_phases(task: str) -> tuple[str, ...]:
+    """The phases of a built-in task."""
+    return {"place": ("place",), "pick_place": ("pick", "place")}.get(task, ("pick",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,9 @@ class Row:
         index_rule: successes when placements are judged by A2's index rule; None without placements.
         index_wilson: interval of that rate.
         not_set_up: episodes whose scene could not be built; they are failures among ``episodes``.
+        initialisations: networks with other initial weights that played the same scenes, for an untrained control: ``successes``
+            and ``episodes`` count all of them, and the Wilson interval is that of the mean over so many scenes as there are.
+        kind: the kind of compositional sentence that the row is of; empty: all episodes.
     """
 
     method: str
@@ -117,16 +132,27 @@ class Row:
     index_rule: int | None = None
     index_wilson: Interval | None = None
     not_set_up: int = 0
+    initialisations: int = 1
+    kind: str = ""
 
 
-def wilson(successes: int, total: int, confidence: float = 0.95) -> Interval:
-    """Success rate with its Wilson score interval; (NaN, 0, 1) without episodes."""
+def wilson(successes: float, total: int, confidence: float = 0.95) -> Interval:
+    """Success rate with its Wilson score interval; (NaN, 0, 1) without episodes.
+
+    Args:
+        successes: may be a fraction: the mean count of several networks on the same ``total`` episodes.
+    """
     if total == 0:
         return Interval(float("nan"), 0.0, 1.0)
-    from scipy.stats import binomtest
+    from scipy.stats import norm
 
-    ends = binomtest(successes, total).proportion_ci(confidence_level=confidence, method="wilson")
-    return Interval(successes / total, float(ends.low), float(ends.high))
+    z = float(norm.ppf(0.5 + confidence / 2.0))
+    rate = successes / total
+    centre = (rate + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * float(np.sqrt(rate * (1 - rate) / total + z * z / (4 * total * total)))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == total else min(1.0, centre + half)
+    return Interval(rate, low, high)
 
 
 def clustered_bootstrap(
@@ -143,7 +169,7 @@ def clustered_bootstrap(
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
     sums = np.bincount(index, weights=values)
     counts = np.bincount(index).astype(np.float64)
-    rng = generator((seed,), *_BOOTSTRAP_STREAM)
+    rng = generator((seed,), *BOOTSTRAP)
     draws: I64 = rng.integers(len(sums), size=(resamples, len(sums)))
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     tail = (1.0 - confidence) / 2.0
@@ -164,18 +190,30 @@ def success_within(results: Sequence[Result], attempts: int) -> int:
 def compare(
     method: Sequence[Result], reference: Sequence[Result], resamples: int = 2000, confidence: float = 0.95
 ) -> Paired | None:
-    """Paired comparison over the shared episodes; None when there are none."""
+    """Paired comparison over the shared episodes; None when there are none.
+
+    Where several networks played an episode for one row, their mean counts for it.
+    """
     from scipy.stats import binomtest
 
-    other = {r.key: r for r in reference}
-    pairs = [(r, other[r.key]) for r in method if r.key in other]
-    if not pairs:
+    own, other = _means(method), _means(reference)
+    clusters = {r.key: r.cluster for r in method}
+    keys = [key for key in own if key in other]
+    if not keys:
         return None
-    change = np.array([float(a.success) - float(b.success) for a, b in pairs])
+    change = np.array([own[key] - other[key] for key in keys])
     better, worse = int((change > 0).sum()), int((change < 0).sum())
     p_value = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
-    difference = clustered_bootstrap(change, [a.cluster for a, _ in pairs], resamples, confidence)
-    return Paired(difference, better, worse, p_value, len(pairs))
+    difference = clustered_bootstrap(change, [clusters[key] for key in keys], resamples, confidence)
+    return Paired(difference, better, worse, p_value, len(keys))
+
+
+def _means(results: Sequence[Result]) -> dict[str, float]:
+    """Success of each episode by key, over all networks that played it."""
+    found: dict[str, list[bool]] = {}
+    for result in results:
+        found.setdefault(result.key, []).append(result.success)
+    return {key: float(np.mean(values)) for key, values in found.items()}
 
 
 def summarise(
@@ -198,17 +236,18 @@ def summarise(
     clusters = [r.cluster for r in results]
     asked = [r.similar for r in results if r.similar is not None]
     indexed = [r.index_rule for r in results if r.index_rule is not None]
-    task, total = results[0].task, len(results)
-    counted = picked_within if task == "pick_place" else success_within
+    task, phases, total = results[0].task, results[0].stages, len(results)
+    scenes = len({r.key for r in results})
+    counted = success_within if phases == ("pick",) else picked_within
     return Row(
         method=results[0].method,
         split=results[0].split,
         successes=int(wins.sum()),
         episodes=total,
         clusters=len(set(clusters)),
-        wilson=wilson(int(wins.sum()), total, confidence),
+        wilson=wilson(float(wins.sum()) * scenes / total, scenes, confidence),
         clustered=clustered_bootstrap(wins, clusters, resamples, confidence),
-        within={} if task == "place" else {k: counted(results, k) for k in WITHIN},
+        within={} if "pick" not in phases else {k: counted(results, k) for k in WITHIN},
         steps_all=float(steps.mean()) if len(steps) else float("nan"),
         steps_all_se=float(steps.std(ddof=1) / np.sqrt(len(steps))) if len(steps) > 1 else float("nan"),
         steps_success=float(steps_won.mean()) if len(steps_won) else float("nan"),
@@ -217,8 +256,9 @@ def summarise(
         privileged=privileged,
         task=task,
         index_rule=sum(indexed) if indexed else None,
-        index_wilson=wilson(sum(indexed), total, confidence) if indexed else None,
+        index_wilson=wilson(sum(indexed) * scenes / total, scenes, confidence) if indexed else None,
         not_set_up=sum(r.not_set_up for r in results),
+        initialisations=total // scenes,
     )
 
 
@@ -239,4 +279,21 @@ def summarise_all(
             own = [r for r in here if r.method == method]
             against = base if base and method != reference else None
             rows.append(summarise(own, against, resamples=resamples, confidence=confidence, privileged=method in privileged))
+    return tuple(rows)
+
+
+def summarise_kinds(
+    results: Sequence[Result],
+    reference: str,
+    *,
+    privileged: Sequence[str] = (),
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> tuple[Row, ...]:
+    """The rows of :func:`summarise_all` for each kind of compositional sentence; none where there are no such sentences."""
+    rows: list[Row] = []
+    for kind in dict.fromkeys(r.kind for r in results if r.kind):
+        own = [r for r in results if r.kind == kind]
+        found = summarise_all(own, reference, privileged=privileged, resamples=resamples, confidence=confidence)
+        rows += [replace(row, kind=kind) for row in found]
     return tuple(rows)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PRIVILEGED_MARK = "*"
+CONTROL_NOTE = (
+    "Rows `untrained:NAME` are controls: the same network with its initial weights. They count the episodes of several "
+    "initialisations; their interval is that of the mean over the scenes."
+)
 PRIVILEGED_NOTE = "* sees the simulator's true state; every other row gets images, the sentence and candidates only."
 NOTE = (
     "Rates are successes by simulation: the target held, the object come to rest where the relation names it. `k/n` with the "
@@ -26,6 +30,7 @@ NOTE = (
 _HEADERS = (
     "task",
     "split",
+    "kind",
     "method",
     "k/n",
     "rate",
@@ -37,7 +42,7 @@ _HEADERS = (
     "diff",
     "not set up",
 )
-_OPTIONAL = ("similar", "index", "not set up", *(f"@{k}" for k in WITHIN))
+_OPTIONAL = ("kind", "similar", "index", "not set up", *(f"@{k}" for k in WITHIN))
 """Columns that are left out where no row has anything in them."""
 
 
@@ -62,6 +67,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     text = ["| " + " | ".join(headers) + " |", "|" + "---|" * len(headers)]
     text += ["| " + " | ".join(line) + " |" for line in lines]
     notes = [NOTE] + ([PRIVILEGED_NOTE] if any(row.privileged for row in rows) else [])
+    notes += [CONTROL_NOTE] if any(row.initialisations > 1 for row in rows) else []
     return "\n".join(text) + "\n\n" + "\n\n".join(notes) + "\n"
 
 
@@ -72,7 +78,7 @@ def to_rich(rows: Sequence[Row], title: str = "") -> Table:
     table = Table(title=title or None)
     headers, lines = _table(rows)
     for header in headers:
-        table.add_column(header, justify="left" if header in ("task", "split", "method") else "right")
+        table.add_column(header, justify="left" if header in ("task", "split", "kind", "method") else "right")
     for line in lines:
         table.add_row(*line)
     return table
@@ -93,6 +99,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.task,
         row.split,
+        row.kind.replace("_", " + "),
         row.method + (PRIVILEGED_MARK if row.privileged else ""),
         f"{row.successes}/{row.episodes}",
         _percent(row.wilson),

@@ -14,16 +14,17 @@ import numpy as np
 from srcli.config.candidates import CandidateConfig
 from srcli.config.cloud import CloudConfig
 from srcli.config.encoder import EncoderConfig
-from srcli.config.evaluate import CombineConfig, PerturbConfig
+from srcli.config.evaluate import PerturbConfig
 from srcli.config.language import LanguageConfig
 from srcli.config.placements import PlacementConfig
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
-from srcli.evaluation.rollout import OBSERVE, EpisodeRecord, SetupError, run_together, set_up
+from srcli.config.tasks import BUILT_IN
+from srcli.evaluation.methods import Method
+from srcli.evaluation.rollout import EpisodeRecord, SetupError, run_together, set_up
 from srcli.evaluation.suites import SuiteEpisode
 from srcli.language.relations import RELATIONS
-from srcli.methods import Policy, get_policy
-from srcli.seeding import generator
+from srcli.seeding import OBSERVE, generator
 from srcli.tasks import get_task
 from srcli.types import EpisodeSpec
 
@@ -34,28 +35,6 @@ if TYPE_CHECKING:
     from srcli.perception.encoders.interface import Encoder
     from srcli.sim import World
     from srcli.tasks import Task
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A method of an evaluation.
-
-    Attributes:
-        name: as in tables.
-        path: policy file of a trained network; None for a registered method.
-        learned: a trained network, from ``path``.
-    """
-
-    name: str
-    path: str | None = None
-
-    def build(self, encoder: Encoder, combine: CombineConfig, device: str) -> Policy:
-        """The policy itself; a trained network is refused when its encoder is another one."""
-        if self.path is None:
-            return get_policy(self.name)
-        return get_policy(
-            "learned", path=self.path, encoder=encoder.identity.as_dict(), combine=combine, name=self.name, device=device
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +56,6 @@ class Setup:
     placements: PlacementConfig
     cloud: CloudConfig
     encoder: EncoderConfig
-    combine: CombineConfig
     methods: tuple[Method, ...]
     attempts: int
     judge: bool
@@ -115,7 +93,7 @@ class _Worker:
         self.tasks: dict[str, Task] = {name: get_task(name, setup.language) for name in setup.tasks}
         self.world: World = World(setup.sim)
         self.encoder: Encoder = load_encoder(setup.encoder, setup.device)
-        self.methods = [method.build(self.encoder, setup.combine, setup.device) for method in setup.methods]
+        self.methods = [method.build(self.encoder, setup.device) for method in setup.methods]
         self.rule: SimilarityRule | None = None
         if setup.judge:
             from srcli.evaluation.similarity_rule import SimilarityRule
@@ -134,7 +112,7 @@ def start(setup: Setup) -> None:
     _worker = _Worker(setup)
 
 
-def play(job: Job) -> list[dict[str, Any]]:
+def run_job(job: Job) -> list[dict[str, Any]]:
     """Play one job in this process; a record for each of its methods, or one with the similarities of a calibration scene."""
     if _worker is None:
         raise RuntimeError("the worker has not been started")
@@ -151,7 +129,8 @@ def play(job: Job) -> list[dict[str, Any]]:
             from srcli.evaluation.figures import draw_case
 
             draw_case(episode, Path(figure))
-        return record_of(episode, job.episode)
+        own = {} if task.name in BUILT_IN else {"phases": list(task.phases)}
+        return {**record_of(episode, job.episode), **own}
 
     return run_together(
         worker.world,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from srcli.config.cloud import CloudConfig
-from srcli.methods.base import Choice, Decision, register
+from srcli.methods.base import EVERY_TASK, Choice, Decision, MethodSpec
 from srcli.perception.cloud import unproject
 from srcli.types import F32
 
@@ -13,7 +13,16 @@ from srcli.types import F32
 _LEVEL = 0.01
 
 
-@register("beside")
+SPEC = MethodSpec(
+    name="beside",
+    title="always beside the nearest",
+    tasks=EVERY_TASK,
+    build="srcli.methods.beside:build",
+    fidelity="full",
+    source="placing without language",
+)
+
+
 class BesideNearestObject:
     """Places on the table, next to the object nearest to the middle of the zone; picks by the prior's quality.
 
@@ -37,3 +46,8 @@ class BesideNearestObject:
         height = positions[:, 2]
         scores = np.where(height <= height[~decision.excluded].min() + _LEVEL, scores, scores - np.float32(1.0))
         return Choice(decision.take(decision.best(scores)), scores=scores)
+
+
+def build(section: object, weights: object, encoder: object, device: str, seed: int) -> BesideNearestObject:
+    """The policy; it has no settings and learns nothing."""
+    return BesideNearestObject()

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from srcli.methods.base import Choice, Decision, register
+from srcli.methods.base import EVERY_TASK, Choice, Decision, MethodSpec
 from srcli.types import F32
 
 NEIGHBOURS = 25
 REACH = 0.05
 
 
-@register("similarity")
+SPEC = MethodSpec(
+    name="similarity",
+    title="similarity rule",
+    tasks=EVERY_TASK,
+    build="srcli.methods.similarity:build",
+    fidelity="reimplemented",
+    source="A2's baseline of direct grounding",
+)
+
+
 class MostSimilarPoint:
     """The candidate nearest to the most similar point; when no grasp lies within 5 cm, a random one.
 
@@ -42,3 +51,8 @@ def average_over_neighbours(points: F32, values: F32, count: int) -> F32:
     index = np.asarray(index).reshape(len(points), -1)
     averaged: F32 = values[index].mean(axis=1).astype(np.float32)
     return averaged
+
+
+def build(section: object, weights: object, encoder: object, device: str, seed: int) -> MostSimilarPoint:
+    """The policy; it has no settings and learns nothing."""
+    return MostSimilarPoint()

@@ -44,8 +44,12 @@ class CrossAttention(nn.Module):
         value: Float[Tensor, "b n d"],
         key_mask: Bool[Tensor, "b n"],
         bias: Float[Tensor, "b *h q n"] | None = None,
+        sink: bool = True,
     ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q n"]]:
-        """Output and attention weights; weights of a masked key are 0. A row without any real key gives the output bias."""
+        """Output and attention weights; weights of a masked key are 0. A row without any real key gives the output bias.
+
+        ``sink = False`` leaves the sink out, where there is one.
+        """
         q = split_heads(self.q(query), self.heads) * inverse_root(query.shape[-1] // self.heads)  # (b, h, q, e)
         k = split_heads(self.k(key), self.heads)  # (b, h, n, e)
         v = split_heads(self.v(value), self.heads)  # (b, h, n, e)
@@ -56,7 +60,7 @@ class CrossAttention(nn.Module):
         padded = not bool(key_mask.all())
         if padded:
             logits = logits.masked_fill(~key_mask[:, None, None, :], MASKED)
-        if self.sink is not None:
+        if self.sink is not None and sink:
             column = self.sink.to(logits.dtype)[None, :, None, None].expand(*logits.shape[:3], 1)
             weights = torch.softmax(torch.cat([logits, column], dim=-1), dim=-1)[..., :-1]
         else:

@@ -80,6 +80,21 @@ class Batch:
         return int(self.points.shape[0])
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What a network says of a batch.
+
+    Attributes:
+        logits: (B, K) one per candidate, -inf where padded; float32 or wider.
+        mask: (B, N) semantic mask m in [0, 1], 0 where padded (1 on every real point for networks without one).
+        attention: (B, H, K, N) weights with which the candidates read the points.
+    """
+
+    logits: Float[Tensor, "b k"]
+    mask: Float[Tensor, "b n"]
+    attention: Float[Tensor, "b h k n"]
+
+
 def batch_of_one(percept: Percept, candidates: Candidates, usable: Bool | None = None, points: F32 | None = None) -> Batch:
     """The batch of a single decision: (1, N, ...), (1, K, ...), nothing padded but the tokens.
 

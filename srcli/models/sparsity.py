@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
-
-from srcli.config.noise import Sparse
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
+
+Sparse = Literal["softmax", "relu", "relu2"]
 
 # Added to a masked logit: softmax gives exactly 0 and every ReLU branch gives exactly 0. Representable in bfloat16.
 MASKED = -1e4

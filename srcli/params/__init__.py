@@ -1,8 +1,10 @@
-"""One typed model per section of params.yaml, composed as :class:`Params`."""
+"""All parameters: the sections that belong to no method, and one section for each method or family of them."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import Field, create_model
 
 from srcli.config.ablate import AblateConfig
 from srcli.config.base import Section
@@ -18,12 +20,44 @@ from srcli.config.placements import PlacementConfig
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.probe import ProbeConfig
 from srcli.config.report import ReportConfig
+from srcli.config.results import ResultsConfig
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
-from srcli.config.train import TrainConfig
-from srcli.methods.sr.section import ModelConfig
+from srcli.methods.base import MethodSpec, NoSettings
+from srcli.methods.registry import settings, spec_of, specs
 
-__all__ = ["Params", "Section"]
+__all__ = ["Params", "Section", "method_settings"]
+
+
+def _sections() -> dict[str, type[Section]]:
+    """Sections of methods by name, those of this package first."""
+    found: dict[str, type[Section]] = {}
+    for spec in specs().values():
+        if spec.section is not NoSettings:
+            found.setdefault(spec.key, spec.section)
+    return found
+
+
+def _described(section: type[Section]) -> str:
+    return (section.__doc__ or "settings of the method").strip().splitlines()[0]
+
+
+if TYPE_CHECKING:
+
+    class Methods(Section):
+        """Settings of the methods, one section for each folder of them."""
+
+else:
+    Methods = create_model(
+        "Methods",
+        __base__=Section,
+        __module__=__name__,
+        __doc__="Settings of the methods, one section for each folder of them.",
+        **{
+            name: (section, Field(default_factory=section, description=_described(section)))
+            for name, section in _sections().items()
+        },
+    )
 
 
 class Params(Section):
@@ -39,11 +73,23 @@ class Params(Section):
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     cloud: CloudConfig = Field(default_factory=CloudConfig)
     featurize: FeaturizeConfig = Field(default_factory=FeaturizeConfig)
-    model: ModelConfig = Field(default_factory=ModelConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
+    methods: Methods = Field(default_factory=Methods)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     ablate: AblateConfig = Field(default_factory=AblateConfig)
     noise: NoiseSweepConfig = Field(default_factory=NoiseSweepConfig)
+    results: ResultsConfig = Field(default_factory=ResultsConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
+
+
+def method_settings(params: Params, name: str, changes: dict[str, Any] | None = None) -> tuple[MethodSpec, Section]:
+    """The specification of an identifier and its settings: the section of params.yaml, its preset, then changes.
+
+    Raises:
+        UnknownNameError: no such method.
+        ConfigError: it cannot be loaded, or a change is not allowed.
+    """
+    spec = spec_of(name)
+    section = cast("Section", getattr(params.methods, spec.key, spec.section()))
+    return spec, settings(spec, section, changes)

@@ -104,7 +104,7 @@ def override(params: Params, values: Mapping[str, Any], source: str = "command l
 
     Args:
         params: what to start from.
-        values: dotted key -> value, e.g. ``{"train.updates": 10}``.
+        values: dotted key -> value, e.g. ``{"collect.episodes": 10}``.
         source: what an error names as the origin of the values.
 
     Raises:
@@ -160,7 +160,14 @@ def _error(source: str, problem: Any, more: int) -> ConfigError:
     return ConfigError(f"{source}: {path or 'parameters'}{value}: {joined}{tail}", " ".join(hint.split()))
 
 
+MOVED = {"model": "methods.sr", "train": "methods.sr.train", "evaluate.combine": "methods.sr.choice"}
+"""Keys of the first version, and where they are now."""
+
+
 def _unknown(source: str, location: tuple[Any, ...]) -> ConfigError:
+    dotted = ".".join(str(part) for part in location)
+    if now := next((new for old, new in MOVED.items() if dotted == old or dotted.startswith(f"{old}.")), ""):
+        return ConfigError(f"{source}: unknown key '{dotted}'", f"it is below '{now}' now; `srcli params` prints all keys")
     _, owner = _field(location[:-1])
     names = sorted(owner.model_fields) if owner is not None else []
     key, where = str(location[-1]), ".".join(str(part) for part in location[:-1])

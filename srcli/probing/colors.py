@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srcli.probing.scenes import Segmentation
-from srcli.seeding import Domain, episode_seed, generator
+from srcli.seeding import COLOUR_OFFSET, Domain, episode_seed, generator
 from srcli.types import F32, U8
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ _CHROMA, _VALUE = 9, 4
 _GRID = 3
 _SPACING = 0.15
 _ROUNDS = 2
-_FIRST = 900_000
 
 
 def histogram(rgb: U8) -> F32:
@@ -49,7 +48,7 @@ def reference_histograms(params: Params, names: Sequence[str]) -> F32:
         for turn in range(_ROUNDS):
             for first in range(0, len(names), per_scene):
                 group = names[first : first + per_scene]
-                seed = episode_seed(params.seed, Domain.PROBE, _FIRST + turn * len(names) + first)
+                seed = episode_seed(params.seed, Domain.PROBE, COLOUR_OFFSET + turn * len(names) + first)
                 rng = generator(seed)
                 drops = np.zeros((len(group), 7))
                 place = np.arange(len(group))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from srcli.language import KINDS, KeywordKind, could_mean, keyword_table, pick_instruction, place_instruction
 from srcli.objects import color_words
 from srcli.perception.geometry import unproject_view
-from srcli.seeding import Domain, episode_seed, generator
+from srcli.seeding import PROBE_OFFSET, Domain, episode_seed, generator
 from srcli.tasks.pick import split_names
 from srcli.tasks.placing import named, relations
 from srcli.types import F32, I64, EpisodeSpec, Observation, Phase, SceneTruth
@@ -27,7 +27,6 @@ EPISODE, REFERENCE = "episode", "reference"
 """The sentence that an evaluation would ask with in this scene; the reference of a placement."""
 
 # Far from the indices that other tests of single objects use.
-_FIRST = {("pick", "seen"): 1_000, ("pick", "unseen"): 101_000, ("place", "seen"): 201_000, ("place", "unseen"): 301_000}
 _ROBOT = 65535
 _OBSERVE, _ASK = 1, 2
 
@@ -64,7 +63,7 @@ class Question:
 
 def probe_seed(root: int, task: Phase, split: str, number: int) -> tuple[int, int, int]:
     """The seed of a probe's scene, from the domain that nothing is learned or tuned on."""
-    return episode_seed(root, Domain.PROBE, _FIRST[task, split] + number)
+    return episode_seed(root, Domain.PROBE, PROBE_OFFSET[task, split] + number)
 
 
 def build_scene(world: World, params: Params, task: Phase, split: str, number: int) -> Scene | None:

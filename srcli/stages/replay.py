@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.core import atomic_write
 from srcli.evaluation.casefiles import read_cases_folder
+from srcli.evaluation.methods import chosen_methods
+from srcli.evaluation.plan import make_setup
 from srcli.evaluation.suites import find_episode
-from srcli.evaluation.worker import Job, play, start
+from srcli.evaluation.worker import Job, run_job, start
 from srcli.parallel import Executor, Progress, make_executor
-from srcli.stages.evaluate import make_setup, resolve_methods
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -64,7 +65,7 @@ def run(
         UnknownNameError: no such case, key or method.
         ConfigError: a name that several cases have.
     """
-    methods = resolve_methods(params.evaluate.methods, policies, params.encoder)
+    methods = chosen_methods(params, policies)
     folder = read_cases_folder(cases, assets) if cases is not None else None
     known = folder.cases if folder is not None else ()
     episodes = [find_episode(name, repeat, params.seed, known, task) for name in names]
@@ -77,7 +78,7 @@ def run(
         jobs.append(Job(episode, tuple(range(len(methods))), tuple(drawing) if params.evaluate.figure_cases else ()))
     runner = executor or make_executor("processes", min(workers, len(jobs)))
     records: list[dict[str, Any]] = []
-    for job, played in zip(jobs, runner.imap(play, jobs, start, (setup,)), strict=True):
+    for job, played in zip(jobs, runner.imap(run_job, jobs, start, (setup,)), strict=True):
         records += [{"method": methods[index].name, **record} for index, record in zip(job.methods, played, strict=True)]
         if progress is not None:
             progress(len(records), len(jobs) * len(methods), job.episode.key)

@@ -1,19 +1,20 @@
-"""Stage ``ablate``: variants of the network (the paper's Table 3), and studies of what the paper leaves open."""
+"""``ablate``: forms of the network (the paper's Table 3), studies of what the paper leaves open, and what each part is worth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ConfigError, unknown_name
+from srcli.methods.base import Study
+from srcli.methods.registry import UNTRAINED, spec_of, studies_of
 from srcli.studies.policy_store import (
     DEMOS,
     FEATURES,
     POLICIES,
     Arm,
-    Shelf,
+    PolicyStore,
     check_features,
     collect_policies,
     encoder_identity,
@@ -21,81 +22,13 @@ from srcli.studies.policy_store import (
     given_policies,
     shipped_policies,
 )
-from srcli.studies.study import Summary, at_scale, play, write_results
+from srcli.studies.study import Summary, at_scale, play, scaled, write_results
 
 if TYPE_CHECKING:
     from srcli.config.ablate import ScaleConfig
     from srcli.parallel import Executor, Progress
     from srcli.params import Params
     from srcli.studies.tables import StudyRow
-
-TITLES = {"base": "BASE", "sr_a": "SR-A", "sr": "SR", "a2": "A2"}
-
-
-@dataclass(frozen=True)
-class Study:
-    """A choice that the paper leaves open.
-
-    Attributes:
-        question: one line.
-        values: parameters by name of the value; the first is the reference.
-        needs: what has to be made anew for a value: training, features (and training), or nothing.
-    """
-
-    question: str
-    values: Mapping[str, Mapping[str, Any]]
-    needs: str = "training"
-
-
-def _combined(align1: float, align2: float, prior: float, meant: float = 0.5) -> dict[str, float]:
-    values = {"align1": align1, "align2": align2, "prior": prior, "meant": meant}
-    return {f"evaluate.combine.{key}": value for key, value in values.items()}
-
-
-STUDIES: dict[str, Study] = {
-    "layers": Study(
-        "number of layers of the self-attention encoder", {str(n): {"model.encoder.layers": n} for n in (1, 0, 2, 4)}
-    ),
-    "encoder_place": Study(
-        "self-attention on points or on actions", {name: {"model.encoder.place": name} for name in ("points", "actions")}
-    ),
-    "points": Study(
-        "selection of points: by similarity, blind to language, or all",
-        {name: {"cloud.select": name} for name in ("similarity", "farthest", "all")},
-        "features",
-    ),
-    "fusion_norm": Study(
-        "fusion divides by the sum of confidences or by the visible views",
-        {name: {"cloud.norm": name} for name in ("weight", "count")},
-        "features",
-    ),
-    "stage1_direction": Study(
-        "who asks in 1-Align: the tokens or the points",
-        {name: {"model.stage1.direction": name} for name in ("text_query", "point_query")},
-    ),
-    "write_back": Study(
-        "what 1-Align writes on the points",
-        {"mask+text": {"model.stage1.write_back": "mask+text"}, "mask": {"model.stage1.write_back": "mask"}},
-    ),
-    "branches": Study(
-        "branches of DSSA: both, the dense one alone, the sparse one alone",
-        {name: {"model.dssa.branch": name} for name in ("both", "dense", "sparse")},
-    ),
-    "mask": Study("the semantic mask reaches 2-Align or not", {name: {"model.stage2.mask": name} for name in ("on", "off")}),
-    "combine": Study(
-        "weights of 1Align, 2Align and the prior in the semantic consistency score",
-        {
-            "all": _combined(8.0, 1.0, 24.0),
-            "2align+prior": _combined(0.0, 1.0, 24.0),
-            "2align": _combined(0.0, 1.0, 0.0),
-            "1align": _combined(1.0, 0.0, 0.0, meant=1.0),
-            "1align+prior": _combined(1.0, 0.0, 3.0),
-            "1align+2align": _combined(8.0, 1.0, 0.0),
-        },
-        "nothing",
-    ),
-}
-"""Each value changes the named keys and nothing else. In `combine` scores of grasps are logarithms; 1Align alone has no limit."""
 
 
 def run(
@@ -104,6 +37,7 @@ def run(
     features: Path | None = None,
     *,
     study: str = "",
+    method: str = "",
     policies: Sequence[str] = (),
     policies_dir: Path = POLICIES,
     demos: Sequence[Path] = DEMOS,
@@ -114,13 +48,16 @@ def run(
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> Summary:
-    """Compare variants, or the values of a study, on the same episodes; trains what is missing and resumes after a kill.
+    """Compare methods, the values of a study, or a method with and without each of its parts, on the same episodes.
+
+    What is missing is trained; a killed run resumes.
 
     Writes ``ablation.h5``, ``.json``, ``.md`` and ``.png`` into the folder (``study-NAME.*`` for a study).
 
     Args:
         features: what is trained on; None: ``data/features.h5``, and without it the shipped policies are compared.
-        study: name of a study; empty: the variants of section ``ablate``.
+        study: name of a study, or ``attribution``; empty: the methods of section ``ablate``.
+        method: whose study it is; empty: ``ablate.reference``.
         policies: policies that are already trained, each ``ARM=FILE``.
         policies_dir: where trained policies are kept and found again.
         demos: demonstrations, for studies that change the features.
@@ -137,7 +74,7 @@ def run(
     from srcli.artifacts.core import output_lock
     from srcli.artifacts.study import ABLATION
 
-    section, arms, reference = plan(params, study)
+    section, arms, reference = plan(params, study, method)
     base = at_scale(params, section)
     seeds = tuple(dict.fromkeys(section.seeds))
     identity: dict[str, Any] = {}
@@ -152,19 +89,20 @@ def run(
     with output_lock(stem.with_suffix(".h5")):
         source = features or FEATURES
         notes: list[str] = []
-        shipped = {}
-        if not study and features is None and not policies and not source.exists():
-            shipped = shipped_policies({arm.name: arm.name for arm in arms}, params.encoder)
-        if shipped:
+        # What differs from an arm's weights when it acts only needs no training of its own.
+        shipped = {} if features is not None or policies or source.exists() else shipped_policies(arms, params.encoder)
+        if shipped and not any(arm.changes for arm in arms if (arm.name, 0) in shipped):
             seeds = (0,)
-            given = {(variant, 0): shelved for variant, shelved in shipped.items()}
+            given = dict(shipped)
             notes.append("policies shipped with the package were used: give features to train your own")
         else:
             given = given_policies(policies, arms, seeds, encoder)
-        if any((arm.name, seed) not in given for arm in arms for seed in seeds):
+        lacking = [arm for arm in arms if arm.learns and any((arm.name, seed) not in given for seed in seeds)]
+        if any(arm.spec.reads == "features" for arm in lacking):
             check_features(source, base, encoder)
         made = features_of(arms, base, source, demos, Path(policies_dir), workers, device, progress)
-        found = collect_policies(Shelf(Path(policies_dir), given, train, device), arms, seeds, made, progress)
+        store = PolicyStore(Path(policies_dir), given, train, device, demos)
+        found = collect_policies(store, arms, seeds, made, progress)
         played = play(
             arms,
             seeds,
@@ -180,17 +118,20 @@ def run(
         names = {arm.name: arm.title for arm in arms}
 
         def draw(path: Path, rows: tuple[StudyRow, ...]) -> Path:
-            from srcli.studies.figures import draw_arms
+            from srcli.studies.figures import Removed, draw_arms, draw_attribution
 
+            if study == ATTRIBUTION:
+                told = ((arm.name, arm.title, arm.facts, bool(arm.against)) for arm in arms)
+                removed = {name: Removed(title, facts["part"], facts["kind"], anew) for name, title, facts, anew in told}
+                return draw_attribution(path, rows, removed, base.evaluate.confidence)
             return draw_arms(path, rows, names, base.evaluate.confidence)
 
-        title = f"Study `{study}`: {STUDIES[study].question}" if study else "Ablation: variants of the network"
-        references = {arm.name: reference for arm in arms}
+        references = {arm.name: arm.against or reference for arm in arms}
         return write_results(
             stem,
             ABLATION,
             study or "variants",
-            title,
+            _title(params, study, method),
             section,
             seeds,
             arms,
@@ -203,40 +144,91 @@ def run(
         )
 
 
-def plan(params: Params, study: str = "") -> tuple[ScaleConfig, tuple[Arm, ...], str]:
-    """Scale, arms and reference arm of the ablation, or of a study.
+ATTRIBUTION = "attribution"
+
+
+def studies(params: Params, method: str = "") -> dict[str, Study]:
+    """The studies of a method, by name.
 
     Raises:
-        UnknownNameError: no such study.
-        ConfigError: the reference is not among the variants.
+        UnknownNameError: no such method.
     """
+    return dict(studies_of(spec_of(method or params.ablate.reference)))
+
+
+def _title(params: Params, study: str, method: str) -> str:
+    if not study:
+        return "Ablation: forms of the network"
+    spec = spec_of(method or params.ablate.reference)
+    if study == ATTRIBUTION:
+        return f"Attribution: what each part of {spec.title} is worth"
+    return f"Study `{study}` of {spec.title}: {studies(params, method)[study].question}"
+
+
+def plan(params: Params, study: str = "", method: str = "") -> tuple[ScaleConfig, tuple[Arm, ...], str]:
+    """Scale, arms and reference arm of the ablation, of a study, or of the attribution.
+
+    Args:
+        method: whose study it is; empty: ``ablate.reference``.
+
+    Raises:
+        UnknownNameError: no such method or study.
+        ConfigError: the reference is not among the methods, or the method declares no parts.
+    """
+    if study == ATTRIBUTION:
+        from srcli.studies.attribution import plan_attribution
+
+        return plan_attribution(params, method or params.ablate.reference)
+    if study:
+        return _study(params, study, method or params.ablate.reference)
+    section = params.ablate
+    names = (method,) if method else tuple(dict.fromkeys(section.methods))
+    reference = method or section.reference
+    if reference not in names:
+        raise ConfigError(
+            f"ablate.reference = {reference}: not among ablate.methods ({', '.join(names)})",
+            "add it to the methods, or choose another reference",
+        )
+    base = at_scale(params, section)
+    arms = tuple(
+        scaled(Arm(name, method_title(name), base, name, facts={"study": "variants", "value": name}), section) for name in names
+    )
+    return section, arms, reference
+
+
+def _study(params: Params, study: str, method: str) -> tuple[ScaleConfig, tuple[Arm, ...], str]:
     from srcli.params.loading import override
 
-    if not study:
-        section = params.ablate
-        variants = tuple(dict.fromkeys(section.variants))
-        if section.reference not in variants:
-            raise ConfigError(
-                f"ablate.reference = {section.reference}: not among ablate.variants ({', '.join(variants)})",
-                "add it to the variants, or choose another reference",
-            )
-        base = at_scale(params, section)
-        arms = tuple(
-            Arm(v, TITLES[v], override(base, {"model.variant": v}), facts={"study": "variants", "value": v}) for v in variants
-        )
-        return section, arms, section.reference
-    if study not in STUDIES:
-        raise unknown_name("study", study, STUDIES)
+    known = studies_of(spec_of(method))
+    if study not in known:
+        raise unknown_name("study", study, [*known, ATTRIBUTION])
     scale: ScaleConfig = params.ablate.study
-    if STUDIES[study].needs == "nothing":
+    acting_only = known[study].needs == "nothing"
+    if acting_only:
         # Its values are ways of choosing themselves.
         scale = scale.model_copy(update={"choice": "combined"})
     base = at_scale(params, scale)
-    arms = tuple(
-        Arm(_word(value), f"{study}: {value}", override(base, changes, f"study {study}"), facts={"study": study, "value": value})
-        for value, changes in STUDIES[study].values.items()
-    )
-    return scale, arms, arms[0].name
+    arms = []
+    for value, changes in known[study].values.items():
+        everywhere = {key[1:]: v for key, v in changes.items() if key.startswith("/")}
+        own = {key: v for key, v in changes.items() if not key.startswith("/")}
+        arm = Arm(
+            name=_word(value),
+            title=f"{study}: {value}",
+            params=override(base, everywhere, f"study {study}") if everywhere else base,
+            method=method,
+            changes={} if acting_only else own,
+            acts=own if acting_only else {},
+            facts={"study": study, "value": value},
+        )
+        arms.append(scaled(arm, scale))
+    return scale, tuple(arms), arms[0].name
+
+
+def method_title(name: str) -> str:
+    """What a method, or the control of one, is called in tables."""
+    title = spec_of(name).title
+    return f"{title}, untrained" if name.startswith(UNTRAINED) else title
 
 
 def _word(value: str) -> str:

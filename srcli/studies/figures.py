@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
+from typing import NamedTuple
 
 from srcli.artifacts.core import atomic_write
 from srcli.evaluation.figures import DPI, _figure
@@ -24,25 +26,25 @@ def draw_noise(
 ) -> Path:
     """Success over the strength of the noise, above within all attempts and below at the first one.
 
-    One line per sparse branch with its interval, one column of panels per task and split.
+    One line per method with its interval, one column of panels per task and split.
 
     Args:
-        arms: arm -> (sparse branch, sigma).
+        arms: arm -> (what its method is called, sigma).
         unit: what sigma counts, for the axis.
     """
     shown = pooled(rows)
     panels = list(dict.fromkeys((r.task, r.split) for r in shown))
-    branches = list(dict.fromkeys(branch for branch, _ in arms.values()))
+    methods = list(dict.fromkeys(method for method, _ in arms.values()))
     levels = sorted({sigma for _, sigma in arms.values()})
     gap = min((b - a for a, b in pairwise(levels)), default=1.0)
     figure = _figure(1.2 + 4.8 * len(panels), 7.4)
     axes = figure.subplots(2, len(panels), squeeze=False, sharex=True, sharey=True)
     for column, (task, split) in enumerate(panels):
-        for number, branch in enumerate(branches):
-            own = [r for r in shown if (r.task, r.split) == (task, split) and arms[r.arm][0] == branch]
+        for number, method in enumerate(methods):
+            own = [r for r in shown if (r.task, r.split) == (task, split) and arms[r.arm][0] == method]
             own.sort(key=lambda r: arms[r.arm][1])
             # Side by side, so that intervals do not hide each other.
-            shift = 0.05 * gap * (number - (len(branches) - 1) / 2)
+            shift = 0.05 * gap * (number - (len(methods) - 1) / 2)
             for ax, first in zip(axes[:, column], (False, True), strict=True):
                 values = [_shown(r, first) for r in own]
                 ax.errorbar(
@@ -55,7 +57,7 @@ def draw_noise(
                     elinewidth=1.1,
                     capsize=3,
                     color=COLOURS[number % len(COLOURS)],
-                    label={"relu2": "ReLU²", "relu": "ReLU"}.get(branch, branch),
+                    label=method,
                 )
         count = max((r.episodes for r in shown if (r.task, r.split) == (task, split)), default=0)
         axes[0, column].set_title(f"{task}, {split}: {count} episodes per point", fontsize=10)
@@ -66,7 +68,7 @@ def draw_noise(
             ax.grid(alpha=0.3)
     axes[0, 0].set_ylabel(f"success (%), {100 * confidence:.0f}% interval")
     axes[1, 0].set_ylabel(f"at the first attempt (%), {100 * confidence:.0f}% interval")
-    axes[0, 0].legend(title="sparse branch", fontsize=9, title_fontsize=9, loc="lower left")
+    axes[0, 0].legend(fontsize=9, loc="lower left")
     return _save(figure, path)
 
 
@@ -108,6 +110,88 @@ def draw_arms(path: Path, rows: Sequence[StudyRow], names: Mapping[str, str], co
     axes[0, 0].set_yticks(range(len(arms)), [names.get(arm, arm) for arm in arms])
     axes[0, 0].set_ylim(len(arms) - 0.5, -0.5)
     return _save(figure, path)
+
+
+class Removed(NamedTuple):
+    """An arm of an attribution study: a method without one of its parts.
+
+    Attributes:
+        title: what the line is called.
+        part: name of the part; arms of one part share a line. Empty: the method with all parts, which is not drawn.
+        kind: paper, addition, choice, or control.
+        anew: it was fitted without the part; else the part is left out of the fitted method.
+    """
+
+    title: str
+    part: str
+    kind: str
+    anew: bool = False
+
+
+_KINDS = {"paper": "parts of the paper", "addition": "additions", "choice": "rule that chooses", "control": "nothing learned"}
+
+
+def draw_attribution(path: Path, rows: Sequence[StudyRow], arms: Mapping[str, Removed], confidence: float = 0.95) -> Path:
+    """What each part is worth: first attempts without it minus those of the whole, in points, as bars with their intervals.
+
+    One column per task and split; parts by kind, the untrained control at the bottom. Hatched bars were fitted without the part.
+    """
+    shown = [r for r in pooled(rows) if arms[r.arm].kind and isfinite(r.first_diff)]
+    panels = list(dict.fromkeys((r.task, r.split) for r in pooled(rows)))
+    kinds = sorted(dict.fromkeys(arms[r.arm].kind for r in shown), key=lambda kind: (kind == "control", list(_KINDS).index(kind)))
+    places: dict[str, float] = {}
+    headings: dict[float, str] = {}
+    labels: dict[float, str] = {}
+    at = 0.0
+    for kind in kinds:
+        headings[at] = _KINDS[kind]
+        for row in shown:
+            arm = arms[row.arm]
+            if arm.kind == kind and _line(arm, row.arm) not in places:
+                at += 1.0
+                places[_line(arm, row.arm)], labels[at] = at, arm.title
+        at += 1.4
+    figure = _figure(3.6 + 3.6 * len(panels), 1.3 + 0.27 * max(at, 3.0))
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    cut, fitted = ({_line(arms[r.arm], r.arm) for r in shown if arms[r.arm].anew is anew} for anew in (False, True))
+    both = cut & fitted
+    for ax, panel in zip(axes, panels, strict=True):
+        for row in (r for r in shown if (r.task, r.split) == panel):
+            arm = arms[row.arm]
+            line = _line(arm, row.arm)
+            colour = COLOURS[list(_KINDS).index(arm.kind)] if arm.kind != "control" else "#666666"
+            value, ends = 100 * row.first_diff, (100 * row.first_diff_low, 100 * row.first_diff_high)
+            ax.barh(
+                [places[line] + (0.2 * (1 if arm.anew else -1) if line in both else 0.0)],
+                [value],
+                height=0.38 if line in both else 0.6,
+                xerr=[[max(value - ends[0], 0.0)], [max(ends[1] - value, 0.0)]],
+                color="white" if arm.anew else colour,
+                edgecolor=colour,
+                hatch="////" if arm.anew else None,
+                alpha=0.85,
+                capsize=2.5,
+                error_kw={"elinewidth": 1.1, "ecolor": "#333333"},
+            )
+        count = max((r.episodes for r in pooled(rows) if (r.task, r.split) == panel and not arms[r.arm].kind), default=0)
+        ax.set_title(f"{panel[0]}, {panel[1]}: n = {count}", fontsize=10)
+        ax.axvline(0.0, color="#333333", linewidth=0.9)
+        ax.grid(alpha=0.3, axis="x")
+        ax.set_xlabel(f"points at the first attempt, {100 * confidence:.0f}% interval", fontsize=9)
+    ticks = sorted({**headings, **labels}.items())
+    axes[0].set_yticks([place for place, _ in ticks], [text for _, text in ticks], fontsize=9)
+    for place, text in zip(ticks, axes[0].get_yticklabels(), strict=True):
+        text.set_fontweight("bold" if place[0] in headings else "normal")
+    axes[0].set_ylim(max(at, 1.0) - 0.6, -0.8)
+    for ax in axes:
+        ax.tick_params(axis="y", length=0)
+    hatched = " (hatched: fitted without it)" if fitted else ""
+    figure.suptitle(f"without the part, minus the whole{hatched}", fontsize=10)
+    return _save(figure, path)
+
+
+def _line(arm: Removed, name: str) -> str:
+    return arm.part or name
 
 
 def _save(figure: object, path: Path) -> Path:

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.core import config_digest, differing_keys, encoder_label, file_digest, output_lock
-from srcli.errors import ArtifactError, MismatchError, MissingAssetError
+from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError, unknown_name
+from srcli.evaluation.methods import Method, parse_method, shipped_file
+from srcli.methods.policy_file import read_policy, taught_from
+from srcli.methods.registry import UNTRAINED, settings, spec_of
+from srcli.params import method_settings
 
 if TYPE_CHECKING:
-    from srcli.artifacts.policy import PolicyFile
+    from srcli.config.base import Section
     from srcli.config.encoder import EncoderConfig
-    from srcli.config.noise import NoiseConfig
-    from srcli.methods.sr.section import ModelConfig
+    from srcli.methods.base import MethodSpec
+    from srcli.methods.policy_file import Stored
     from srcli.parallel import Progress
     from srcli.params import Params
 
@@ -29,22 +33,51 @@ class Arm:
     """One value of what is compared.
 
     Attributes:
-        name: a word, unique in the study; it becomes part of file names.
+        name: unique in the study; it becomes part of file names.
         title: what tables call it.
         params: all parameters under which it is trained and evaluated.
-        noise: noise on what its network sees at test time.
+        method: identifier of its method, or ``untrained:ID`` for the control.
+        changes: keys of the method's section that it is trained and acts with.
+        acts: keys that it acts with only: the weights are those of the arm without them.
+        against: arm that its differences are taken against; empty: the study's reference.
         facts: what distinguishes it, for the results.
     """
 
     name: str
     title: str
     params: Params
-    noise: NoiseConfig | None = None
+    method: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    acts: Mapping[str, Any] = field(default_factory=dict)
+    against: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> MethodSpec:
+        """Specification of its method."""
+        return spec_of(self.method)
+
+    @property
+    def control(self) -> bool:
+        """Whether it is an untrained control."""
+        return self.method.startswith(UNTRAINED)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it needs a policy."""
+        return self.spec.fit is not None and not self.control
+
+    def trained_with(self) -> Section:
+        """Its section as it is trained with."""
+        return method_settings(self.params, self.method, dict(self.changes))[1]
+
+    def acts_with(self) -> Section:
+        """Its section as it acts with."""
+        return method_settings(self.params, self.method, {**self.changes, **self.acts})[1]
 
 
 @dataclass(frozen=True)
-class Shelved:
+class Kept:
     """A policy of an arm and training seed.
 
     Attributes:
@@ -59,32 +92,34 @@ class Shelved:
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
-def effective(model: ModelConfig) -> ModelConfig:
-    """The section with what its variant does not use at the defaults, so that equal networks have equal configurations."""
-    from srcli.methods.sr.section import DSSAConfig, EncoderBlockConfig, Stage1Config
-
-    if model.variant in ("base", "a2"):
-        plain = {"stage1": Stage1Config(), "dssa": DSSAConfig(), "encoder": EncoderBlockConfig()}
-        return model.model_copy(update=plain)
-    if model.variant == "sr_a":
-        return model.model_copy(update={"dssa": DSSAConfig(position_rank=model.dssa.position_rank)})
-    return model
+def effective(spec: MethodSpec, section: Section) -> dict[str, Any]:
+    """What a policy of this method depends on: its settings without what acts at test time only."""
+    data = section.model_dump(mode="json")
+    return {key: value for key, value in data.items() if key == "bypass" or key not in spec.acts_with}
 
 
-class Shelf:
-    """Trained policies in a folder, one file per network, training section, seed and features: nothing is trained twice.
+class PolicyStore:
+    """Trained policies in a folder, one file per method, settings, seed and data: nothing is trained twice.
 
     Args:
         folder: of the policy files; their names carry the digest of what they were trained from.
         given: policies by (arm, seed) that take the place of training.
         train: whether what is missing may be trained.
+        demos: demonstrations, for methods that read them.
     """
 
-    def __init__(self, folder: Path, given: Mapping[tuple[str, int], Shelved], train: bool = True, device: str = "cpu") -> None:
-        self.folder, self.given, self.train, self.device = folder, dict(given), train, device
+    def __init__(
+        self,
+        folder: Path,
+        given: Mapping[tuple[str, int], Kept],
+        train: bool = True,
+        device: str = "cpu",
+        demos: Sequence[Path] = (),
+    ) -> None:
+        self.folder, self.given, self.train, self.device, self.demos = folder, dict(given), train, device, tuple(demos)
         self._digests: dict[Path, str] = {}
 
-    def get(self, arm: Arm, seed: int, features: Path | None, progress: Callable[[int, int, str], None]) -> Shelved:
+    def get(self, arm: Arm, seed: int, features: Path | None, progress: Callable[[int, int, str], None]) -> Kept:
         """The policy of an arm and seed, trained if need be; a killed training goes on from its checkpoint.
 
         Raises:
@@ -93,23 +128,19 @@ class Shelf:
         """
         if (arm.name, seed) in self.given:
             return self.given[arm.name, seed]
-        if features is None:
+        if features is None and arm.spec.reads == "features":
             raise MissingAssetError(
                 f"no policy for '{arm.title}' with training seed {seed}, and no features to train it on",
                 "give features made with `srcli featurize`, or a policy",
             )
         path = self.path(arm, seed, features)
-        model, train = effective(arm.params.model), arm.params.train
-        from srcli.artifacts.policy import load_policy
-
         if (named := self._named(arm, seed, features)) is not None:
             return named
         if path.exists():
-            stored = load_policy(path)
-            wanted = {"model": model.model_dump(mode="json"), "train": train.model_dump(mode="json"), "seed": seed}
-            if differing := differing_keys(_recorded(stored), wanted):
+            stored = read_policy(path)
+            if differing := differing_keys(_recorded(stored), _wanted(arm, seed)):
                 raise MismatchError(f"{path}: was trained otherwise: {'; '.join(differing[:3])}", "remove it; it is trained anew")
-            return Shelved(path, file_digest(path), "reused", training=stored.training)
+            return Kept(path, file_digest(path), "reused", training=stored.weights.training)
         if not self.train:
             raise MissingAssetError(
                 f"'{arm.title}' was not trained with seed {seed} (no {path})",
@@ -119,108 +150,106 @@ class Shelf:
 
         with output_lock(path):
             stage.run(
-                model,
-                train,
-                features,
+                arm.spec,
+                arm.trained_with(),
                 path,
+                features=features,
+                demos=self.demos,
                 seed=seed,
                 device=self.device,
-                progress=lambda state: progress(state.update, state.updates, f"loss {state.train_loss:.3f}"),
+                progress=progress,
             )
-        return Shelved(path, file_digest(path), "trained", training=load_policy(path).training)
+        return Kept(path, file_digest(path), "trained", training=read_policy(path).weights.training)
 
-    def _digest(self, features: Path) -> str:
-        if features not in self._digests:
-            self._digests[features] = file_digest(features)
-        return self._digests[features]
+    def _data(self, arm: Arm, features: Path | None) -> str:
+        if arm.spec.reads == "demos":
+            return config_digest({"demos": [self._digest(path) for path in self.demos]})
+        return "" if features is None else self._digest(features)
 
-    def _named(self, arm: Arm, seed: int, features: Path) -> Shelved | None:
-        """What `srcli train` has left in the folder as ``VARIANT-SEED.h5`` or ``SPARSE-SEED.h5``, if trained from the same."""
-        from srcli.artifacts.policy import load_policy
-        from srcli.methods.sr.section import ModelConfig
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            self._digests[path] = file_digest(path)
+        return self._digests[path]
 
-        model, train = effective(arm.params.model), arm.params.train
-        wanted = {"model": model.model_dump(mode="json"), "train": train.model_dump(mode="json"), "seed": seed}
-        for name in (model.variant, model.dssa.sparse):
-            path = self.folder / f"{name}-{seed}.h5"
-            if not path.exists():
-                continue
-            stored = load_policy(path)
-            recorded = {
-                **_recorded(stored),
-                "model": effective(ModelConfig.model_validate(stored.config)).model_dump(mode="json"),
-            }
-            if recorded == wanted and stored.training.get("features") == self._digest(features):
-                return Shelved(path, file_digest(path), "reused", training=stored.training)
-        return None
+    def _named(self, arm: Arm, seed: int, features: Path | None) -> Kept | None:
+        """What `srcli train` has left in the folder as ``METHOD-SEED.h5``, if trained from the same."""
+        path = self.folder / f"{arm.spec.name}-{seed}.h5"
+        if not path.exists():
+            return None
+        stored = read_policy(path)
+        same = _recorded(stored) == _wanted(arm, seed) and stored.weights.training.get("features") == self._data(arm, features)
+        return Kept(path, file_digest(path), "reused", training=stored.weights.training) if same else None
 
-    def path(self, arm: Arm, seed: int, features: Path) -> Path:
+    def path(self, arm: Arm, seed: int, features: Path | None) -> Path:
         """Where the policy of an arm and seed stands that a study has trained."""
-        model = effective(arm.params.model)
-        digest = config_digest(
-            {
-                "model": model.model_dump(mode="json"),
-                "train": arm.params.train.model_dump(mode="json"),
-                "seed": seed,
-                "features": self._digest(features),
-            }
-        )
-        kind = f"sr-{model.dssa.sparse}" if model.variant == "sr" else model.variant
-        return self.folder / f"{kind}-seed{seed}-{digest}.h5"
+        digest = config_digest({**_wanted(arm, seed), "features": self._data(arm, features)})
+        return self.folder / f"{arm.spec.name}-seed{seed}-{digest}.h5"
 
 
-def _recorded(stored: PolicyFile) -> dict[str, Any]:
-    return {"model": stored.config, "train": stored.training.get("train", {}), "seed": stored.training.get("seed")}
+def _wanted(arm: Arm, seed: int) -> dict[str, Any]:
+    return {"method": arm.spec.name, "settings": effective(arm.spec, arm.trained_with()), "seed": seed}
+
+
+def _recorded(stored: Stored) -> dict[str, Any]:
+    spec = spec_of(stored.method)
+    section = settings(spec, stored.weights.section)
+    return {"method": stored.method, "settings": effective(spec, section), "seed": stored.weights.training.get("seed")}
 
 
 def given_policies(
     texts: Sequence[str], arms: Sequence[Arm], seeds: Sequence[int], encoder: Callable[[], Mapping[str, Any]]
-) -> dict[tuple[str, int], Shelved]:
-    """Policies that the user names, ``ARM=FILE``, by arm and the training seed that they record.
+) -> dict[tuple[str, int], Kept]:
+    """Policies that the user names, by arm and the training seed that they record.
+
+    ``ARM=FILE`` is for one arm; ``METHOD=FILE`` for all arms of a method that are trained with its settings as they are.
 
     Raises:
         ConfigError: not of the form ``ARM=FILE``.
         UnknownNameError: no such arm.
-        MismatchError: of another variant, seed or encoder.
+        MismatchError: of another method, seed or encoder.
     """
-    from srcli.artifacts.policy import load_policy
-    from srcli.errors import ConfigError, unknown_name
-    from srcli.methods.sr.policy import parse_method
-
     known = {arm.name: arm for arm in arms}
-    given: dict[tuple[str, int], Shelved] = {}
+    given: dict[tuple[str, int], Kept] = {}
     for text in texts:
         name, path = parse_method(text)
         if path is None:
-            raise ConfigError(f"--policy {text}: no file", "write --policy NAME=FILE, for example sr=results/train/policy.h5")
-        if name not in known:
+            raise ConfigError(
+                f"--policy {text}: no file", f"write --policy NAME=FILE, for example {text}=results/train/policy.h5"
+            )
+        meant = [known[name]] if name in known else [a for a in arms if a.learns and a.spec.name == name and not a.changes]
+        if not meant:
             raise unknown_name("arm", name, known)
-        stored = load_policy(path)
-        model = effective(known[name].params.model)
-        wanted = (model.variant, model.dssa.sparse)
-        found = (str(stored.config.get("variant")), str(stored.config.get("dssa", {}).get("sparse", "relu2")))
-        if wanted[0] != found[0] or (wanted[0] == "sr" and wanted[1] != found[1]):
-            raise MismatchError(
-                f"{path}: is a {'/'.join(found)} policy, '{name}' needs {'/'.join(wanted)}", "give the right file"
-            )
-        seed = int(stored.training.get("seed", -1))
-        if seed not in seeds:
-            raise MismatchError(
-                f"{path}: was trained with seed {seed}, which is not among the training seeds {list(seeds)}",
-                "add it to the section's seeds, for example -S 'ablate.seeds=[0, 1]'",
-            )
-        from srcli.methods.sr.policy_file import taught_from
-
-        if stored.encoder != dict(encoder()) and not taught_from(encoder(), stored.encoder):
-            raise MismatchError(
-                f"{path}: was trained with encoder '{stored.encoder.get('name', '?')}', not with '{encoder().get('name', '?')}'",
-                "choose the recorded encoder, or give a policy of this one",
-            )
-        ours = {"model": model.model_dump(mode="json"), "train": known[name].params.train.model_dump(mode="json"), "seed": seed}
-        differing = differing_keys(_recorded(stored), ours)
-        note = f"'{name}' was given and not trained as the others: {'; '.join(differing)}" if differing else ""
-        given[name, seed] = Shelved(path, file_digest(path), "given", note, stored.training)
+        stored = read_policy(path)
+        for arm in meant:
+            given[arm.name, _checked(stored, arm, path, seeds, encoder)] = _given(stored, arm, path)
     return given
+
+
+def _checked(stored: Stored, arm: Arm, path: Path, seeds: Sequence[int], encoder: Callable[[], Mapping[str, Any]]) -> int:
+    """The training seed of a given policy that may stand for an arm."""
+    if stored.method != arm.spec.name:
+        raise MismatchError(
+            f"{path}: is a policy of '{stored.method}', '{arm.name}' needs one of '{arm.spec.name}'", "give the right file"
+        )
+    seed = int(stored.weights.training.get("seed", -1))
+    if seed not in seeds:
+        raise MismatchError(
+            f"{path}: was trained with seed {seed}, which is not among the training seeds {list(seeds)}",
+            "add it to the section's seeds, for example -S 'ablate.seeds=[0, 1]'",
+        )
+    recorded = stored.weights.encoder
+    if recorded and recorded != dict(encoder()) and not taught_from(encoder(), recorded):
+        raise MismatchError(
+            f"{path}: was trained with encoder '{recorded.get('name', '?')}', not with '{encoder().get('name', '?')}'",
+            "choose the recorded encoder, or give a policy of this one",
+        )
+    return seed
+
+
+def _given(stored: Stored, arm: Arm, path: Path) -> Kept:
+    differing = differing_keys(_recorded(stored), _wanted(arm, int(stored.weights.training.get("seed", -1))))
+    note = f"'{arm.name}' was given and not trained as the others: {'; '.join(differing)}" if differing else ""
+    return Kept(path, file_digest(path), "given", note, stored.weights.training)
 
 
 def encoder_identity(params: Params, device: str = "cpu") -> dict[str, Any]:
@@ -289,8 +318,8 @@ def features_of(
                 f"{missing[0]}: no demonstrations there, and '{arm.title}' needs features of its own",
                 "first `srcli collect`, or name the files that the features came from with --demos",
             )
-        settings = {key: getattr(arm.params, key).model_dump(mode="json") for key in ("cloud", "encoder", "featurize")}
-        path = folder / f"features-{config_digest({**settings, 'demos': [file_digest(path) for path in demos]})}.h5"
+        recorded = {key: getattr(arm.params, key).model_dump(mode="json") for key in ("cloud", "encoder", "featurize")}
+        path = folder / f"features-{config_digest({**recorded, 'demos': [file_digest(path) for path in demos]})}.h5"
         shown = _prefixed(progress, f"features of {arm.title}: ")
         featurize.run(arm.params, demos, path, workers=workers, device=device, progress=shown)
         result[arm.name] = path
@@ -305,11 +334,11 @@ def _prefixed(progress: Progress | None, prefix: str) -> Progress | None:
 
 
 def collect_policies(
-    shelf: Shelf, arms: Sequence[Arm], seeds: Sequence[int], features: Mapping[str, Path | None], progress: Progress | None
-) -> dict[tuple[str, int], Shelved]:
-    """The policy of every arm and seed; arms that differ only at test time share one."""
-    wanted = [(arm, seed) for seed in seeds for arm in arms]
-    result: dict[tuple[str, int], Shelved] = {}
+    store: PolicyStore, arms: Sequence[Arm], seeds: Sequence[int], features: Mapping[str, Path | None], progress: Progress | None
+) -> dict[tuple[str, int], Kept]:
+    """The policy of every arm that learns, and seed; arms that differ only when they act share one."""
+    wanted = [(arm, seed) for seed in seeds for arm in arms if arm.learns]
+    result: dict[tuple[str, int], Kept] = {}
     for number, (arm, seed) in enumerate(wanted):
         lead = f"policy {number + 1}/{len(wanted)} {arm.title}, seed {seed}"
 
@@ -317,21 +346,33 @@ def collect_policies(
             if progress is not None:
                 progress(number * updates + update, len(wanted) * updates, f"{lead}: {message}")
 
-        result[arm.name, seed] = shelf.get(arm, seed, features.get(arm.name), told)
+        result[arm.name, seed] = store.get(arm, seed, features.get(arm.name), told)
     return result
 
 
-def shipped_policies(names: Mapping[str, str], encoder: EncoderConfig) -> dict[str, Shelved]:
-    """The package's policies of an encoder by arm, of the names that it ships them under; empty unless it has them all."""
-    from srcli.artifacts.core import file_digest
-    from srcli.artifacts.policy import load_policy
-    from srcli.methods.sr.policy import shipped_policy
+def methods_of(
+    arms: Sequence[Arm], seeds: Sequence[int], policies: Mapping[tuple[str, int], Kept], initialisations: int
+) -> dict[str, tuple[Method, str, int]]:
+    """What plays, by name: the method, its arm and its seed (of training, or of the initial weights of a control)."""
+    found: dict[str, tuple[Method, str, int]] = {}
+    for arm in arms:
+        count = range(initialisations) if arm.control else tuple(seeds) if arm.learns else (0,)
+        for seed in count:
+            name = f"{arm.name}-seed{seed}"
+            path = str(policies[arm.name, seed].path) if arm.learns else None
+            found[name] = (Method(name, arm.spec.name, arm.acts_with(), path, seed), arm.name, seed)
+    return found
 
-    found: dict[str, Shelved] = {}
-    for arm, name in names.items():
+
+def shipped_policies(arms: Sequence[Arm], encoder: EncoderConfig) -> dict[tuple[str, int], Kept]:
+    """The package's policies of an encoder for all arms that learn; empty unless it has them all."""
+    found: dict[tuple[str, int], Kept] = {}
+    for arm in arms:
+        if not arm.learns:
+            continue
         try:
-            path = shipped_policy(name, encoder)
+            path = shipped_file(arm.spec.name, encoder)
         except MissingAssetError:
             return {}
-        found[arm] = Shelved(path, file_digest(path), "shipped", training=load_policy(path).training)
+        found[arm.name, 0] = Kept(path, file_digest(path), "shipped", training=read_policy(path).weights.training)
     return found

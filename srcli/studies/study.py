@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.core import Schema, atomic_write, config_digest
-from srcli.studies.policy_store import Arm, Shelved
+from srcli.studies.policy_store import Arm, Kept, methods_of
 
 if TYPE_CHECKING:
     from srcli.config.ablate import ScaleConfig
@@ -45,10 +45,7 @@ class Summary:
 
 
 def at_scale(params: Params, scale: ScaleConfig) -> Params:
-    """The parameters with the training budget, the suite and the choice of a scale."""
-    combine = params.evaluate.combine
-    if scale.choice == "align2":
-        combine = combine.model_copy(update={"align1": 0.0, "align1_place": 0.0, "align2": 1.0, "prior": 0.0, "prior_place": 0.0})
+    """The parameters with the suite of a scale."""
     evaluate = params.evaluate.model_copy(
         update={
             "suite": scale.suite,
@@ -57,15 +54,21 @@ def at_scale(params: Params, scale: ScaleConfig) -> Params:
             "episodes": scale.episodes,
             "figure_cases": 0,
             "similarity_rule": False,
-            "combine": combine,
         }
     )
-    train = params.train.model_copy(update={"updates": scale.updates}) if scale.updates else params.train
-    return params.model_copy(update={"evaluate": evaluate, "train": train})
+    return params.model_copy(update={"evaluate": evaluate})
+
+
+def scaled(arm: Arm, scale: ScaleConfig) -> Arm:
+    """An arm with the training budget and the way of choosing of a scale."""
+    section = arm.spec.section
+    budget = {"train.updates": scale.updates} if scale.updates and "train" in section.model_fields else {}
+    choice = dict(arm.spec.learned_only) if scale.choice == "learned" else {}
+    return replace(arm, changes={**budget, **arm.changes}, acts={**choice, **arm.acts})
 
 
 @dataclass
-class Played:
+class ArmResults:
     """Episodes of all arms, and how many of them were new."""
 
     episodes: list[Episode]
@@ -76,7 +79,7 @@ class Played:
 def play(
     arms: Sequence[Arm],
     seeds: Sequence[int],
-    policies: Mapping[tuple[str, int], Shelved],
+    policies: Mapping[tuple[str, int], Kept],
     base: Params,
     folder: Path,
     *,
@@ -85,12 +88,11 @@ def play(
     device: str,
     progress: Progress | None,
     executor: Executor | None,
-) -> Played:
+) -> ArmResults:
     """Evaluate every arm and seed on the same episodes; finished episodes are kept in ``folder``, or taken from ``reuse``.
 
     Arms that see the same points are evaluated together, those of other points in a folder of their own.
     """
-    from srcli.methods.sr.policy import Recipe, write_recipe
     from srcli.stages import evaluate
 
     groups: dict[str, list[Arm]] = {}
@@ -98,27 +100,15 @@ def play(
         same = arm.params.cloud == base.cloud
         group = "points" if same else f"points-{config_digest(arm.params.cloud.model_dump(mode='json'))}"
         groups.setdefault(group, []).append(arm)
-    result = Played([])
+    result = ArmResults([])
     before = 0
     for group, members in groups.items():
-        place = folder / group
-        files: dict[str, str] = {}
-        owners: dict[str, tuple[str, int]] = {}
-        for arm in members:
-            combine = arm.params.evaluate.combine if arm.params.evaluate.combine != base.evaluate.combine else None
-            for seed in seeds:
-                file = policies[arm.name, seed].path
-                name = f"{arm.name}-seed{seed}"
-                if arm.noise is not None or combine is not None:
-                    file = write_recipe(place / "recipes" / f"{name}.json", Recipe(file, arm.noise, combine))
-                files[name], owners[name] = str(file), (arm.name, seed)
-        section = members[0].params.evaluate.model_copy(
-            update={"methods": tuple(files), "reference": next(iter(files)), "combine": base.evaluate.combine}
-        )
+        found = methods_of(members, seeds, policies, base.evaluate.initialisations)
+        section = members[0].params.evaluate.model_copy(update={"methods": tuple(found), "reference": next(iter(found))})
         evaluated = evaluate.run(
             members[0].params.model_copy(update={"evaluate": section}),
-            [f"{name}={file}" for name, file in files.items()],
-            place,
+            [method for method, _, _ in found.values()],
+            folder / group,
             reuse=reuse,
             workers=workers,
             device=device,
@@ -128,7 +118,7 @@ def play(
         before += len(members)
         result.played += evaluated.played
         result.kept += evaluated.kept
-        result.episodes += _episodes(evaluated.results, owners)
+        result.episodes += _episodes(evaluated.results, {name: (arm, seed) for name, (_, arm, seed) in found.items()})
     return result
 
 
@@ -176,8 +166,8 @@ def write_results(
     scale: ScaleConfig,
     seeds: Sequence[int],
     arms: Sequence[Arm],
-    policies: Mapping[tuple[str, int], Shelved],
-    played: Played,
+    policies: Mapping[tuple[str, int], Kept],
+    played: ArmResults,
     references: Mapping[str, str],
     base: Params,
     draw: Callable[[Path, tuple[StudyRow, ...]], Path],
@@ -189,27 +179,27 @@ def write_results(
     from srcli.studies.tables import episode_columns, markdown, row_columns, rows_json, study_rows
 
     section = base.evaluate
-    rows = study_rows(played.episodes, references, calm, section.bootstrap, section.confidence)
+    controls = [arm.name for arm in arms if arm.control]
+    rows = study_rows(played.episodes, references, calm, section.bootstrap, section.confidence, controls)
     told = (*notes, *dict.fromkeys(p.note for p in policies.values() if p.note))
     summary = {
         "study": study,
         "seed": base.seed,
         "scale": {**scale.model_dump(mode="json", include=set(type(scale).model_fields) & _SCALE), "seeds": list(seeds)},
-        "training_updates": base.train.updates,
         "attempts": section.attempts,
-        "combine": section.combine.model_dump(mode="json"),
+        "initialisations": section.initialisations,
         "confidence": section.confidence,
         "encoder": base.encoder.model_dump(mode="json"),
         "notes": list(told),
-        "arms": [{"arm": a.name, "title": a.title, "reference": references.get(a.name, a.name), **a.facts} for a in arms],
-        "policies": [_described(arm, seed, shelved) for (arm, seed), shelved in policies.items()],
+        "arms": [_arm(a, references.get(a.name, a.name)) for a in arms],
+        "policies": [_described(arm, seed, kept) for (arm, seed), kept in policies.items()],
     }
     config = {"study": study, "params": base.model_dump(mode="json", exclude={"collect", "pretrain", "ablate", "noise"})}
     results = stem.with_suffix(".h5")
     save_study(results, schema, episode_columns(played.episodes), row_columns(rows), summary, config)
     data = {**summary, "rows": rows_json(rows), "metrics": _metrics(rows)}
     _text(stem.with_suffix(".json"), json.dumps(data, indent=2) + "\n")
-    chosen = {"align2": "chosen by 2-Align alone", "combined": "chosen by `evaluate.combine`"}[scale.choice]
+    chosen = {"learned": "chosen by what was learned alone", "combined": "chosen as each method is used"}[scale.choice]
     words = f"suite `{scale.suite}`, seed {base.seed}, training seeds {', '.join(map(str, seeds))}, {section.attempts} attempts"
     text = f"# {title}\n\n{words}, {chosen}.\n\n" + markdown(rows, {a.name: a.title for a in arms}, bool(calm))
     text += "".join(f"\n- {note}" for note in told) + ("\n" if told else "")
@@ -237,16 +227,29 @@ def write_results(
 _SCALE = {"suite", "tasks", "splits", "episodes", "updates", "choice"}
 
 
-def _described(arm: str, seed: int, shelved: Shelved) -> dict[str, Any]:
-    metrics = shelved.training.get("metrics", {})
+def _arm(arm: Arm, reference: str) -> dict[str, Any]:
+    section = arm.acts_with().model_dump(mode="json")
+    return {
+        "arm": arm.name,
+        "title": arm.title,
+        "method": arm.spec.name,
+        "control": arm.control,
+        "reference": reference,
+        "settings": section,
+        **arm.facts,
+    }
+
+
+def _described(arm: str, seed: int, kept: Kept) -> dict[str, Any]:
+    metrics = kept.training.get("metrics", {})
     return {
         "arm": arm,
         "seed": seed,
-        "file": shelved.path.name,
-        "sha256": shelved.sha256,
+        "file": kept.path.name,
+        "sha256": kept.sha256,
         # Whether it was trained in this run or an earlier one does not belong into a result that has to be reproducible.
-        "origin": "trained" if shelved.origin in ("trained", "reused") else shelved.origin,
-        "updates": shelved.training.get("updates"),
+        "origin": "trained" if kept.origin in ("trained", "reused") else kept.origin,
+        "updates": kept.training.get("updates"),
         **{f"valid_{key}": metrics.get(key) for key in ("loss", "top1", "valid_rate")},
     }
 

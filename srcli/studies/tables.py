@@ -6,7 +6,7 @@ training seed; pooled rows resample whole cases with all their repeats and train
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite, nan
 from typing import Any
@@ -94,32 +94,35 @@ def study_rows(
     calm: Mapping[str, str] | None = None,
     resamples: int = 2000,
     confidence: float = 0.95,
+    controls: Collection[str] = (),
 ) -> tuple[StudyRow, ...]:
     """Rows for every task, split, arm and training seed, and pooled where there are several seeds.
 
     Args:
         references: arm -> the arm that its differences are taken against; an arm that is its own reference has none.
         calm: arm -> the same arm without noise.
+        controls: untrained arms, whose seeds are of initial weights: one row each, their mean, paired episode by episode.
     """
     rows: list[StudyRow] = []
     groups = dict.fromkeys((e.task, e.result.split, e.arm) for e in episodes)
     for task, split, arm in groups:
         here = [e for e in episodes if (e.task, e.result.split) == (task, split)]
         seeds = sorted({e.seed for e in here if e.arm == arm})
-        for seed in [*seeds, POOLED] if len(seeds) > 1 else seeds:
-            own = _results(here, arm, seed)
+        control = arm in controls
+        for seed in [POOLED] if control else [*seeds, POOLED] if len(seeds) > 1 else seeds:
+            own = _results(here, arm, seed, control)
             against = references.get(arm, arm)
-            other = _results(here, against, seed) if against != arm else []
+            other = _results(here, against, seed, control) if against != arm else []
             quiet = (calm or {}).get(arm, arm)
-            still = _results(here, quiet, seed) if quiet != arm else []
+            still = _results(here, quiet, seed, control) if quiet != arm else []
             rows.append(_row(task, arm, seed, own, other, still, resamples, confidence))
     return tuple(rows)
 
 
-def _results(episodes: Iterable[Episode], arm: str, seed: int) -> list[Result]:
-    """Results of an arm; keys name the training seed, so that pairs are of one seed."""
+def _results(episodes: Iterable[Episode], arm: str, seed: int, mixed: bool) -> list[Result]:
+    """Results of an arm. Keys name the training seed, so that pairs are of one seed; ``mixed``: means over seeds are paired."""
     return [
-        Result(**{**_shallow(e.result), "method": arm, "key": f"{e.seed}/{e.result.key}"})
+        Result(**{**_shallow(e.result), "method": arm, "key": e.result.key if mixed else f"{e.seed}/{e.result.key}"})
         for e in episodes
         if e.arm == arm and seed in (e.seed, POOLED)
     ]
@@ -193,10 +196,18 @@ def _first(
 
 def steps_difference(own: Sequence[Result], other: Sequence[Result], resamples: int, confidence: float) -> Interval:
     """Attempts of one arm minus those of another over the shared episodes, clustered interval."""
-    theirs = {r.key: r for r in other}
-    pairs = [(r, theirs[r.key]) for r in own if r.key in theirs]
-    change = np.array([float(a.attempts - b.attempts) for a, b in pairs])
-    return clustered_bootstrap(change, [a.cluster for a, _ in pairs], resamples, confidence)
+    ours, theirs = _mean_steps(own), _mean_steps(other)
+    clusters = {r.key: r.cluster for r in own}
+    keys = [key for key in ours if key in theirs]
+    change = np.array([ours[key] - theirs[key] for key in keys])
+    return clustered_bootstrap(change, [clusters[key] for key in keys], resamples, confidence)
+
+
+def _mean_steps(results: Sequence[Result]) -> dict[str, float]:
+    found: dict[str, list[int]] = {}
+    for result in results:
+        found.setdefault(result.key, []).append(result.attempts)
+    return {key: float(np.mean(values)) for key, values in found.items()}
 
 
 def _named(name: str, interval: Interval) -> dict[str, float]:

@@ -1,10 +1,13 @@
 """The placement sampler on drawn scenes whose geometry is known: boxes and a hollow box on a table under three cameras."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from srcli.actions.placements import sample_placements
-from srcli.actions.terrain import build_terrain
+from srcli.actions.placement_map import build_placement_map
+from srcli.actions.placements import _balance, sample_placements
+from srcli.actions.quality import rounded
 from srcli.config.placements import PlacementConfig
 from srcli.errors import SceneError
 from srcli.seeding import generator
@@ -81,17 +84,17 @@ def small(observation: Observation) -> Candidates:
 
 
 def test_terrain_tells_things_from_the_table(observation: Observation) -> None:
-    terrain = build_terrain(observation, CONFIG)
-    assert terrain.count == 2
-    cells = np.rint((np.array([[0.41, 0.11], [0.54, -0.08], [0.60, 0.10]]) - terrain.origin) / CONFIG.cell).astype(int)
-    heights = terrain.heights[cells[:, 0], cells[:, 1]]
+    placement_map = build_placement_map(observation, CONFIG)
+    assert placement_map.count == 2
+    cells = np.rint((np.array([[0.41, 0.11], [0.54, -0.08], [0.60, 0.10]]) - placement_map.origin) / CONFIG.cell).astype(int)
+    heights = placement_map.heights[cells[:, 0], cells[:, 1]]
     assert heights == pytest.approx([0.05, 0.006, 0.0], abs=0.004)
-    things = terrain.things[cells[:, 0], cells[:, 1]]
+    things = placement_map.things[cells[:, 0], cells[:, 1]]
     assert things[0] > 0
     assert things[1] > 0
     assert things[0] != things[1]
     assert things[2] == 0
-    assert terrain.rim(cells[1:2])[0] == pytest.approx(0.06, abs=0.004)
+    assert placement_map.rim(cells[1:2])[0] == pytest.approx(0.06, abs=0.004)
 
 
 def test_candidates_are_well_formed(small: Candidates) -> None:
@@ -184,6 +187,25 @@ def test_the_same_seed_gives_the_same_places(observation: Observation, small: Ca
     again = sample_placements(observation, SMALL, CONFIG, generator((1,)))
     assert np.array_equal(again.poses, small.poses)
     assert np.array_equal(again.quality, small.quality)
+
+
+def test_quality_comes_in_steps(small: Candidates) -> None:
+    assert len(np.unique(small.quality)) > 10
+    np.testing.assert_array_equal(rounded(small.quality), small.quality)
+
+
+def test_balance_is_the_least_share_of_any_half() -> None:
+    """Against fractions: sums of ones, whose order does not matter."""
+    foot = np.array([(x, y) for x in range(-5, 6) for y in range(-5, 6) if x * x + y * y <= 25])
+    carrying = np.random.default_rng(0).random((50, len(foot))) < 0.7
+    found = _balance(carrying, foot)
+    for row, there in enumerate(carrying):
+        shares = []
+        for k in range(8):
+            half = [i for i, (x, y) in enumerate(foot) if (x, y) != (0, 0) and np.cos(np.arctan2(y, x) - k * np.pi / 4) > 0.3]
+            shares.append(Fraction(int(there[half].sum()), len(half)))
+        whole = Fraction(int(there[(foot != 0).any(axis=1)].sum()), len(foot) - 1)
+        assert found[row] == pytest.approx(min(float(min(shares) / whole), 1.0), abs=1e-7)
 
 
 def test_damaged_views_are_refused(observation: Observation) -> None:

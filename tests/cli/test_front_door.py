@@ -55,8 +55,8 @@ def test_stage_commands_share_their_options() -> None:
         for option in ("--params", "--set", "--json", "--dry-run", "--debug", "--seed", "--out"):
             assert option in text, (name, option)
     text = runner.invoke(app, ["train", "--help"], env={"COLUMNS": "160", "TERM": "dumb"}).stdout
-    assert "[train.lr]" in text
-    assert "[model.variant]" in text
+    assert "[methods.SECTION.train.lr]" in text
+    assert "--method" in text
 
 
 def test_no_arguments_show_help() -> None:

@@ -87,9 +87,12 @@ def test_collect_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_flag_beats_set_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = _replace(monkeypatch, "train", {"path": "x"})
-    (tmp_path / "params.yaml").write_text("seed: 1\ntrain:\n  updates: 11\n  lr: 0.01\n  warmup: 3\n")
-    assert runner.invoke(app, ["train", "-S", "train.lr=2e-2", "-S", "train.updates=12", "--updates", "13"]).exit_code == 0
-    (_, train, *_), options = calls[0]
+    section = "methods:\n  sr:\n    train:\n      updates: 11\n      lr: 0.01\n      warmup: 3\n"
+    (tmp_path / "params.yaml").write_text(f"seed: 1\n{section}")
+    given = ["-S", "methods.sr.train.lr=2e-2", "-S", "methods.sr.train.updates=12", "--updates", "13"]
+    assert runner.invoke(app, ["train", *given]).exit_code == 0
+    (_, section, *_), options = calls[0]
+    train = section.train
     assert (options["seed"], train.updates, train.lr, train.warmup) == (1, 13, 0.02, 3)
     assert train.clip == type(train)().clip
 
@@ -97,16 +100,27 @@ def test_flag_beats_set_beats_file_beats_default(tmp_path: Path, monkeypatch: py
 def test_params_option_replaces_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = _replace(monkeypatch, "train", {"path": "x"})
     (tmp_path / "params.yaml").write_text("seed: 1\n")
-    (tmp_path / "other.yaml").write_text("model:\n  variant: base\n")
+    (tmp_path / "other.yaml").write_text("evaluate:\n  reference: base_plus\n")
     assert runner.invoke(app, ["train", "--params", "other.yaml"]).exit_code == 0
-    (model, *_), options = calls[0]
-    assert (options["seed"], model.variant) == (0, "base")
+    (spec, *_), options = calls[0]
+    assert (options["seed"], spec.name) == (0, "base_plus")
+
+
+def test_what_is_trained_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _replace(monkeypatch, "train", {"path": "x"})
+    assert runner.invoke(app, ["train", "--method", "a2_metres", "--updates", "7"]).exit_code == 0
+    (spec, section, out), options = calls[0]
+    assert (spec.name, section.network.positions, section.train.updates) == ("a2_metres", "metres", 7)
+    assert (out, options["features"]) == (Path("results/train/policy.h5"), Path("data/features.h5"))
+    for wrong, code, message in (("rndom", 8, "did you mean 'random'"), ("random", 2, "learns nothing")):
+        result = runner.invoke(app, ["train", "--method", wrong])
+        assert result.exit_code == code and message in result.stderr and len(result.stderr.splitlines()) <= 2
 
 
 def test_epochs_flag_switches_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = _replace(monkeypatch, "train", {"path": "x"})
     assert runner.invoke(app, ["train", "--epochs", "4"]).exit_code == 0
-    train = calls[0][0][1]
+    train = calls[0][0][1].train
     assert (train.updates, train.epochs) == (0, 4)
 
 
@@ -169,9 +183,9 @@ def test_error_of_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-S", "train.updaets=1"], "unknown key 'train.updaets'"),
-        (["-S", "train.updates"], "not of the form section.key=value"),
-        (["-S", "train.updates=[1"], "not valid YAML"),
+        (["-S", "methods.sr.train.updaets=1"], "unknown key 'methods.sr.train.updaets'"),
+        (["-S", "methods.sr.train.updates"], "not of the form section.key=value"),
+        (["-S", "methods.sr.train.updates=[1"], "not valid YAML"),
         (["--lr", "7"], "train.lr = 7.0"),
         (["--params", "absent.yaml"], "absent.yaml: no such file"),
     ],
@@ -189,12 +203,15 @@ def test_bad_parameters_are_2(arguments: list[str], message: str, monkeypatch: p
 def test_overrides_are_refused_inside_dvc(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = _replace(monkeypatch, "train", {"path": "x"})
     monkeypatch.setenv(variable, "train")
-    result = runner.invoke(app, ["train", "--updates", "3", "-S", "model.heads=4"])
+    result = runner.invoke(app, ["train", "--updates", "3", "-S", "methods.sr.network.heads=4"])
     assert result.exit_code == 2
-    assert "--updates (train.updates), --set model.heads would override a parameter that DVC tracks" in result.stderr
+    assert (
+        "--updates (methods.sr.train.updates), --set methods.sr.network.heads would override a parameter that DVC tracks"
+        in result.stderr
+    )
     assert calls == []
     assert runner.invoke(app, ["train", "--device", "cpu"]).exit_code == 0
-    assert runner.invoke(app, ["train", "--variant", "sr_a", "--seed", "3"]).exit_code == 0
+    assert runner.invoke(app, ["train", "--method", "sr_a_plus", "--seed", "3"]).exit_code == 0
 
 
 def test_params_command_prints_a_file_that_reads_back(tmp_path: Path) -> None:

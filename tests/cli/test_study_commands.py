@@ -88,7 +88,7 @@ def test_studies_are_listed() -> None:
     data = json.loads(runner.invoke(app, ["ablate", "--list", "--json"]).stdout)
     assert set(data) == {
         *("layers", "encoder_place", "points", "fusion_norm", "stage1_direction"),
-        *("write_back", "branches", "mask", "combine"),
+        *("write_back", "branches", "mask", "combine", "attribution"),
     }
     assert data["branches"]["values"] == ["both", "dense", "sparse"]
     assert "1align" in runner.invoke(app, ["ablate", "--list"]).stdout
@@ -97,7 +97,7 @@ def test_studies_are_listed() -> None:
 def test_a_dry_run_names_variants_and_scale(tmp_path: Path) -> None:
     result = runner.invoke(app, ["ablate", "--dry-run", "-S", "ablate.seeds=[3, 4]"])
     assert result.exit_code == 0, result.output
-    assert "BASE, SR-A, SR with seeds 3, 4" in result.stdout and "pick, place, pick_place" in result.stdout
+    assert "BASE+, SR-A+, SR+, SR+, untrained with seeds 3, 4" in result.stdout and "pick, place, pick_place" in result.stdout
     result = runner.invoke(app, ["ablate", "--study", "mask", "--dry-run", "--json", "--episodes", "9"])
     assert json.loads(result.stdout)["settings"]["ablate.study"]["episodes"] == 9
     assert list(tmp_path.iterdir()) == []
@@ -108,5 +108,8 @@ def test_errors_at_the_door() -> None:
     assert result.exit_code == 8 and "did you mean 'mask'" in result.stderr
     result = runner.invoke(app, ["ablate", "none.h5"])
     assert result.exit_code == 3 and "srcli featurize" in result.stderr
+    for wrong in (["-m", "sr_plus", "-m", "base_plus"], ["-m", "rndom"]):
+        result = runner.invoke(app, ["ablate", "--study", "attribution", *wrong, "--dry-run"])
+        assert result.exit_code in (2, 8) and len(result.stderr.splitlines()) == 2
     result = runner.invoke(app, ["ablate", "--policy", "sr"])
     assert result.exit_code == 2 and "NAME=FILE" in result.stderr

@@ -15,15 +15,17 @@ from srcli.actions.sources import content_of
 from srcli.artifacts.core import code_origin, file_digest
 from srcli.artifacts.evaluation import load_evaluation
 from srcli.config.candidates import CandidateConfig
-from srcli.errors import ArtifactError, BusyError, ConfigError, SrcliError, UnknownNameError
+from srcli.errors import ArtifactError, BusyError, ConfigError, MismatchError, SrcliError, UnknownNameError
+from srcli.evaluation import plan
 from srcli.evaluation.journal import Journal, code_digest
-from srcli.evaluation.report import Played, tables
+from srcli.evaluation.methods import resolve_methods
+from srcli.evaluation.plan import calibration_episodes
+from srcli.evaluation.report import PlayedEpisode, tables
 from srcli.evaluation.worker import Job, Setup
-from srcli.methods import method_origin
+from srcli.methods.registry import shipped
 from srcli.params import Params
-from srcli.stages import evaluate as stage
 from srcli.stages import replay
-from srcli.stages.evaluate import calibration_episodes, resolve_methods, run
+from srcli.stages.evaluate import run
 
 
 class FakeExecutor:
@@ -154,7 +156,7 @@ def test_tasks_have_rows_of_their_own_and_what_is_not_set_up_is_counted(tmp_path
 def test_a_record_from_before_there_were_tasks_is_one_of_picking() -> None:
     attempt = {"reason": "success", "slot": 1, "object": "apple", "candidates": 4, "excluded": 0, "index": 3, "steps": 3}
     record = {"key": "k", "split": "seen", "cluster": "c", "case": "", "wording": "train", "instruction": "give me the apple"}
-    played = Played("m", {**record, "success": True, "ended": "", "attempts": [{**attempt, "similarity": 0.5}]})
+    played = PlayedEpisode("m", {**record, "success": True, "ended": "", "attempts": [{**attempt, "similarity": 0.5}]})
     result = played.result(None)
     assert (result.task, result.picked, result.index_rule, result.not_set_up) == ("pick", 1, None, False)
     episodes, attempts = tables([played], [result])
@@ -184,7 +186,7 @@ def test_words_that_the_encoder_has_never_read_are_named(tmp_path: Path, caplog:
     assert not caplog.messages
     case.write_text("give me the quokka apple\n1\n" + lines)
     run(params(episodes=1), [], tmp_path / "out2", cases=tmp_path, executor=FakeExecutor())
-    assert [m for m in caplog.messages if m.endswith("cases: quokka")]
+    assert [m for m in caplog.messages if m.endswith("sentences: quokka")]
 
 
 def test_replay_plays_the_episode_of_the_suite(tmp_path: Path) -> None:
@@ -258,13 +260,39 @@ def test_two_runs_on_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_unknown_methods_are_named() -> None:
     with pytest.raises(UnknownNameError, match="method 'rnd'") as caught:
-        resolve_methods(["rnd"], [])
+        resolve_methods(["rnd"], [], {})
     assert "random" in caught.value.hint
 
 
 def test_a_given_policy_takes_the_name_and_comes_first(tmp_path: Path) -> None:
-    methods = resolve_methods(["random"], [f"mine={tmp_path / 'p.h5'}"])
-    assert [m.name for m in methods] == ["mine", "random"] and methods[0].path == str(tmp_path / "p.h5")
+    file = shipped("sr_plus")
+    methods = resolve_methods(["random"], [f"mine={file}"], {})
+    assert [m.name for m in methods] == ["mine", "random"]
+    assert (methods[0].path, methods[0].method) == (str(file), "sr_plus")
+    assert resolve_methods(["random"], [file], {})[0].name == "sr_plus"
+    with pytest.raises(MismatchError, match="is a policy of 'sr_plus', not of 'sr'"):
+        resolve_methods(["random"], [f"sr={file}"], {})
+    with pytest.raises(ArtifactError, match="no policy there"):
+        resolve_methods(["random"], [f"mine={tmp_path / 'p.h5'}"], {})
+
+
+def test_a_control_plays_with_several_initial_weights_and_is_one_row(tmp_path: Path) -> None:
+    asked = params(methods=["random", "untrained:sr_plus"], initialisations=3)
+    executor = FakeExecutor()
+    summary = run(asked, [], tmp_path, executor=executor)
+    rows = {r.method: r for r in summary.rows if r.split == "seen"}
+    assert set(rows) == {"random", "untrained:sr_plus"}
+    control = rows["untrained:sr_plus"]
+    assert (control.episodes, control.initialisations, control.clusters) == (18, 3, 6)
+    assert control.wilson.value == pytest.approx(control.successes / 18)
+    # The interval is of six scenes, not of eighteen.
+    assert control.wilson.high - control.wilson.low > 0.35
+    assert control.paired is not None and control.paired.episodes == 6
+    assert "controls" in summary.table.read_text()
+    described = json.loads(summary.json.read_text())["methods"]["untrained:sr_plus"]
+    assert described["control"] and described["seeds"] == [0, 1, 2] and described["policy"] is None
+    with pytest.raises(ConfigError, match="'random' learns nothing"):
+        resolve_methods(["untrained:random"], [], {})
 
 
 def test_calibration_scenes_belong_to_no_suite() -> None:
@@ -292,10 +320,10 @@ def test_episodes_of_other_code_or_objects_are_played_anew(tmp_path: Path, monke
     run(params(), [], tmp_path, executor=FakeExecutor())
     assert run(params(), [], tmp_path, executor=FakeExecutor()).played == 0
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "code_digest", lambda: "other")
+        patch.setattr(plan, "code_digest", lambda: "other")
         assert run(params(), [], tmp_path, executor=FakeExecutor()).played == 24
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "library_records", lambda folder: {"my_cup": {"mesh_sha256": "0"}})
+        patch.setattr(plan, "library_records", lambda folder: {"my_cup": {"mesh_sha256": "0"}})
         assert run(params(), [], tmp_path, executor=FakeExecutor()).played == 24
     assert len(code_digest()) == 64
 
@@ -310,7 +338,7 @@ def test_episodes_with_other_files_or_other_methods_are_played_anew(tmp_path: Pa
     weights.write_bytes(b"two")
     assert run(mine, [], tmp_path / "out", executor=FakeExecutor()).played == 24
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "method_origin", lambda name: "edited")
+        patch.setattr("srcli.evaluation.methods.code_digest", lambda name: "edited")
         assert run(mine, [], tmp_path / "out", executor=FakeExecutor()).played == 24
 
 
@@ -332,16 +360,14 @@ def test_what_candidates_depend_on_beside_parameters(tmp_path: Path, monkeypatch
 def test_code_of_other_packages_counts_and_our_own_does_not() -> None:
     assert len(code_origin(FakeExecutor)) == 64
     assert code_origin(Journal) == ""
-    assert method_origin("similarity") == method_origin("no such method") == ""
 
 
 def test_a_policy_file_given_as_a_method_is_told_how() -> None:
     with pytest.raises(ConfigError, match=r"x\.h5"):
-        resolve_methods(["x.h5"], [])
+        resolve_methods(["x.h5"], [], {})
     with pytest.raises(UnknownNameError) as error:
-        resolve_methods(["smilarity"], [])
-    assert "sr_a" in error.value.hint
-    assert "learned" not in error.value.hint
+        resolve_methods(["smilarity"], [], {})
+    assert "similarity" in error.value.hint
 
 
 def test_a_folder_to_reuse_has_to_be_there(tmp_path: Path) -> None:

@@ -14,7 +14,11 @@ from srcli.evaluation import attempt, rollout
 from srcli.evaluation.rollout import NO_TARGET, EpisodeRecord, exclude, run_episode, run_together
 from srcli.evaluation.suites import SuiteEpisode
 from srcli.evaluation.worker import record_of
-from srcli.methods import Choice, Decision, get_policy
+from srcli.methods import Choice, Decision
+from srcli.methods.expert import Expert
+from srcli.methods.quality import BestQuality
+from srcli.methods.random import RandomCandidate
+from srcli.methods.similarity import MostSimilarPoint
 from srcli.seeding import Domain, episode_seed
 from srcli.tasks import get_task
 from srcli.types import Action, Candidates, EpisodeSpec, Execution, Observation, Reason, SceneTruth
@@ -111,7 +115,7 @@ def play(world: FakeWorld, spec: EpisodeSpec, policy: Any, **options: Any) -> Ep
 
 
 def test_expert_succeeds_at_once() -> None:
-    record = play(FakeWorld(), spec_of(), get_policy("expert"))
+    record = play(FakeWorld(), spec_of(), Expert())
     assert record.success and len(record.attempts) == 1 and record.demonstration == 0
     assert record.attempts[0].outcome.slot in record.spec.goal.targets
 
@@ -142,7 +146,7 @@ def test_wrong_objects_are_removed_and_do_not_exclude() -> None:
 
 def test_a_failed_pose_is_excluded_for_the_rest_of_the_episode() -> None:
     spec = one_target()
-    record = play(FakeWorld(slippery=range(15)), spec, get_policy("quality"))
+    record = play(FakeWorld(slippery=range(15)), spec, BestQuality())
     taken = [a.choice.action.index for a in record.attempts if a.choice]
     assert taken == list(range(8))
     assert [int(a.excluded.sum()) for a in record.attempts] == list(range(8))
@@ -169,7 +173,7 @@ def test_a_region_that_failed_twice_is_left_unless_nothing_else_remains() -> Non
 
 def test_nothing_to_choose_from_is_a_failed_attempt() -> None:
     empty = Candidates(np.zeros((0, 7), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
-    record = run_episode(FakeWorld(), TASK, spec_of(), get_policy("random"), sampler=lambda o: empty, max_attempts=3)
+    record = run_episode(FakeWorld(), TASK, spec_of(), RandomCandidate(), sampler=lambda o: empty, max_attempts=3)
     assert [a.outcome.reason for a in record.attempts] == [Reason.NO_CANDIDATE] * 3
     assert all(a.choice is None for a in record.attempts)
 
@@ -182,7 +186,7 @@ def test_episode_ends_when_no_target_is_left() -> None:
             self.present[list(spec.goal.targets)] = False
             return Execution(Reason.NOTHING_HELD, None, 1)
 
-    record = play(Thief(), spec, get_policy("random"))
+    record = play(Thief(), spec, RandomCandidate())
     assert not record.success and len(record.attempts) == 1 and record.ended == NO_TARGET
 
 
@@ -197,7 +201,7 @@ def test_a_target_that_rolls_off_gets_another_drop_pose() -> None:
             super().reset(models, drops)
             self.present &= ~(drops == spec.drops[target]).all(axis=1)
 
-    records = [play(Slope(), spec, get_policy(name)) for name in ("expert", "random")]
+    records = [play(Slope(), spec, policy) for policy in (Expert(), RandomCandidate())]
     assert records[0].success
     drops = records[0].spec.drops
     np.testing.assert_array_equal(drops, records[1].spec.drops)
@@ -207,7 +211,7 @@ def test_a_target_that_rolls_off_gets_another_drop_pose() -> None:
 
 def test_same_seed_same_episode_and_fresh_noise_per_attempt() -> None:
     worlds = FakeWorld(slippery=range(15)), FakeWorld(slippery=range(15))
-    records = [play(w, spec_of(2), get_policy("random")) for w in worlds]
+    records = [play(w, spec_of(2), RandomCandidate()) for w in worlds]
     picked = [[a.choice.action.index for a in r.attempts if a.choice] for r in records]
     assert picked[0] == picked[1] and worlds[0].draws == worlds[1].draws
     assert len(set(worlds[0].draws)) == len(worlds[0].draws)
@@ -232,14 +236,14 @@ def test_what_a_grasp_is_aimed_at_is_recorded(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_images_are_kept_only_when_recording() -> None:
-    assert play(FakeWorld(), spec_of(), get_policy("expert")).attempts[0].observation is None
-    kept = play(FakeWorld(), spec_of(), get_policy("expert"), record=True).attempts[0]
+    assert play(FakeWorld(), spec_of(), Expert()).attempts[0].observation is None
+    kept = play(FakeWorld(), spec_of(), Expert(), record=True).attempts[0]
     assert kept.observation is not None and kept.segmentation is not None and kept.percept is None
 
 
 def test_the_percept_needs_an_encoder_only_when_it_is_looked_at() -> None:
     with pytest.raises(ConfigError, match="no encoder was given"):
-        play(FakeWorld(), spec_of(), get_policy("similarity"))
+        play(FakeWorld(), spec_of(), MostSimilarPoint())
 
 
 def test_the_similarity_of_what_was_taken_is_recorded() -> None:

@@ -13,7 +13,8 @@ import pytest
 from srcli.evaluation.perturb import compose, perturb
 from srcli.evaluation.rollout import NO_TARGET, NOT_SET_UP, EpisodeRecord, SetupError, run_episode, set_up
 from srcli.evaluation.setup import GRIPS, LAYOUTS
-from srcli.methods import Choice, Decision, get_policy
+from srcli.methods import Choice, Decision
+from srcli.methods.quality import BestQuality
 from srcli.types import (
     PICK_SHIFT,
     PLACE_SHIFT,
@@ -192,7 +193,7 @@ def test_privileged_methods_see_what_is_valid() -> None:
     policy = Chooser(privileged=True)
     assert play(TwoZones(), policy).attempts[0].choice.action.index == 2  # type: ignore[union-attr]
     assert policy.seen[0].valid is not None and policy.seen[0].spec is not None
-    wrong = play(TwoZones(), get_policy("quality"))
+    wrong = play(TwoZones(), BestQuality())
     assert not wrong.success and wrong.attempts[0].outcome.reason is Reason.WRONG_REGION
 
 

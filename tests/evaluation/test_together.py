@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from srcli.errors import SceneError, SrcliError
+from srcli.evaluation.methods import method_sections, resolve_methods
+from srcli.evaluation.plan import make_setup
 from srcli.evaluation.suites import suite_episodes
-from srcli.evaluation.worker import Job, play, start
+from srcli.evaluation.worker import Job, run_job, start
 from srcli.parallel import make_executor
 from srcli.parallel.branching import branch, can_branch, orphaned
 from srcli.params import Params
-from srcli.stages.evaluate import make_setup, resolve_methods
 
 
 def test_a_copy_returns_its_result_and_changes_nothing_here() -> None:
@@ -51,12 +52,12 @@ def test_together_is_alone_in_simulation() -> None:
     params = Params()
     evaluate = params.evaluate.model_copy(update={"similarity_rule": False})
     params = params.model_copy(update={"evaluate": evaluate})
-    methods = resolve_methods(("sr", "random", "expert"), [])
+    methods = resolve_methods(("sr_plus", "random", "expert"), [], method_sections(params.methods))
     setup = make_setup(params, methods, ["place"])
     (episode,) = suite_episodes("development", params.seed, ("seen",), "train", 1, 0, task="place")
 
     def records(jobs: list[Job]) -> list[dict[str, Any]]:
-        return [record for played in make_executor("processes", 1).imap(play, jobs, start, (setup,)) for record in played]
+        return [record for played in make_executor("processes", 1).imap(run_job, jobs, start, (setup,)) for record in played]
 
     everyone = range(len(methods))
     together = records([Job(episode, tuple(everyone))])

@@ -1,4 +1,4 @@
-"""The network: stages against references, variants, masks, independence of candidates, language, gradients."""
+"""The networks of SR, SR-A and BASE: masks, independence of candidates, language, gradients, each stage by itself."""
 
 from __future__ import annotations
 
@@ -6,73 +6,25 @@ from dataclasses import replace
 
 import pytest
 import torch
+from method_inputs import PLUS, STRICT, B, D, K, L, N, make_batch, normal, padded, shaken, sr_network, sr_section
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from srcli.errors import ConfigError
 from srcli.methods.sr.align import OneAlign, TwoAlign
-from srcli.methods.sr.network import SRNetwork, build_network, rescale
-from srcli.methods.sr.section import ModelConfig, Stage1Config
-from srcli.models.batch import Batch
+from srcli.methods.sr.network import build_network
+from srcli.methods.sr.section import AdditionsConfig, OneAlignConfig
+from srcli.models.layers import rescale
 
-B, N, K, L, D = 2, 40, 9, 6, 24
-VARIANTS = ["base", "sr_a", "sr", "a2"]
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def make_batch(points: int = N, candidates: int = K, tokens: int = L) -> Batch:
-    ones = torch.ones
-    poses = torch.cat(
-        [torch.tensor([0.5, 0.0, 0.05]) + 0.04 * normal(B, candidates, 3), normalize(normal(B, candidates, 4), dim=-1)], -1
-    )
-    return Batch(
-        points=torch.tensor([0.5, 0.0, 0.05]) + 0.04 * normal(B, points, 3, seed=1),
-        features=normalize(normal(B, points, D, seed=2), dim=-1),
-        similarity=normal(B, points, seed=3),
-        point_mask=ones(B, points, dtype=torch.bool),
-        text=normalize(normal(B, D, seed=4), dim=-1),
-        tokens=normalize(normal(B, tokens, D, seed=5), dim=-1),
-        token_mask=ones(B, tokens, dtype=torch.bool),
-        candidates=poses,
-        candidate_mask=ones(B, candidates, dtype=torch.bool),
-        quality=torch.rand(B, candidates, generator=torch.Generator().manual_seed(6), dtype=torch.float64),
-    )
-
-
-def network(variant: str, **options: object) -> SRNetwork:
-    config = ModelConfig.model_validate({"variant": variant, "heads": 4, **options})
-    return build_network(config, D, 3).double()
-
-
-def padded(batch: Batch, points: int, candidates: int, tokens: int) -> Batch:
-    """The same batch with junk behind every masked axis."""
-
-    def grow(x: Tensor, count: int, junk: float) -> Tensor:
-        shape = (x.shape[0], count, *x.shape[2:])
-        tail = torch.zeros(shape, dtype=torch.bool) if x.dtype == torch.bool else torch.full(shape, junk, dtype=x.dtype)
-        return torch.cat([x, tail], dim=1)
-
-    return replace(
-        batch,
-        points=grow(batch.points, points, 0.45),
-        features=grow(batch.features, points, 3.0),
-        similarity=grow(batch.similarity, points, 50.0),
-        point_mask=grow(batch.point_mask, points, 0),
-        tokens=grow(batch.tokens, tokens, -2.0),
-        token_mask=grow(batch.token_mask, tokens, 0),
-        candidates=grow(batch.candidates, candidates, 0.5),
-        candidate_mask=grow(batch.candidate_mask, candidates, 0),
-        quality=grow(batch.quality, candidates, 0.9),
-    )
+NAMES = (*STRICT, *PLUS)
+STAGED = ("sr", "sr_a", "sr_plus", "sr_a_plus")
+STRICT_ADDITIONS, PLUS_ADDITIONS = sr_section("sr").additions, sr_section("sr_plus").additions
 
 
 @pytest.mark.parametrize("place", ["points", "actions"])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_padding_never_changes_a_score(variant: str, place: str) -> None:
-    net, batch = network(variant, encoder={"place": place}), make_batch()
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_never_changes_a_score(name: str, place: str) -> None:
+    net, batch = sr_network(name, network__encoder__place=place), make_batch()
     ours, theirs = net(batch), net(padded(batch, 7, 5, 3))
     torch.testing.assert_close(theirs.logits[:, :K], ours.logits)
     torch.testing.assert_close(theirs.mask[:, :N], ours.mask)
@@ -80,9 +32,9 @@ def test_padding_never_changes_a_score(variant: str, place: str) -> None:
     assert (theirs.mask[:, N:] == 0).all()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_score_does_not_depend_on_other_candidates(variant: str) -> None:
-    net, batch = network(variant), make_batch()
+@pytest.mark.parametrize("name", NAMES)
+def test_a_score_does_not_depend_on_other_candidates(name: str) -> None:
+    net, batch = sr_network(name), make_batch()
     scores = net(batch).logits
     order = torch.tensor([4, 0, 7])
     fewer = replace(
@@ -94,16 +46,17 @@ def test_a_score_does_not_depend_on_other_candidates(variant: str) -> None:
     torch.testing.assert_close(net(fewer).logits, scores[:, order])
 
 
-def test_self_attention_across_actions_couples_candidates() -> None:
-    net, batch = network("sr", encoder={"place": "actions"}), make_batch()
+@pytest.mark.parametrize("name", STAGED)
+def test_self_attention_across_actions_couples_candidates(name: str) -> None:
+    net, batch = shaken(sr_network(name, network__encoder__place="actions")), make_batch()
     some = batch.candidate_mask.clone()
     some[:, 5:] = False
     assert not torch.allclose(net(replace(batch, candidate_mask=some)).logits[:, :5], net(batch).logits[:, :5])
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_order_of_points_changes_nothing(variant: str) -> None:
-    net, batch = network(variant), make_batch()
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_points_changes_nothing(name: str) -> None:
+    net, batch = sr_network(name), make_batch()
     order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
     mixed = replace(
         batch, points=batch.points[:, order], features=batch.features[:, order], similarity=batch.similarity[:, order]
@@ -111,9 +64,9 @@ def test_order_of_points_changes_nothing(variant: str) -> None:
     torch.testing.assert_close(net(mixed).logits, net(batch).logits)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_another_sentence_changes_the_scores(variant: str) -> None:
-    net, batch = network(variant), make_batch()
+@pytest.mark.parametrize("name", NAMES)
+def test_another_sentence_changes_the_scores(name: str) -> None:
+    net, batch = sr_network(name), make_batch()
     text = normalize(normal(B, D, seed=40), dim=-1)
     other = replace(
         batch,
@@ -124,19 +77,19 @@ def test_another_sentence_changes_the_scores(variant: str) -> None:
     assert (net(other).logits - net(batch).logits).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("variant", ["sr", "sr_a"])
-def test_a_word_reaches_the_scores_besides_the_similarity(variant: str) -> None:
+@pytest.mark.parametrize("name", STAGED)
+def test_a_word_reaches_the_scores_besides_the_similarity(name: str) -> None:
     """Relations stand in tokens: with one token exchanged and the same similarity map the scores differ."""
     batch = make_batch()
     tokens = batch.tokens.clone()
     tokens[:, 2] = normalize(normal(B, D, seed=60), dim=-1)
-    net = network(variant)
+    net = sr_network(name)
     assert (net(replace(batch, tokens=tokens)).logits - net(batch).logits).abs().max() > 1e-5
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_parameter_gets_a_gradient(variant: str) -> None:
-    net = network(variant)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    net = sr_network(name)
     torch.log_softmax(net(make_batch()).logits, dim=1)[:, 0].sum().backward()
     # Shifts that cancel in a softmax (key biases, the head's last bias) and a zero-initialised partner leave exact or near zeros.
     silent = [n for n, p in net.named_parameters() if p.grad is None]
@@ -145,8 +98,9 @@ def test_every_parameter_gets_a_gradient(variant: str) -> None:
     assert sum(float(p.grad.abs().max()) > 1e-9 for p in net.parameters()) > 0.8 * len(list(net.parameters()))
 
 
-def test_gradcheck_of_the_whole_network() -> None:
-    net = build_network(ModelConfig(variant="sr", heads=2), 12, 0).double()
+@pytest.mark.parametrize("name", ["sr", "base", "sr_plus"])
+def test_gradcheck_of_the_whole_network(name: str) -> None:
+    net = sr_network(name, dim=12, network__heads=2)
     batch = make_batch(points=5, candidates=3, tokens=2)
     features = batch.features[..., :12].clone().requires_grad_()
     text, tokens = batch.text[..., :12], batch.tokens[..., :12].clone().requires_grad_()
@@ -157,12 +111,10 @@ def test_gradcheck_of_the_whole_network() -> None:
     assert torch.autograd.gradcheck(score, (features, tokens), atol=1e-6)
 
 
-def test_one_align_equals_the_slow_reference() -> None:
+@pytest.mark.parametrize("additions", [STRICT_ADDITIONS, PLUS_ADDITIONS], ids=["strict", "plus"])
+def test_one_align_equals_the_slow_reference(additions: AdditionsConfig) -> None:
     torch.manual_seed(0)
-    stage = OneAlign(D, 4, Stage1Config()).double()
-    with torch.no_grad():
-        for p in stage.parameters():
-            p.add_(0.05 * torch.randn_like(p))
+    stage = shaken(OneAlign(D, 4, OneAlignConfig(), additions).double())
     batch, e = make_batch(), D // 4
     tokens, s = torch.cat([batch.text[:, None], batch.tokens], 1), torch.rand(B, N, dtype=torch.float64)
     keep = torch.ones(B, L + 1, dtype=torch.bool)
@@ -179,7 +131,9 @@ def test_one_align_equals_the_slow_reference() -> None:
         mean, carried = torch.zeros(len(rows), dtype=torch.float64), []
         for h in range(4):
             cut = slice(h * e, (h + 1) * e)
-            scores = stage.q(t)[:, cut] @ stage.k(f)[:, cut].T / e**0.5 + stage.similarity_gain[h] * s[b, rows]
+            scores = stage.q(t)[:, cut] @ stage.k(f)[:, cut].T / e**0.5
+            if additions.similarity_bias:
+                scores = scores + stage.similarity_gain[h] * s[b, rows]
             mean = mean + worth @ torch.softmax(scores, dim=1)
             carried.append(torch.softmax(scores, dim=0).T @ stage.text(t)[:, cut])
         m = mean / mean.max()
@@ -189,52 +143,88 @@ def test_one_align_equals_the_slow_reference() -> None:
     assert mask.min().item() >= 0.0 and mask.max().item() == pytest.approx(1.0)
 
 
-def test_first_attention_of_one_align_is_the_cosine() -> None:
-    stage = OneAlign(D, 1, Stage1Config(similarity_gain=0.0)).double()
+def test_one_align_starts_as_a_cosine_in_the_plus_forms_alone() -> None:
     batch = make_batch()
     cosine = torch.einsum("bnd,bd->bn", batch.features, batch.text)
     only = torch.zeros(B, L + 1, dtype=torch.bool)
     only[:, 0] = True
-    _, mask = stage(batch.features, cosine, batch.point_mask, torch.cat([batch.text[:, None], batch.tokens], 1), only)
-    assert (mask.argsort(dim=1) == cosine.argsort(dim=1)).all()
+    tokens = torch.cat([batch.text[:, None], batch.tokens], 1)
+    same = []
+    for additions in (PLUS_ADDITIONS.model_copy(update={"similarity_bias": 0.0}), STRICT_ADDITIONS):
+        stage = OneAlign(D, 1, OneAlignConfig(), additions).double()
+        _, mask = stage(batch.features, cosine, batch.point_mask, tokens, only)
+        same.append(bool((mask.argsort(dim=1) == cosine.argsort(dim=1)).all()))
+    assert same == [True, False]
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_two_align_of_all_candidates_equals_one_at_a_time(published: bool) -> None:
+@pytest.mark.parametrize("additions", [STRICT_ADDITIONS, PLUS_ADDITIONS], ids=["strict", "plus"])
+def test_two_align_of_all_candidates_equals_one_at_a_time(additions: AdditionsConfig) -> None:
     torch.manual_seed(0)
-    stage = TwoAlign(D, 4, published=published, locality=not published, radius=0.025, query_size=7).double()
+    stage = TwoAlign(D, 4, additions).double()
     batch, log_mask = make_batch(), torch.rand(B, N, dtype=torch.float64).log()
-    all_states, _ = stage(batch.candidates, None, batch.points, batch.features, batch.point_mask, log_mask)
+    quality = batch.quality if additions.quality == "on" else None
+    rest = (batch.points, batch.features, 2 * batch.features, batch.point_mask, log_mask)
+    all_states, _ = stage(batch.candidates, quality, *rest)
     for k in range(K):
-        state, _ = stage(batch.candidates[:, k : k + 1], None, batch.points, batch.features, batch.point_mask, log_mask)
+        own = None if quality is None else quality[:, k : k + 1]
+        state, _ = stage(batch.candidates[:, k : k + 1], own, *rest)
         torch.testing.assert_close(state[:, 0], all_states[:, k])
 
 
-def test_masked_out_points_do_not_reach_a_candidate() -> None:
+@pytest.mark.parametrize("additions", [STRICT_ADDITIONS, PLUS_ADDITIONS], ids=["strict", "plus"])
+def test_masked_out_points_do_not_reach_a_candidate(additions: AdditionsConfig) -> None:
     """log m closes the region: what lies where m is (nearly) 0 hardly matters."""
     torch.manual_seed(0)
-    stage = TwoAlign(D, 4, published=False, locality=True, radius=0.05, query_size=7).double()
+    stage = TwoAlign(D, 4, additions).double()
     batch = make_batch()
     log_mask = torch.zeros(B, N, dtype=torch.float64)
     log_mask[:, N // 2 :] = -60.0
     changed = batch.features.clone()
     changed[:, N // 2 :] = 7.0
-    args = (batch.candidates, None, batch.points)
-    torch.testing.assert_close(
-        stage(*args, changed, batch.point_mask, log_mask)[0], stage(*args, batch.features, batch.point_mask, log_mask)[0]
-    )
+    args = (batch.candidates, batch.quality if additions.quality == "on" else None, batch.points)
+
+    def states(seen: Tensor, mask: Tensor) -> Tensor:
+        return stage(*args, seen, seen, batch.point_mask, mask)[0]  # type: ignore[no-any-return]
+
+    torch.testing.assert_close(states(changed, log_mask), states(batch.features, log_mask))
+    assert not torch.allclose(states(changed, 0 * log_mask), states(batch.features, 0 * log_mask))
 
 
-def test_variants_sizes_and_errors() -> None:
-    assert build_network(ModelConfig(variant="a2", width=768), 768, 0).stage2.window is None
-    assert 7e6 < sum(p.numel() for p in build_network(ModelConfig(variant="a2"), 768, 0).parameters()) < 1e7
-    assert network("base").stage1 is None
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "plus"])
+def test_keys_of_two_align_hear_the_features_in_the_strict_form_alone(strict: bool) -> None:
+    torch.manual_seed(0)
+    stage = TwoAlign(D, 4, STRICT_ADDITIONS if strict else PLUS_ADDITIONS).double()
+    batch = make_batch()
+    quality = None if strict else batch.quality
+
+    def weights(features: Tensor) -> Tensor:
+        args = (batch.candidates, quality, batch.points, features, batch.features, batch.point_mask, None)
+        return stage(*args)[1]  # type: ignore[no-any-return]
+
+    moved = float((weights(-batch.features) - weights(batch.features)).detach().abs().max())
+    assert moved > 1e-4 if strict else moved == 0.0
+
+
+def test_sizes_and_errors() -> None:
+    assert sr_network("base").stage1 is None and len(sr_network("base").encoder) == 0
     with pytest.raises(ConfigError, match="does not divide"):
-        build_network(ModelConfig(width=30, heads=8), D, 0)
-    wide = network("sr", width=32)
-    assert wide(make_batch()).logits.shape == (B, K)
-    same = build_network(ModelConfig(), D, 5).state_dict(), build_network(ModelConfig(), D, 5).state_dict()
-    assert all(torch.equal(same[0][k], same[1][k]) for k in same[0])
+        build_network(sr_section("sr", network__width=30, network__heads=8), D, 0)
+    for name in ("sr", "sr_plus"):
+        assert sr_network(name, network__width=32)(make_batch()).logits.shape == (B, K)
+    paper = build_network(sr_section("sr", network__width=768, network__heads=8), 768, 0)
+    assert 1e7 < sum(p.numel() for p in paper.parameters()) < 3e7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initial_weights_follow_from_the_seed_alone(name: str) -> None:
+    section, states = sr_section(name), []
+    for other in (1, 2):
+        torch.manual_seed(other)
+        before = torch.random.get_rng_state()
+        states.append(build_network(section, D, 5).state_dict())
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+    assert any(not torch.equal(states[0][k], v) for k, v in build_network(section, D, 6).state_dict().items())
 
 
 def test_rescale_ignores_padding() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,16 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from srcli.config.train import AugmentConfig, TrainConfig
-from srcli.errors import ArtifactError, MismatchError, SceneError
+from srcli.errors import ArtifactError, SceneError
+from srcli.learning import trainer as trainer_module
 from srcli.learning.augment import augment, mirror_poses, random_rotation, rotate_poses
 from srcli.learning.dataset import Labels, TrainingSet
-from srcli.methods.sr import trainer as trainer_module
-from srcli.methods.sr.policy_file import read_policy, write_policy
-from srcli.methods.sr.section import ModelConfig
-from srcli.methods.sr.trainer import Trainer, learning_rate, loss_of, validate
+from srcli.learning.schedule import walk
+from srcli.learning.trainer import Trainer as SharedTrainer
+from srcli.learning.trainer import learning_rate, loss_of, validate
+from srcli.methods.registry import settings, spec_of
+from srcli.methods.sr.network import build_network
+from srcli.methods.sr.section import SRConfig
 
 D, POINTS, SLOTS, TOKENS = 32, 60, 5, 4
 ENCODER = {"name": "made-up", "dim": D}
@@ -74,7 +78,14 @@ def made_up(count: int, seed: int = 0) -> TrainingSet:
 
 
 SMALL = TrainConfig(updates=6, batch_size=8, validate_every=3, checkpoint_every=2, warmup=2)
-MODEL = ModelConfig(heads=4)
+MODEL = settings(spec_of("sr_plus"), SRConfig(), {"network.heads": 4})
+BASE = settings(spec_of("base_plus"), SRConfig(), {"network.heads": 4})
+
+
+def Trainer(data: TrainingSet, section: Any, config: TrainConfig, *, seed: int = 0, **options: Any) -> SharedTrainer:
+    """The trainer of the networks of SR."""
+    network = build_network(section, data.feature_dim, seed)
+    return SharedTrainer(data, network, config, {"network": section.network.model_dump(mode="json")}, seed=seed, **options)
 
 
 def test_poses_turn_and_mirror_with_their_points() -> None:
@@ -182,7 +193,7 @@ def test_batches_are_balanced_over_the_phases() -> None:
     assert not alone._draw(0)[1].place.any()
     # Each phase goes through all of its samples before one comes again.
     picks, places = data.pools()
-    walked = np.concatenate([trainer._walk(places, update, 3, 1) for update in range(3)])
+    walked = np.concatenate([walk(places, update, 3, trainer.seed, 1) for update in range(3)])
     assert sorted(walked.tolist()) == sorted(places.tolist()) and not set(picks) & set(places)
 
 
@@ -225,12 +236,12 @@ def test_same_seed_same_weights_and_a_resumed_run_ends_the_same(tmp_path: Path) 
     part = Trainer(data, MODEL, SMALL, seed=4, checkpoint=file)
     part.run(stop_after=4)
     resumed = Trainer(data, MODEL, SMALL, seed=4, checkpoint=file)
-    assert resumed.state.update == 4
+    assert resumed.loop.state.update == 4
     end = resumed.run()
     assert all(np.array_equal(whole.weights[k], end.weights[k]) for k in whole.weights)
     assert all(np.array_equal(whole.curves[k], end.curves[k], equal_nan=True) for k in whole.curves)
     other = Trainer(data, MODEL, SMALL, seed=5, checkpoint=file)
-    assert other.state.update == 0
+    assert other.loop.state.update == 0
     assert not all(np.array_equal(whole.weights[k], w) for k, w in other.run().weights.items())
 
 
@@ -241,11 +252,13 @@ def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         Trainer(made_up(8), MODEL, SMALL, checkpoint=file)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_both_precisions_lower_the_loss(precision: str) -> None:
+@pytest.mark.parametrize(
+    ("precision", "method"), [("fp32", "base_plus"), ("bf16", "base_plus"), ("bf16", "sr_a_plus"), ("bf16", "sr_plus")]
+)
+def test_both_precisions_lower_the_loss(precision: str, method: str) -> None:
     data = made_up(48)
     config = SMALL.model_copy(update={"precision": precision, "updates": 30, "validate_every": 30, "lr": 3e-3, "select": "last"})
-    trainer = Trainer(data, ModelConfig(variant="base", heads=4), config)
+    trainer = Trainer(data, settings(spec_of(method), SRConfig(), {"network.heads": 4}), config)
     before = validate(trainer.network, data, config, "cpu")
     assert trainer.run().metrics.loss < before.loss - 0.1
 
@@ -263,41 +276,12 @@ def test_no_training_sample_is_refused() -> None:
         TrainingSet(data.arrays, np.arange(0), np.arange(8))
 
 
-def test_policy_file_round_trip(tmp_path: Path) -> None:
-    data, path = made_up(16), tmp_path / "policy.h5"
-    trainer = Trainer(data, MODEL, SMALL)
-    trained = trainer.run()
-    write_policy(path, trained, MODEL, SMALL, ENCODER, D)
-    loaded = read_policy(path, ENCODER)
-    # There is no placement: what does not exist is null, for every reader of JSON.
-    assert loaded.training["metrics"]["place_rate"] is None and loaded.training["metrics"]["pick_rate"] >= 0
-    assert loaded.model == MODEL and loaded.training["updates"] == 6
-    assert all(np.array_equal(trained.weights[n], p.detach().numpy()) for n, p in loaded.network.named_parameters())
-    with pytest.raises(MismatchError, match="made-up"):
-        read_policy(path, {"name": "other", "dim": D})
-    write_policy(path, replace(trained, weights={}), MODEL, SMALL, ENCODER, D)
-    with pytest.raises(ArtifactError, match="do not fit"):
-        read_policy(path)
-
-
-@pytest.mark.parametrize("variant", ["base", "sr_a", "sr", "a2"])
-def test_every_variant_comes_back_from_its_file(tmp_path: Path, variant: str) -> None:
-    data, model = made_up(16), MODEL.model_copy(update={"variant": variant})
-    trained = Trainer(data, model, SMALL).run()
-    write_policy(tmp_path / "policy.h5", trained, model, SMALL, ENCODER, D)
-    network = read_policy(tmp_path / "policy.h5", ENCODER).network
-    for name, parameter in network.named_parameters(remove_duplicate=False):
-        if name in trained.weights:
-            np.testing.assert_array_equal(parameter.detach().numpy(), trained.weights[name])
-    assert (network.stage2.norm_k is network.stage2.norm_q) == (variant == "a2")
-
-
-@pytest.mark.parametrize("variant", ["sr", "base"])
-def test_learns_to_follow_language_to_directions_never_seen(variant: str) -> None:
-    """SR starts sensible and stays so; BASE has to learn it. Chance is about one in five."""
+@pytest.mark.parametrize("method", ["sr_plus", "base_plus"])
+def test_learns_to_follow_language_to_directions_never_seen(method: str) -> None:
+    """SR+ starts sensible and stays so; BASE+ has to learn it. Chance is about one in five."""
     data = made_up(240, seed=1)
     config = TrainConfig(updates=90, batch_size=16, validate_every=45, lr=2e-3, warmup=10)
-    trained = Trainer(data, ModelConfig(variant=variant, heads=4), config).run()  # type: ignore[arg-type]
+    trained = Trainer(data, settings(spec_of(method), SRConfig(), {"network.heads": 4}), config).run()
     chance = float(np.mean(data.arrays["valid"].sum(1) / data.arrays["candidate_mask"].sum(1)))
     assert chance < 0.35
-    assert trained.metrics.valid_rate > (0.85 if variant != "base" else 0.6)
+    assert trained.metrics.valid_rate > (0.85 if method != "base_plus" else 0.6)

@@ -26,9 +26,9 @@ def mask_of(*counts: int) -> Tensor:
     return torch.arange(N)[None] < torch.tensor(counts)[:, None]
 
 
-def self_attention(deep: bool = True, **config: object) -> SelfAttention:
+def self_attention(norm: str = "none", **config: object) -> SelfAttention:
     torch.manual_seed(1)
-    module = SelfAttention(D, H, DSSAConfig.model_validate(config), deep).double()
+    module = SelfAttention(D, H, DSSAConfig.model_validate(config), norm).double()
     with torch.no_grad():
         for p in module.parameters():
             p.add_(0.1 * torch.randn(p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(p.numel())))
@@ -57,15 +57,19 @@ def slow_self_attention(module: SelfAttention, x: Tensor, points: Tensor, mask: 
             for i in range(N):
                 row = scores[i, real]
                 dense = torch.softmax(row, 0) @ v[real]
-                if not module.sparse:
+                if config.branch == "dense":
                     result.append(dense)
                     continue
                 phi = {"relu": row.clamp(min=0), "relu2": row.clamp(min=0) ** 2, "softmax": torch.softmax(row, 0)}[config.sparse]
                 sparse = phi @ v[real]
-                if config.sparse_norm == "rms":
+                if module.sparse_norm == "rms":
                     sparse = sparse / torch.sqrt((sparse**2).mean() + 1e-6) * module.gain[h, 0]  # type: ignore[index]
-                elif config.sparse_norm == "count":
+                elif module.sparse_norm == "count":
                     sparse = sparse / len(real)
+                if config.branch == "sparse":
+                    result.append(sparse)
+                    continue
+                assert module.mix is not None
                 a = module.mix.exp() / module.mix.exp().sum()
                 result.append(a[0] * dense + a[1] * sparse)
             heads.append(torch.stack(result))
@@ -75,21 +79,24 @@ def slow_self_attention(module: SelfAttention, x: Tensor, points: Tensor, mask: 
 
 @pytest.mark.parametrize("sparse", ["softmax", "relu", "relu2"])
 @pytest.mark.parametrize("norm", ["rms", "count", "none"])
-def test_dssa_equals_the_slow_reference(sparse: str, norm: str) -> None:
-    module = self_attention(sparse=sparse, sparse_norm=norm)
+@pytest.mark.parametrize("branch", ["both", "sparse"])
+def test_dssa_equals_the_slow_reference(sparse: str, norm: str, branch: str) -> None:
+    module = self_attention(norm, sparse=sparse, branch=branch)
     x, points, mask = normal(B, N, D), 0.1 * normal(B, N, 3, seed=3), mask_of(N, 7)
     torch.testing.assert_close(module(x, points, mask)[mask], slow_self_attention(module, x, points, mask)[mask])
 
 
-def test_ordinary_attention_equals_the_slow_reference() -> None:
-    module = self_attention(deep=False)
+@pytest.mark.parametrize("norm", ["rms", "none"])
+def test_ordinary_attention_equals_the_slow_reference(norm: str) -> None:
+    module = self_attention(norm, branch="dense")
+    assert module.mix is None and module.gain is None
     x, points, mask = normal(B, N, D), 0.1 * normal(B, N, 3, seed=3), mask_of(N, 7)
     torch.testing.assert_close(module(x, points, mask)[mask], slow_self_attention(module, x, points, mask)[mask])
 
 
 def test_identity_convolution_changes_nothing_and_ignores_padding() -> None:
-    plain = self_attention()
-    conv = SelfAttention(D, H, DSSAConfig(dense_conv="dw3"), True).double()
+    plain = self_attention("rms")
+    conv = SelfAttention(D, H, DSSAConfig(dense_conv="dw3"), "rms").double()
     conv.load_state_dict({**plain.state_dict(), "conv.weight": conv.conv.weight})  # type: ignore[union-attr]
     x, points, mask = normal(B, N, D), 0.1 * normal(B, N, 3, seed=3), mask_of(N, 7)
     torch.testing.assert_close(conv(x, points, mask)[mask], plain(x, points, mask)[mask])
@@ -154,6 +161,16 @@ def test_cross_attention_equals_the_slow_reference(sink: bool) -> None:
                 parts.append(w @ module.v(value[b, mask[b]])[:, cut])
             torch.testing.assert_close(out[b, i], module.out(torch.cat(parts)))
     assert (weights[1, :, :, 6:] == 0).all()
+
+
+def test_a_sink_that_is_left_out_is_none() -> None:
+    torch.manual_seed(2)
+    module = CrossAttention(D, H, sink=True).double()
+    plain = CrossAttention(D, H).double()
+    plain.load_state_dict({name: value for name, value in module.state_dict().items() if name != "sink"})
+    args = (normal(B, 3, D), normal(B, N, D, seed=4), normal(B, N, D, seed=5), mask_of(N, 6))
+    torch.testing.assert_close(module(*args, sink=False), plain(*args))
+    assert not torch.allclose(module(*args)[0], plain(*args)[0])
 
 
 def test_tool_window_equals_explicit_offsets() -> None:

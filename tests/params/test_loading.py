@@ -12,25 +12,40 @@ from srcli.errors import ConfigError
 from srcli.params import Params
 from srcli.params.loading import load_params, override
 
+TRAIN = "methods:\n  sr:\n    train:\n      "
 BAD = {
-    "unknown section": ("trian:\n  lr: 0.1\n", ["unknown key 'trian'"], ["did you mean 'train'?"]),
-    "unknown key": ("train:\n  updaets: 3\n", ["unknown key 'train.updaets'"], ["did you mean 'updates'?", "batch_size"]),
-    "unknown nested key": ("model:\n  dssa:\n    spars: relu\n", ["unknown key 'model.dssa.spars'"], ["'sparse'"]),
+    "unknown section": ("colect:\n  seed: 1\n", ["unknown key 'colect'"], ["did you mean 'collect'?"]),
+    "key of the first version": ("train:\n  lr: 0.1\n", ["unknown key 'train'"], ["below 'methods.sr.train' now"]),
+    "moved key": ("evaluate:\n  combine:\n    prior: 1\n", ["'evaluate.combine'"], ["below 'methods.sr.choice' now"]),
+    "unknown key": (
+        TRAIN + "updaets: 3\n",
+        ["unknown key 'methods.sr.train.updaets'"],
+        ["did you mean 'updates'?", "batch_size"],
+    ),
+    "unknown nested key": (
+        "methods:\n  sr:\n    network:\n      dssa:\n        spars: relu\n",
+        ["unknown key 'methods.sr.network.dssa.spars'"],
+        ["'sparse'"],
+    ),
     "key below a value": ("seed:\n  x: 1\n", ["seed"], []),
-    "too large": ("train:\n  lr: 5.0\n", ["train.lr = 5.0", "less than or equal to 1"], ["learning rate", "> 0, <= 1"]),
+    "too large": (TRAIN + "lr: 5.0\n", ["train.lr = 5.0", "less than or equal to 1"], ["learning rate", "> 0, <= 1"]),
     "too small": ("collect:\n  episodes: 0\n", ["collect.episodes = 0", "greater than or equal to 1"], []),
-    "text for a number": ("train:\n  updates: many\n", ['train.updates = "many"', "integer"], []),
-    "number in quotes": ("train:\n  updates: '12'\n", ['train.updates = "12"', "integer"], []),
+    "text for a number": (TRAIN + "updates: many\n", ['train.updates = "many"', "integer"], []),
+    "number in quotes": (TRAIN + "updates: '12'\n", ['train.updates = "12"', "integer"], []),
     "fraction for a count": ("collect:\n  episodes: 1.5\n", ["collect.episodes = 1.5", "integer"], []),
     "number for a switch": ("sim:\n  noise: 1\n", ["sim.noise = 1", "boolean"], []),
-    "no such choice": ("model:\n  variant: srx\n", ["model.variant", "'base', 'sr_a', 'sr' or 'a2'"], ["base | sr_a | sr | a2"]),
+    "no such choice": (
+        TRAIN + "target: right\n",
+        ["train.target", "'expert', 'valid' or 'quality'"],
+        ["expert | valid | quality"],
+    ),
     "list too short": ("cloud:\n  lower: [0.1, 0.2]\n", ["cloud.lower"], []),
     "a section's own rule": ("cloud:\n  lower: [1.0, 1.0, 1.0]\n", ["cloud.lower must be below"], []),
     "fewest above most": ("pretrain:\n  grasp:\n    objects_min: 9\n    objects_max: 3\n", ["objects_min 9 is more"], []),
     "more than there are": ("pretrain:\n  scenes: 8\n  batch: 9\n", ["batch 9 is more"], []),
     "a section's own error": ("sim:\n  workspace_x: [0.7, 0.2]\n", ["params.yaml: sim.workspace_x"], []),
-    "not a number": ("train:\n  lr: .nan\n", ["train.lr"], []),
-    "section is a value": ("train: 3\n", ["train = 3"], []),
+    "not a number": (TRAIN + "lr: .nan\n", ["train.lr"], []),
+    "section is a value": ("collect: 3\n", ["collect = 3"], []),
     "not a mapping": ("- 1\n", ["mapping of sections", "a list"], []),
     "not YAML": ("seed: [\n", ["not valid YAML", "line"], []),
     "key twice": ("seed: 1\nseed: 2\n", ["line 2", "'seed' stands twice"], []),
@@ -73,7 +88,7 @@ def test_unreadable_files(params_file: Path, tmp_path: Path) -> None:
         load_params()
 
 
-@pytest.mark.parametrize("text", ["", "# only a comment\n", "train: {}\n"])
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "collect: {}\n"])
 def test_empty_file_gives_defaults(text: str, params_file: Path) -> None:
     params_file.write_text(text)
     assert load_params() == Params()
@@ -81,16 +96,16 @@ def test_empty_file_gives_defaults(text: str, params_file: Path) -> None:
 
 def test_precedence(params_file: Path) -> None:
     default = Params()
-    params_file.write_text("seed: 7\ntrain:\n  updates: 20\n  lr: 0.002\n")
-    params = load_params(overrides={"train.updates": 30})
-    assert (params.seed, params.train.updates, params.train.lr) == (7, 30, 0.002)
-    assert params.train.batch_size == default.train.batch_size
-    assert load_params().train.updates == 20
+    params_file.write_text("seed: 7\ncollect:\n  episodes: 20\n  valid_every: 3\n")
+    params = load_params(overrides={"collect.episodes": 30})
+    assert (params.seed, params.collect.episodes, params.collect.valid_every) == (7, 30, 3)
+    assert params.collect.max_attempts == default.collect.max_attempts
+    assert load_params().collect.episodes == 20
 
 
 def test_numbers_as_dvc_reads_them(params_file: Path) -> None:
-    params_file.write_text("train:\n  lr: 1e-4\n  weight_decay: 2E-5\n  beta1: 0\n")
-    train = load_params().train
+    params_file.write_text(TRAIN + "lr: 1e-4\n      weight_decay: 2E-5\n      beta1: 0\n")
+    train = load_params().methods.sr.train
     assert (train.lr, train.weight_decay, train.beta1) == (1e-4, 2e-5, 0.0)
 
 
@@ -104,11 +119,13 @@ def test_lists_fill_tuples(params_file: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"train.updaets": 1}, "unknown key 'train.updaets'"),
-        ({"trian.updates": 1}, "unknown key 'trian'"),
-        ({"train.updates": -1}, "train.updates = -1"),
-        ({"train.updates.more": 1}, "train.updates"),
-        ({"train": 1}, "train = 1"),
+        ({"collect.episods": 1}, "unknown key 'collect.episods'"),
+        ({"colect.episodes": 1}, "unknown key 'colect'"),
+        ({"collect.episodes": -1}, "collect.episodes = -1"),
+        ({"collect.episodes.more": 1}, "collect.episodes"),
+        ({"collect": 1}, "collect = 1"),
+        ({"train.updates": 1}, "unknown key 'train'"),
+        ({"methods.nonsense.x": 1}, "unknown key 'methods.nonsense'"),
     ],
 )
 def test_bad_overrides_are_named(values: dict[str, object], message: str) -> None:
@@ -120,8 +137,8 @@ def test_bad_overrides_are_named(values: dict[str, object], message: str) -> Non
 
 def test_override_leaves_the_original() -> None:
     params = Params()
-    changed = override(params, {"train.updates": 11, "model.dssa.sparse": "relu"})
-    assert (changed.train.updates, changed.model.dssa.sparse) == (11, "relu")
+    changed = override(params, {"methods.sr.train.updates": 11, "methods.sr.network.dssa.sparse": "relu"})
+    assert (changed.methods.sr.train.updates, changed.methods.sr.network.dssa.sparse) == (11, "relu")
     assert params == Params()
     with pytest.raises(ValidationError):
         params.seed = 3  # type: ignore[misc]
@@ -134,6 +151,6 @@ def test_parameters_reach_worker_processes() -> None:
 
 def test_words_that_dvc_writes_without_quotes_stay_words(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
-    file.write_text("model:\n  stage2:\n    mask: off\n    words: on\nsim:\n  noise: false\n")
+    file.write_text("methods:\n  sr:\n    additions:\n      rings: off\n      words: on\nsim:\n  noise: false\n")
     params = load_params(file)
-    assert (params.model.stage2.mask, params.model.stage2.words, params.sim.noise) == ("off", "on", False)
+    assert (params.methods.sr.additions.rings, params.methods.sr.additions.words, params.sim.noise) == ("off", "on", False)

@@ -49,14 +49,17 @@ def test_paper_file_has_the_papers_scale() -> None:
     params = load_params(ROOT / "params-paper.yaml")
     assert params.collect.episodes == 5000
     assert params.featurize.limit == 3400
-    assert (params.train.updates, params.train.epochs, params.train.batch_size, params.train.lr) == (0, 200, 32, 1e-4)
+    for section in (params.methods.sr, params.methods.a2):
+        train = section.train
+        assert (train.updates, train.epochs, train.batch_size, train.lr) == (0, 200, 32, 1e-4)
+        assert (section.network.width, section.network.heads) == (768, 8)
+    assert set(params.ablate.methods) == {"base", "sr_a", "sr", "untrained:sr"}
     assert (params.evaluate.suite, params.evaluate.episodes, params.evaluate.attempts) == ("paper", 15, 8)
     assert (params.encoder.name, params.encoder.pretrained) == ("ViT-L-14-quickgelu", "openai")
-    assert (params.model.width, params.model.heads) == (768, 8)
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"seed": 3, "model.variant": "a2", "evaluate.methods": ["random"], "encoder.quickgelu": True}]
+    "values", [{}, {"seed": 3, "methods.sr.additions.rings": "off", "evaluate.methods": ["random"], "encoder.quickgelu": True}]
 )
 def test_printed_parameters_read_back_equal(values: dict[str, object], tmp_path: Path) -> None:
     params = override(Params(), values) if values else Params()

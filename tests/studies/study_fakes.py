@@ -53,10 +53,16 @@ def tiny(**sections: Any) -> Params:
     """Parameters of a study that is over in a moment."""
     data: dict[str, Any] = {
         "seed": 5,
-        "model": {"heads": 2},
-        "train": TINY,
-        "evaluate": {"bootstrap": 100, "attempts": 4},
-        "ablate": {"tasks": ["pick"], "episodes": 4, "seeds": [0, 1], "study": {"episodes": 4}},
+        "methods": {"sr": {"network": {"heads": 2}, "train": TINY}},
+        "evaluate": {"bootstrap": 100, "attempts": 4, "initialisations": 3},
+        "ablate": {
+            "tasks": ["pick"],
+            "episodes": 4,
+            "seeds": [0, 1],
+            "methods": ["base_plus", "sr_a_plus", "sr_plus"],
+            "study": {"episodes": 4},
+            "attribution": {"episodes": 4, "tasks": ["pick"], "updates": 4},
+        },
         "noise": {"episodes": 4, "sigma": [0.1, 0.3]},
     }
     for name, values in sections.items():
@@ -100,8 +106,8 @@ class FakeExecutor:
     def play(self, job: Job, name: str) -> dict[str, Any]:
         episode = job.episode
         self.played.append((name, episode.key))
-        # SR always wins, the others by chance; noise makes all of them miss now and then.
-        wins = name.startswith(("sr-seed", "relu2")) or zlib.crc32(f"{name}{episode.key}".encode()) % 2 == 0
+        # SR+ always wins, the others by chance; noise makes all of them miss now and then.
+        wins = name.startswith(("sr_plus-seed", "sr_plus-0")) or zlib.crc32(f"{name}{episode.key}".encode()) % 2 == 0
         attempt = {"slot": 1, "object": "apple", "candidates": 9, "excluded": 0, "index": 3, "steps": 300, "similarity": None}
         miss, hit = {**attempt, "reason": "wrong_object"}, {**attempt, "reason": "success"}
         return {

@@ -13,9 +13,13 @@ from study_fakes import ENCODER, FakeExecutor, tiny, without_pictures, write_fea
 import srcli.studies.ablate as stage
 from srcli.artifacts.policy import load_policy
 from srcli.artifacts.study import ABLATION, load_study, study_problems
-from srcli.errors import ArtifactError, MismatchError, MissingAssetError, SrcliError, UnknownNameError
+from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError, SrcliError, UnknownNameError
 from srcli.evaluation.statistics import Result
-from srcli.methods.sr.policy import read_recipe
+from srcli.methods.sr.studies import STUDIES
+from srcli.params import method_settings
+from srcli.params.loading import override
+from srcli.studies import policy_store
+from srcli.studies.policy_store import effective
 from srcli.studies.tables import POOLED, Episode, study_rows
 
 
@@ -59,19 +63,19 @@ def test_variants_by_training_seed_and_pooled(finished: tuple[Path, Any, FakeExe
     assert len(keys) == 6 and len({tuple(k) for k in keys.values()}) == 1
     assert len(summary.rows) == 2 * 3 * 3
     pooled = {r.arm: r for r in summary.rows if r.split == "unseen" and r.seed == POOLED}
-    assert (pooled["sr"].episodes, pooled["sr"].cases, pooled["sr"].rate) == (8, 4, 1.0)
-    base = pooled["base"]
+    assert (pooled["sr_plus"].episodes, pooled["sr_plus"].cases, pooled["sr_plus"].rate) == (8, 4, 1.0)
+    base = pooled["base_plus"]
     assert base.diff == pytest.approx(base.rate - 1.0) and base.diff_low <= base.diff <= base.diff_high
     assert base.steps_diff == pytest.approx(base.steps - 2.0)
-    assert pooled["sr"].diff != pooled["sr"].diff
+    assert pooled["sr_plus"].diff != pooled["sr_plus"].diff
     loaded = load_study(summary.results, ABLATION)
     assert len(loaded.episodes["key"]) == 48 and len(loaded.rows["arm"]) == 18 and not study_problems(summary.results)
     data = json.loads(summary.json.read_text())
     assert {p["origin"] for p in data["policies"]} == {"trained"} and len(data["policies"]) == 6
     assert data["scale"]["seeds"] == [0, 1] and data["rows"][0]["drop"] is None
-    assert "| pick | unseen | SR-A | pooled |" in summary.table.read_text()
+    assert "| pick | unseen | SR-A+ | pooled |" in summary.table.read_text()
     assert summary.figure.stat().st_size > 5000
-    trained = {load_policy(p).training["seed"] for p in (folder / "policies").glob("base-*.h5")}
+    trained = {load_policy(p).training["seed"] for p in (folder / "policies").glob("base_plus-*.h5")}
     assert trained == {0, 1}
 
 
@@ -98,11 +102,11 @@ def test_goes_on_after_a_breakdown_in_training(tmp_path: Path, monkeypatch: pyte
     real, calls = train.run, []
 
     def dies(*args: Any, progress: Any, **kwargs: Any) -> Any:
-        def told(state: Any) -> None:
-            calls.append(state.update)
+        def told(update: int, updates: int, message: str) -> None:
+            calls.append(update)
             if len(calls) == 7:
                 raise KeyboardInterrupt
-            progress(state)
+            progress(update, updates, message)
 
         return real(*args, progress=told, **kwargs)
 
@@ -118,21 +122,21 @@ def test_goes_on_after_a_breakdown_in_training(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_given_policy_is_not_trained(done: Path) -> None:
-    one = tiny(ablate={"seeds": [1], "variants": ["base", "sr"]})
-    file = next((done / "policies").glob("sr-relu2-seed1-*.h5"))
-    summary, _ = run(done, policies=[f"sr={file}"], params=one, policies_dir=done / "elsewhere")
+    one = tiny(ablate={"seeds": [1], "methods": ["base_plus", "sr_plus"]})
+    file = next((done / "policies").glob("sr_plus-seed1-*.h5"))
+    summary, _ = run(done, policies=[f"sr_plus={file}"], params=one, policies_dir=done / "elsewhere")
     assert (summary.given, summary.trained) == (1, 1) and not summary.notes
-    longer = one.model_copy(update={"train": one.train.model_copy(update={"updates": 5})})
-    summary, _ = run(done, policies=[f"sr={file}"], params=longer, policies_dir=done / "elsewhere")
+    longer = override(one, {"methods.sr.train.updates": 5})
+    summary, _ = run(done, policies=[f"sr_plus={file}"], params=longer, policies_dir=done / "elsewhere")
     assert "train.updates (4 -> 5)" in summary.notes[0] and summary.notes[0] in summary.table.read_text()
 
 
 def test_a_policy_that_does_not_fit_is_refused(done: Path) -> None:
-    base = next((done / "policies").glob("base-seed1-*.h5"))
-    with pytest.raises(MismatchError, match="is a base"):
-        run(done, policies=[f"sr={base}"])
+    base = next((done / "policies").glob("base_plus-seed1-*.h5"))
+    with pytest.raises(MismatchError, match="is a policy of 'base_plus'"):
+        run(done, policies=[f"sr_plus={base}"])
     with pytest.raises(MismatchError, match="seed 1"):
-        run(done, policies=[f"base={base}"], params=tiny(ablate={"seeds": [0]}))
+        run(done, policies=[f"base_plus={base}"], params=tiny(ablate={"seeds": [0]}))
     with pytest.raises(UnknownNameError, match="bse"):
         run(done, policies=[f"bse={base}"])
 
@@ -150,34 +154,77 @@ def test_missing_and_foreign_features(tmp_path: Path) -> None:
 
 
 def test_without_training_a_missing_variant_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingAssetError, match="'BASE' was not trained with seed 0"):
+    with pytest.raises(MissingAssetError, match=r"'BASE\+' was not trained with seed 0"):
         run(tmp_path, train=False)
 
 
-@pytest.mark.parametrize("name", stage.STUDIES)
+@pytest.mark.parametrize("name", STUDIES)
 def test_every_study_changes_what_it_says(name: str) -> None:
     _, arms, reference = stage.plan(tiny(), name)
     assert reference == arms[0].name and len(arms) >= 2
-    assert len({arm.params.model_dump_json() for arm in arms}) == len(arms)
+    assert len({(arm.params.model_dump_json(), arm.acts_with().model_dump_json()) for arm in arms}) == len(arms)
     assert len({arm.name for arm in arms}) == len(arms)
     # The reference is the default, so that a policy trained for anything else serves here, too.
-    scale = tiny().ablate.study
-    by_default = scale.model_copy(update={"choice": "combined"}) if name == "combine" else scale
-    assert arms[0].params == stage.at_scale(tiny(), by_default)
-    needs = stage.STUDIES[name].needs
-    same = {part: len({getattr(arm.params, part) for arm in arms}) == 1 for part in ("cloud", "model", "train")}
-    assert same == {"cloud": needs != "features", "model": needs != "training", "train": True}
+    assert arms[0].params == stage.at_scale(tiny(), tiny().ablate.study)
+    assert arms[0].trained_with() == method_settings(tiny(), "sr_plus")[1]
+    needs = STUDIES[name].needs
+    assert (len({arm.params.cloud for arm in arms}) == 1) == (needs != "features")
+    assert (len({arm.trained_with().model_dump_json() for arm in arms}) == 1) == (needs != "training")
 
 
-def test_combining_needs_one_policy_and_as_many_recipes(tmp_path: Path) -> None:
+def test_combining_needs_one_policy_and_as_many_ways_of_choosing(tmp_path: Path) -> None:
     summary, executor = run(tmp_path, study="combine")
-    values = list(stage.STUDIES["combine"].values)
     assert summary.trained == 1 and summary.results.name == "study-combine.h5"
-    methods = {m.name: Path(m.path) for m in executor.setups[0].methods}
-    assert len(methods) == len(values) and methods["all-seed0"].suffix == ".h5"
-    recipe = read_recipe(methods["1align-seed0"])
-    assert recipe.combine is not None and (recipe.combine.align1, recipe.combine.align2, recipe.combine.prior) == (1, 0, 0)
-    assert recipe.policy.samefile(methods["all-seed0"]) and recipe.noise is None
+    methods = {m.name: m for m in executor.setups[0].methods}
+    assert len(methods) == len(STUDIES["combine"].values) and len({m.path for m in methods.values()}) == 1
+    choice = methods["1align-seed0"].section.choice
+    assert (choice.align1, choice.align2, choice.prior, choice.meant) == (1, 0, 0, 1)
+
+
+def test_a_control_is_one_row_of_the_mean_and_needs_no_training(tmp_path: Path) -> None:
+    params = tiny(ablate={"methods": ["sr_plus", "untrained:sr_plus"], "seeds": [0]})
+    summary, executor = run(tmp_path, params=params)
+    assert summary.trained == 1
+    controls = [m for m in executor.setups[0].methods if m.control]
+    assert [m.seed for m in controls] == [0, 1, 2] and {m.method for m in controls} == {"sr_plus"}
+    rows = {r.arm: r for r in summary.rows if r.split == "unseen"}
+    control = rows["untrained:sr_plus"]
+    assert (control.seed, control.episodes, control.cases) == (POOLED, 12, 4)
+    # Paired with the one training seed of the reference, episode by episode.
+    assert control.diff == pytest.approx(control.rate - rows["sr_plus"].rate)
+    assert 0 < control.wilson_high - control.wilson_low < 1
+    assert "SR+, untrained" in summary.table.read_text()
+
+
+def test_attribution_leaves_out_each_part(tmp_path: Path) -> None:
+    summary, executor = run(tmp_path, study="attribution", params=tiny(ablate={"seeds": [0]}))
+    assert (summary.trained, summary.results.name) == (1, "study-attribution.h5")
+    methods = {m.name: m for m in executor.setups[0].methods}
+    assert len({m.path for m in methods.values() if not m.control}) == 1
+    assert methods["without_rings-seed0"].section.bypass == ("rings",)
+    assert methods["without_choice_quality-seed0"].section.choice.prior == 0.0
+    assert "without_cosine_start-seed0" not in methods, "a start is gone after training"
+    rows = {r.arm: r for r in summary.rows}
+    assert set(rows) == {name.rpartition("-seed")[0] for name in methods}
+    assert rows["without_rings"].diff == pytest.approx(rows["without_rings"].rate - rows["full"].rate)
+
+
+def test_attribution_with_training_compares_what_was_trained_alike(tmp_path: Path) -> None:
+    params = tiny(ablate={"seeds": [0], "attribution": {**tiny().ablate.attribution.model_dump(mode="json"), "retrain": True}})
+    _, arms, _ = stage.plan(params, "attribution")
+    trained = {arm.name: arm for arm in arms if arm.name.startswith("anew")}
+    assert {arm.against for arm in trained.values()} == {"anew"}
+    assert {"anew_rings", "anew_cosine_start", "anew_one_align"} <= set(trained) and "anew_choice_rule" not in trained
+    assert len({json.dumps(effective(a.spec, a.trained_with()), sort_keys=True) for a in trained.values()}) == len(trained)
+
+
+def test_parts_that_an_identifier_does_not_have_are_not_left_out() -> None:
+    params = tiny()
+    parts = {name: {arm.facts["part"] for arm in stage.plan(params, "attribution", name)[1]} for name in ("base_plus", "sr")}
+    assert "rings" in parts["base_plus"] and not {"one_align", "words", "dssa"} & parts["base_plus"]
+    assert {"one_align", "dssa", "sparse"} <= parts["sr"] and not {"rings", "window", "choice_rule"} & parts["sr"]
+    with pytest.raises(ConfigError, match="declares no parts"):
+        stage.plan(params, "attribution", "random")
 
 
 def test_a_study_of_the_network_reuses_the_reference(done: Path) -> None:
@@ -219,9 +266,7 @@ def test_pairs_are_of_one_training_seed_and_cases_stay_together() -> None:
 
 
 def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "srcli.methods.sr.policy.shipped_policy", lambda name, encoder: next(done.glob(f"policies/{name}-*seed0-*.h5"))
-    )
+    monkeypatch.setattr(policy_store, "shipped_file", lambda name, encoder: next(done.glob(f"policies/{name}-seed0-*.h5")))
     monkeypatch.chdir(done)
     summary = stage.run(tiny(), done / "shipped", executor=FakeExecutor())
     assert (summary.given, summary.trained) == (3, 0) and len(summary.rows) == 2 * 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,20 @@ from study_fakes import ENCODER, FakeExecutor, tiny, without_pictures, write_fea
 import srcli.studies.noise_sweep as stage
 from srcli.artifacts.study import NOISE_SWEEP, load_study
 from srcli.config.noise import NoiseConfig
-from srcli.errors import ArtifactError, MismatchError, MissingAssetError
+from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError
+from srcli.evaluation.methods import Method
 from srcli.evaluation.statistics import Result
 from srcli.methods.base import Decision
-from srcli.methods.sr.policy import LearnedPolicy, Recipe, disturb, read_recipe, write_recipe
-from srcli.methods.sr.section import DSSAConfig, ModelConfig
+from srcli.methods.registry import settings, spec_of
+from srcli.methods.scoring import disturb
+from srcli.params import method_settings
 from srcli.stages import train
+from srcli.studies import policy_store
 from srcli.studies.figures import draw_noise
 from srcli.studies.tables import Episode, study_rows
 from srcli.types import Candidates, Observation, Percept, SemanticCloud, TextEmbedding
+
+NAMES = ("sr_plus_softmax", "sr_plus_relu", "sr_plus")
 
 
 @pytest.fixture(autouse=True)
@@ -70,10 +74,16 @@ def branches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Policies of the three branches."""
     folder = tmp_path_factory.mktemp("branches")
     features = write_features(folder / "features.h5")
-    for branch in ("softmax", "relu", "relu2"):
-        model = ModelConfig(heads=2, dssa=DSSAConfig(sparse=branch))
-        train.run(model, tiny().train, features, folder / f"{branch}.h5")
-    return {branch: folder / f"{branch}.h5" for branch in ("softmax", "relu", "relu2")}
+    for name in NAMES:
+        spec, section = method_settings(tiny(), name)
+        train.run(spec, section, folder / f"{name}.h5", features=features)
+    return {name: folder / f"{name}.h5" for name in NAMES}
+
+
+def policy(file: Path, **noise: Any) -> Any:
+    """The policy of a file, with noise on what it sees."""
+    section = settings(spec_of("sr_plus"), method_settings(tiny(), "sr_plus")[1], {f"noise.{k}": v for k, v in noise.items()})
+    return Method("m", "sr_plus", section, str(file)).build(None, "cpu")
 
 
 def decision(seed: int, seen: SemanticCloud) -> Decision:
@@ -93,58 +103,65 @@ def decision(seed: int, seen: SemanticCloud) -> Decision:
     )
 
 
-def test_a_recipe_stands_for_its_policy_with_noise(tmp_path: Path, branches: dict[str, Path]) -> None:
-    file = Path(shutil.copy(branches["relu2"], tmp_path))
-    recipe = write_recipe(tmp_path / "r" / "noisy.json", Recipe(file, NoiseConfig(sigma=0.3)))
-    assert read_recipe(recipe).policy.samefile(file)
+def test_noise_is_part_of_how_a_policy_acts(branches: dict[str, Path]) -> None:
     seen = cloud(40)
-    plain, noisy = LearnedPolicy(file), LearnedPolicy(recipe)
-    direct = LearnedPolicy(file, noise=NoiseConfig(sigma=0.3))
-    scores = [policy.act(decision(7, seen)).scores for policy in (plain, noisy, direct)]
+    plain, noisy = policy(branches["sr_plus"]), policy(branches["sr_plus"], sigma=0.3)
+    scores = [one.act(decision(7, seen)).scores for one in (plain, noisy, noisy)]
     assert not np.allclose(scores[0], scores[1]) and np.array_equal(scores[1], scores[2])
     assert not np.allclose(scores[1], noisy.act(decision(8, seen)).scores)
-    file.write_bytes(b"another")
-    with pytest.raises(MismatchError, match="is not the policy"):
-        read_recipe(recipe)
-    recipe.write_text("{}")
-    with pytest.raises(ArtifactError, match="is not a recipe"):
-        LearnedPolicy(recipe)
 
 
 def test_the_generator_of_the_decision_is_left_as_it_was(branches: dict[str, Path]) -> None:
     asked = decision(7, cloud(40))
-    LearnedPolicy(branches["relu2"], noise=NoiseConfig(sigma=0.3)).act(asked)
+    policy(branches["sr_plus"], sigma=0.3).act(asked)
     assert asked.rng.random() == decision(7, cloud(40)).rng.random()
 
 
-def test_branches_by_strength(tmp_path: Path) -> None:
+def test_methods_by_strength(tmp_path: Path) -> None:
     features = write_features(tmp_path / "features.h5")
     executor = FakeExecutor()
     summary = stage.run(tiny(), tmp_path / "out", features, policies_dir=tmp_path / "p", executor=executor)
     assert (summary.trained, summary.played) == (3, 3 * 3 * 4) and len(executor.setups) == 1
-    methods = {m.name: m.path for m in executor.setups[0].methods}
-    noisy = read_recipe(Path(str(methods["relu-0.3-seed0"])))
-    assert noisy.noise == NoiseConfig(sigma=0.3, unit="normalized") and noisy.policy.name.startswith("sr-relu-seed0")
-    assert str(methods["relu-0-seed0"]).endswith(".h5")
+    methods = {m.name: m for m in executor.setups[0].methods}
+    noisy = methods["sr_plus_relu-0.3-seed0"]
+    assert noisy.section.noise == NoiseConfig(sigma=0.3, unit="normalized")
+    assert noisy.path == methods["sr_plus_relu-0-seed0"].path and Path(str(noisy.path)).name.startswith("sr_plus_relu-seed0")
     # The network alone chooses, so that neither mask nor quality covers what the branches do.
-    combine = executor.setups[0].combine
-    assert (combine.align1, combine.align1_place, combine.prior, combine.prior_place, combine.align2) == (0, 0, 0, 0, 1)
-    assert "chosen by 2-Align alone" in summary.markdown
+    choice = noisy.section.choice
+    assert (choice.align1, choice.align1_place, choice.prior, choice.prior_place, choice.align2) == (0, 0, 0, 0, 1)
+    assert "chosen by what was learned alone" in summary.markdown
     rows = {r.arm: r for r in summary.rows}
-    assert rows["relu-0.3"].drop == pytest.approx(rows["relu-0.3"].rate - rows["relu-0"].rate)
-    assert rows["relu-0.3"].diff == pytest.approx(rows["relu-0.3"].rate - rows["relu2-0.3"].rate)
-    assert rows["relu-0"].drop != rows["relu-0"].drop
+    relu, whole = (rows[f"{name}-0.3"] for name in ("sr_plus_relu", "sr_plus"))
+    assert relu.drop == pytest.approx(relu.rate - rows["sr_plus_relu-0"].rate)
+    assert relu.diff == pytest.approx(relu.rate - whole.rate)
+    assert rows["sr_plus_relu-0"].drop != rows["sr_plus_relu-0"].drop
     loaded = load_study(summary.results, NOISE_SWEEP)
     assert loaded.summary["arms"][-1]["sigma"] == 0.3 and len(loaded.episodes["key"]) == 36
     data = json.loads(summary.json.read_text())
-    assert data["metrics"]["pick/unseen/relu2-0"]["success"] == 1.0
-    assert "| pick | unseen | relu2, σ 0.1 | 0 | 4/4" in summary.table.read_text()
+    assert data["metrics"]["pick/unseen/sr_plus-0"]["success"] == 1.0
+    assert "| pick | unseen | SR+, σ 0.1 | 0 | 4/4" in summary.table.read_text()
     assert summary.figure.stat().st_size > 5000
     again = FakeExecutor()
     second = stage.run(
         tiny(noise={"sigma": [0.1, 0.2, 0.3]}), tmp_path / "out", features, policies_dir=tmp_path / "p", executor=again
     )
     assert second.trained == 0 and {name.split("-")[1] for name, _ in again.played} == {"0.2"}
+
+
+def test_the_control_stands_under_noise_too(tmp_path: Path) -> None:
+    features, executor = write_features(tmp_path / "features.h5"), FakeExecutor()
+    params = tiny(noise={"sigma": [0.3], "methods": ["sr_plus", "untrained:sr_plus"]})
+    summary = stage.run(params, tmp_path / "out", features, policies_dir=tmp_path / "p", executor=executor)
+    assert summary.trained == 1
+    rows = {r.arm: r for r in summary.rows}
+    assert rows["untrained:sr_plus-0.3"].episodes == 3 * 4 and rows["untrained:sr_plus-0.3"].drop == pytest.approx(
+        rows["untrained:sr_plus-0.3"].rate - rows["untrained:sr_plus-0"].rate
+    )
+
+
+def test_a_method_that_takes_no_noise_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'random' takes no noise"):
+        stage.run(tiny(noise={"methods": ["random"]}), tmp_path / "out", executor=FakeExecutor())
 
 
 def test_first_attempts_are_counted_with_intervals_and_compared(tmp_path: Path) -> None:
@@ -182,14 +199,14 @@ def test_the_choice_can_be_that_of_the_whole_system(tmp_path: Path) -> None:
     features, executor = write_features(tmp_path / "features.h5"), FakeExecutor()
     params = tiny(noise={"choice": "combined"})
     summary = stage.run(params, tmp_path / "out", features, policies_dir=tmp_path / "p", executor=executor)
-    assert executor.setups[0].combine == params.evaluate.combine and "chosen by `evaluate.combine`" in summary.markdown
+    choice = executor.setups[0].methods[0].section.choice
+    assert choice == params.methods.sr.choice and "chosen as each method is used" in summary.markdown
 
 
 def test_shipped_policies_serve_where_nothing_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, branches: dict[str, Path]
 ) -> None:
-    files = {stage.SHIPPED[branch]: path for branch, path in branches.items()}
-    monkeypatch.setattr("srcli.methods.sr.policy.shipped_policy", lambda name, encoder: files[name])
+    monkeypatch.setattr(policy_store, "shipped_file", lambda name, encoder: branches[name])
     summary = stage.run(tiny(), tmp_path / "new", executor=FakeExecutor())
     assert (summary.given, summary.trained) == (3, 0)
     assert "shipped with the package" in summary.notes[0] and summary.notes[0] in summary.markdown
@@ -199,7 +216,7 @@ def test_with_nothing_at_all_it_says_what_to_run_first(tmp_path: Path, monkeypat
     def none(name: str, encoder: object) -> Path:
         raise MissingAssetError(f"no policy '{name}' is shipped")
 
-    monkeypatch.setattr("srcli.methods.sr.policy.shipped_policy", none)
+    monkeypatch.setattr(policy_store, "shipped_file", none)
     with pytest.raises(ArtifactError, match="no features there") as caught:
         stage.run(tiny(), tmp_path / "out", executor=FakeExecutor())
     assert "srcli collect" in caught.value.hint and "srcli featurize" in caught.value.hint
@@ -207,7 +224,7 @@ def test_with_nothing_at_all_it_says_what_to_run_first(tmp_path: Path, monkeypat
 
 def test_without_training_a_missing_branch_is_named(tmp_path: Path) -> None:
     features = write_features(tmp_path / "features.h5")
-    with pytest.raises(MissingAssetError, match="'softmax' was not trained"):
+    with pytest.raises(MissingAssetError, match=r"'SR\+, softmax branch' was not trained"):
         stage.run(tiny(), tmp_path / "out", features, train=False, policies_dir=tmp_path / "p", executor=FakeExecutor())
 
 

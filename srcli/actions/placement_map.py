@@ -27,7 +27,7 @@ _OPEN = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Terrain:
+class PlacementMap:
     """A height map over the workspace and a border around it, zone frame.
 
     Attributes:
@@ -80,7 +80,7 @@ class Terrain:
         return rim
 
 
-def build_terrain(observation: Observation, config: PlacementConfig) -> Terrain:
+def build_placement_map(observation: Observation, config: PlacementConfig) -> PlacementMap:
     """Height map and things of a zone.
 
     Depth is noisy and lost at the edges of objects: all views are merged, a cell needs several pixels, single-cell peaks are cut
@@ -104,7 +104,7 @@ def build_terrain(observation: Observation, config: PlacementConfig) -> Terrain:
     things = np.where(kept, np.cumsum(kept), 0)[labels].astype(np.int32)
     heights[things == 0] = 0.0
     origin = lower[:2].astype(np.float64) + config.cell / 2
-    return Terrain(heights, things, int(kept.sum()), origin, config.cell)
+    return PlacementMap(heights, things, int(kept.sum()), origin, config.cell)
 
 
 def _tops(points: F32, lower: F32, upper: F32, cell: float) -> F32:

@@ -28,7 +28,7 @@ WORDS = 32
 """Channels of the sentence's summary: few, so that it says which relation is meant rather than which object."""
 
 
-class Words(nn.Module):
+class KeywordPooling(nn.Module):
     """Summary of a sentence by keyword spotting: g_c = sum_l softmax_l(u_lc) u_lc with u = W t, a soft maximum over tokens.
 
     A relation stands in one token of many; a maximum finds it wherever it stands, an average would dilute it. The kind of the
@@ -47,11 +47,15 @@ class Words(nn.Module):
         nn.init.normal_(self.kind.weight, std=0.5)
 
     def forward(
-        self, tokens: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"], place: Bool[Tensor, " b"]
+        self,
+        tokens: Float[Tensor, "b l d"],
+        token_mask: Bool[Tensor, "b l"],
+        place: Bool[Tensor, " b"],
+        listen: bool = True,
     ) -> Float[Tensor, "b g"]:
-        """Args: tokens of unit length; token_mask True where real; place True for placements."""
+        """Args: tokens of unit length; token_mask True where real; place True for placements; listen: use the tokens at all."""
         said: Tensor = self.kind(place.long())  # (b, g)
-        if self.spot is None:
+        if self.spot is None or not listen:
             return said
         u = GAIN * self.spot(tokens)  # (b, l, g)
         weights = torch.softmax(u.masked_fill(~token_mask[..., None], MASKED), dim=1) * token_mask[..., None]
@@ -59,7 +63,7 @@ class Words(nn.Module):
         return heard
 
 
-class Rings(nn.Module):
+class RadialPooling(nn.Module):
     """Reads, for each candidate on its own, the cloud in rings about the vertical through its position.
 
     With b_r(rho) a triangle of half-width ``RING_STEP`` about the radius of ring r, rho_kj the horizontal distance of point j

@@ -1,4 +1,4 @@
-"""Rings, words, the place adapter and the ablation switches: against references, and what reaches a score and what does not."""
+"""Radial pooling, words, the place adapter and the switches: against references; what reaches a score and what does not."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
+from method_inputs import sr_network, sr_section
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from srcli.methods.sr.network import SRNetwork, build_network
-from srcli.methods.sr.rings import HEIGHT_UNIT, RING_STEP, RINGS, STANDS_OUT, Rings, Words
-from srcli.methods.sr.section import ModelConfig
+from srcli.errors import ConfigError
+from srcli.methods.sr.network import build_network
+from srcli.methods.sr.radial_pooling import HEIGHT_UNIT, RING_STEP, RINGS, STANDS_OUT, KeywordPooling, RadialPooling
 from srcli.models.batch import Batch, batch_of_one
 from srcli.types import Candidates, Percept, SemanticCloud, TextEmbedding
 
@@ -46,10 +46,6 @@ def scene(place: bool | None = None) -> Batch:
     )
 
 
-def network(variant: str = "sr", **options: object) -> SRNetwork:
-    return build_network(ModelConfig.model_validate({"variant": variant, "heads": 4, **options}), D, 3).double()
-
-
 def another_word(batch: Batch) -> Batch:
     tokens = batch.tokens.clone()
     tokens[:, 2] = normalize(normal(B, D, seed=60), dim=-1)
@@ -57,7 +53,7 @@ def another_word(batch: Batch) -> Batch:
 
 
 def test_rings_read_what_a_loop_reads() -> None:
-    rings, batch = Rings(D, learned=2).double(), scene()
+    rings, batch = RadialPooling(D, learned=2).double(), scene()
     learned, s = normal(B, N, 2, seed=8), torch.rand(B, N, dtype=torch.float64)
     m = torch.rand(B, N, dtype=torch.float64)
     real = torch.arange(N)[None] < torch.tensor([N, 20, 1])[:, None]
@@ -80,7 +76,7 @@ def test_rings_read_what_a_loop_reads() -> None:
 
 
 def test_rings_do_not_change_when_the_scene_turns_or_moves() -> None:
-    rings, batch = Rings(D, learned=2).double(), scene()
+    rings, batch = RadialPooling(D, learned=2).double(), scene()
     turn = torch.tensor([[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
     shift = torch.tensor([0.1, -0.2, 0.0], dtype=torch.float64)
     rest = (normal(B, N, 2), batch.point_mask, torch.rand(B, N, dtype=torch.float64), None)
@@ -92,7 +88,7 @@ def test_rings_do_not_change_when_the_scene_turns_or_moves() -> None:
 
 def test_words_find_a_token_wherever_it_stands_and_ignore_padding() -> None:
     torch.manual_seed(0)
-    words, batch = Words(D).double(), scene()
+    words, batch = KeywordPooling(D).double(), scene()
     place = torch.tensor([True, False, True])
     said = words(batch.tokens, batch.token_mask, place)
     torch.testing.assert_close(words(batch.tokens[:, [3, 0, 4, 2, 1]], batch.token_mask, place), said)
@@ -102,32 +98,31 @@ def test_words_find_a_token_wherever_it_stands_and_ignore_padding() -> None:
     assert not torch.allclose(words(batch.tokens, batch.token_mask, ~place), said)
 
 
-def test_base_never_sees_a_token_and_staged_variants_do() -> None:
+def test_base_never_sees_a_token_and_staged_networks_and_the_control_for_words_do() -> None:
     batch = scene(place=True)
-    for variant in ("base", "a2"):
-        net = network(variant)
+    for name in ("base", "base_plus"):
+        net = sr_network(name)
         torch.testing.assert_close(net(another_word(batch)).logits, net(batch).logits)
-    for variant in ("sr", "sr_a"):
-        net = network(variant)
-        assert (net(another_word(batch)).logits - net(batch).logits).abs().max() > 1e-3
+    for name in ("sr", "sr_a", "sr_plus", "sr_a_plus", "base_words_plus"):
+        net = sr_network(name)
+        assert (net(another_word(batch)).logits - net(batch).logits).abs().max() > 1e-5
 
 
 def test_tokens_in_the_encoders_axes_are_what_the_rings_hear() -> None:
-    net, batch = network(), scene(place=True)
+    net, batch = sr_network(), scene(place=True)
     torch.testing.assert_close(net(replace(batch, words=batch.tokens)).logits, net(batch).logits)
     assert not torch.allclose(net(replace(batch, words=another_word(batch).tokens)).logits, net(batch).logits)
 
 
-def test_kind_of_decision_reaches_the_score_and_is_a_pick_by_default() -> None:
-    for variant in ("sr", "base"):
-        net = network(variant)
+def test_kind_of_decision_reaches_the_rings_and_is_a_pick_by_default() -> None:
+    for name in ("sr_plus", "base_plus"):
+        net = sr_network(name)
         torch.testing.assert_close(net(scene(place=False)).logits, net(scene()).logits)
         assert not torch.allclose(net(scene(place=True)).logits, net(scene()).logits)
-    assert torch.equal(network("a2")(scene(place=True)).logits, network("a2")(scene()).logits)
 
 
 def test_place_adapter_is_silent_at_first_and_never_touches_picks() -> None:
-    shared, adapted = network(), network(stage2={"place_head": "adapter"})
+    shared, adapted = sr_network(), sr_network(network__stage2__place_head="adapter")
     adapted.load_state_dict({**adapted.state_dict(), **shared.state_dict()})
     torch.testing.assert_close(adapted(scene(place=True)).logits, shared(scene(place=True)).logits)
     assert adapted.adapter is not None
@@ -140,32 +135,37 @@ def test_place_adapter_is_silent_at_first_and_never_touches_picks() -> None:
     assert changed.tolist() == [True, False, True]
 
 
-SWITCHES = [
-    {"encoder": {"layers": 0}},
-    {"encoder": {"layers": 2}},
-    {"encoder": {"place": "actions"}},
-    {"stage1": {"direction": "point_query"}},
-    {"stage1": {"write_back": "mask"}},
-    {"dssa": {"branch": "dense"}},
-    {"dssa": {"branch": "sparse"}},
-    {"dssa": {"sparse": "relu"}},
-    {"dssa": {"sparse": "softmax"}},
-    {"dssa": {"sparse_norm": "none"}},
-    {"dssa": {"sparse_norm": "count"}},
-    {"dssa": {"position_rank": 0}},
-    {"stage2": {"mask": "off"}},
-    {"stage2": {"rings": "off"}},
-    {"stage2": {"words": "off"}},
-    {"stage2": {"locality": "off"}},
-    {"stage2": {"readout": "off"}},
-    {"stage2": {"quality": "off"}},
+SWITCHES: list[tuple[str, object]] = [
+    ("network.encoder.layers", 0),
+    ("network.encoder.layers", 2),
+    ("network.encoder.place", "actions"),
+    ("network.stage1.direction", "point_query"),
+    ("network.stage1.write_back", "mask"),
+    ("network.dssa.branch", "dense"),
+    ("network.dssa.branch", "sparse"),
+    ("network.dssa.sparse", "relu"),
+    ("network.dssa.sparse", "softmax"),
+    ("network.dssa.position_rank", 0),
+    ("network.stage2.mask", "off"),
+    ("additions.similarity_bias", 0.0),
+    ("additions.strength", "off"),
+    ("additions.plain_points", "off"),
+    ("additions.position_keys", "off"),
+    ("additions.sparse_norm", "none"),
+    ("additions.sparse_norm", "count"),
+    ("additions.window", "off"),
+    ("additions.sink", "off"),
+    ("additions.readout", "off"),
+    ("additions.rings", "off"),
+    ("additions.words", "off"),
+    ("additions.quality", "off"),
 ]
 
 
-@pytest.mark.parametrize("switch", SWITCHES, ids=lambda s: "-".join(f"{k}.{a}={b}" for k, v in s.items() for a, b in v.items()))
-def test_every_ablation_changes_the_scores_and_trains(switch: dict[str, object]) -> None:
+@pytest.mark.parametrize(("key", "value"), SWITCHES, ids=lambda value: str(value))
+def test_every_switch_changes_the_scores_and_trains(key: str, value: object) -> None:
     """With the weights that both networks have in common, so that the switch alone makes the difference."""
-    batch, plain, net = scene(place=True), network(), network(**switch)
+    batch, plain, net = scene(place=True), sr_network(), sr_network(**{key: value})
     ours, theirs = net.state_dict(), plain.state_dict()
     net.load_state_dict({n: theirs[n] if n in theirs and theirs[n].shape == w.shape else w for n, w in ours.items()})
     logits = net(batch).logits
@@ -175,24 +175,25 @@ def test_every_ablation_changes_the_scores_and_trains(switch: dict[str, object])
     assert all(g is not None and torch.isfinite(g).all() for g in gradients)
 
 
-def test_convolution_changes_the_scores_once_it_is_trained() -> None:
-    batch, net = scene(), network(dssa={"dense_conv": "dw3"})
+@pytest.mark.parametrize("name", ["sr", "sr_plus"])
+def test_convolution_changes_the_scores_once_it_is_trained(name: str) -> None:
+    batch, net = scene(), sr_network(name, network__dssa__dense_conv="dw3")
     before = net(batch).logits
     with torch.no_grad():
         net.encoder[0].attention.conv.weight.add_(0.3)  # type: ignore[operator,union-attr]
     assert (net(batch).logits - before).abs().max() > 1e-6
-    with pytest.raises(ValidationError, match="dense_conv acts on the dense branch"):
-        ModelConfig.model_validate({"dssa": {"dense_conv": "dw3", "branch": "sparse"}})
+    with pytest.raises(ConfigError, match="dense_conv acts on the dense branch"):
+        sr_section(name, network__dssa__dense_conv="dw3", network__dssa__branch="sparse")
 
 
 def test_mask_off_in_stage_2_closes_every_way_but_the_written_cloud() -> None:
-    batch, net = scene(), network(stage2={"mask": "off"}, stage1={"write_back": "mask"})
+    batch, net = scene(), sr_network(network__stage2__mask="off", network__stage1__write_back="mask")
     assert net.stage1 is not None
     before = net(batch)
     with torch.no_grad():
         net.stage1.out.weight.zero_()
         written_nothing = net(batch).logits
-        net.stage1.similarity_gain.add_(2.0)
+        net.stage1.similarity_gain.add_(2.0)  # type: ignore[union-attr]
     after = net(batch)
     assert not torch.allclose(after.mask, before.mask)
     torch.testing.assert_close(after.logits, written_nothing)
@@ -227,17 +228,16 @@ def relations() -> ModuleType:
 
 
 def test_few_demonstrations_teach_relation_and_noun_to_sr_and_not_to_base(relations: ModuleType) -> None:
-    """On made-up scenes of unseen classes: what is put "on" and what "near" follow the sentence; BASE cannot tell them apart."""
+    """On made-up scenes of unseen classes: what is put "on" and what "near" follow the sentence; BASE+ cannot tell them apart."""
     bank = relations.Bank.make(48, 0, classes=40)
     data = relations.demonstrations(bank, np.arange(28), 160, 64)
     test = relations.exam(bank, np.arange(28, 40), 40, 64)
     results = {}
-    for variant in ("sr", "base"):
-        config = ModelConfig.model_validate({"variant": variant, "heads": 4, "encoder": {"layers": 0}})
-        net = build_network(config, 48, 0)
+    for name in ("sr_plus", "base_plus"):
+        net = build_network(sr_section(name, network__encoder__layers=0), 48, 0)
         relations.train(net, data, updates=90, batch=16, seed=0, rotate=0.25, lr=3e-3)
-        results[variant] = test.take(net.eval())
-    plain, sr, base = test.take(None), results["sr"], results["base"]
+        results[name] = test.take(net.eval())
+    plain, sr, base = test.take(None), results["sr_plus"], results["base_plus"]
     chance = float(np.mean([family[0]["valid"].sum() / family[0]["candidate_mask"].sum() for family in test.seen]))
     assert sr["pick"] >= plain["pick"] - 0.05
     assert sr["both_relations"] >= 0.25 > base["both_relations"] + 0.1

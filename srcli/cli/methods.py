@@ -1,0 +1,116 @@
+"""``srcli methods``: every system that can choose an action, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srcli.cli.options import Debug, Json
+from srcli.cli.running import command
+
+if TYPE_CHECKING:
+    from srcli.config.base import Section
+
+app = typer.Typer(
+    help="List the methods, or show one.", no_args_is_help=False, invoke_without_command=True, pretty_exceptions_enable=False
+)
+
+
+def described(name: str) -> dict[str, Any]:
+    """What is known of a method, as plain data."""
+    from srcli.methods.registry import code_digest, is_shipped, spec_of
+
+    spec = spec_of(name)
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "tasks": sorted(spec.tasks),
+        "reads": spec.reads,
+        "learns": spec.fit is not None,
+        "fidelity": spec.fidelity,
+        "source": spec.source,
+        "privileged": spec.privileged,
+        "shipped": is_shipped(name) if spec.fit is not None else False,
+        "section": f"methods.{spec.key}",
+        "code": code_digest(name),
+    }
+
+
+def parameters(section: type[Section], above: str = "") -> dict[str, str]:
+    """Description of each key of a section, by its dotted name below ``methods.<name>``."""
+    found: dict[str, str] = {}
+    for key, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and hasattr(info.annotation, "model_fields"):
+            found |= parameters(info.annotation, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = info.description or ""
+    return found
+
+
+COLUMNS = 100
+"""Width that a line of the list keeps to; a longer title is shortened, since all else has its place in a command."""
+
+
+def listed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for each method: identifier, title, what it learns from, fidelity, and what else has to be known."""
+    cells = [("name", "title", "learns from", "fidelity", "")]
+    cells += [(row["name"], row["title"], row["reads"] if row["learns"] else "-", row["fidelity"], _marks(row)) for row in rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(5)]
+    widths[1] = max(5, min(widths[1], COLUMNS - 8 - sum(widths) + widths[1]))
+    lines = []
+    for line in cells:
+        title = line[1] if len(line[1]) <= widths[1] else line[1][: widths[1] - 3].rstrip() + "..."
+        shown = (line[0], title, *line[2:])
+        lines.append("  ".join(cell.ljust(width) for cell, width in zip(shown, widths, strict=True)).rstrip())
+    return lines
+
+
+def _marks(row: Mapping[str, Any]) -> str:
+    from srcli.methods.base import EVERY_TASK
+
+    marks = ["sees the truth"] if row["privileged"] else []
+    if set(row["tasks"]) != EVERY_TASK:
+        marks.append(f"{', '.join(row['tasks'])} only")
+    if row["learns"]:
+        marks.append("weights shipped" if row["shipped"] else "no weights")
+    return ", ".join(marks)
+
+
+@app.callback()
+@command
+def methods(context: typer.Context, as_json: Json = False, debug: Debug = False) -> None:
+    """List the methods: identifier, title, tasks, what they read, fidelity, privilege, shipped weights."""
+    if context.invoked_subcommand is not None:
+        return
+    from srcli.methods.registry import broken, specs
+
+    for bad in broken().values():
+        typer.echo(f"warning: method '{bad.name}' of package {bad.package} cannot be used: {bad.reason}", err=True)
+    rows = [described(name) for name in specs()]
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for line in listed(rows):
+        typer.echo(line)
+
+
+@app.command("show")
+@command
+def show(
+    name: Annotated[str, typer.Argument(help="Identifier of a method.")], as_json: Json = False, debug: Debug = False
+) -> None:
+    """Show a method: its source, what makes its identifier, its parts and studies, and its parameters."""
+    from srcli.cli.output import emit
+    from srcli.methods.registry import parts_of, spec_of, studies_of
+
+    spec = spec_of(name)
+    told = described(name)
+    told["preset"] = dict(spec.preset)
+    told["parts"] = {key: part.title for key, part in parts_of(spec).items()}
+    told["studies"] = {key: study.question for key, study in studies_of(spec).items()}
+    told["parameters"] = parameters(spec.section)
+    emit(told, as_json)

@@ -1,0 +1,32 @@
+"""A2 as published: the system that the paper extends, trained on our demonstrations."""
+
+from __future__ import annotations
+
+from srcli.config.choice import LEARNED_ONLY
+from srcli.methods.a2.section import A2Config
+from srcli.methods.base import EVERY_TASK, MethodSpec
+
+SOURCE = "A2 (Action Prior Alignment), the published policy: value = feature x similarity, one cross-attention layer"
+
+
+def _spec(name: str, title: str, positions: str, adopt: str | None) -> MethodSpec:
+    return MethodSpec(
+        name=name,
+        title=title,
+        tasks=EVERY_TASK,
+        build="srcli.methods.a2.policy:build",
+        fit="srcli.methods.a2.training:fit",
+        reads="features",
+        section=A2Config,
+        group="a2",
+        preset={"network.positions": positions},
+        acts_with=("choice", "noise"),
+        learned_only={f"choice.{key}": value for key, value in LEARNED_ONLY.items()},
+        fidelity="reimplemented",
+        source=SOURCE,
+        adopt=adopt,
+    )
+
+
+A2 = _spec("a2", "A2", "workspace", "srcli.methods.a2.first_version:adopt")
+A2_METRES = _spec("a2_metres", "A2, positions in metres", "metres", None)
