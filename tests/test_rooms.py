@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from srcli.methods.registry import UNTRAINED, specs
+
 PACKAGE = Path(__file__).parents[1] / "srcli"
 ORDER = (
     "cli",
@@ -106,6 +108,41 @@ def test_models_know_neither_files_nor_simulator() -> None:
 def test_ground_stands_alone() -> None:
     for name in ("types", "errors", "seeding"):
         assert not [used for used in _imports(PACKAGE / f"{name}.py") if used.startswith("srcli")]
+
+
+COINCIDE = {"base", "expert", "quality", "random", "similarity"}
+"""Identifiers of methods that are words for other things, too: columns, links of the robot, ways of selecting."""
+NAMELESS = ("cli", "studies", "stages", "reporting", "evaluation")
+
+
+def _prose(tree: ast.Module) -> set[int]:
+    """Docstrings, of attributes as well, by the identity of their nodes."""
+    return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}
+
+
+def _method_names(tree: ast.Module) -> list[str]:
+    """Texts that are identifiers of methods, alone, of a control, or of a file: NAME, untrained:NAME, NAME=FILE, NAME.h5."""
+    prose = _prose(tree)
+    unmistakable = {name for name in specs() if name not in COINCIDE}
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+    ]
+    parts = ((text, text.removeprefix(UNTRAINED).partition("=")[0].partition(".")[0]) for text in texts)
+    return [text for text, part in parts if part in unmistakable]
+
+
+@pytest.mark.parametrize("room", NAMELESS)
+def test_rooms_above_the_methods_know_none_by_name(room: str) -> None:
+    assert specs() and {name for name in specs() if name in COINCIDE} == COINCIDE
+    found = [f"{f.relative_to(PACKAGE)}: {text}" for f in MODULES if _room(f) == room for text in _method_names(_tree(f))]
+    assert found == []
+
+
+def test_names_of_methods_would_be_found() -> None:
+    code = 'a = {"sr_plus": 1}\nb == "untrained:a2"\nc("beside=x.h5", "sr.h5", "a base of sr", "random", "surface")\n"sr"\n'
+    assert sorted(_method_names(ast.parse(code))) == ["beside=x.h5", "sr.h5", "sr_plus", "untrained:a2"]
 
 
 def test_nothing_prints() -> None:

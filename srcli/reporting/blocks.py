@@ -27,12 +27,15 @@ class Measure:
 
 
 Cell = str | Measure
-RowKind = Literal["ours", "theirs", "privileged", "group"]
+RowKind = Literal["ours", "control", "theirs", "privileged", "group"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table. ``theirs``: numbers that others published; ``group``: a heading over the lines below it."""
+    """One line of a table.
+
+    ``control``: of an untrained network; ``theirs``: numbers that others published; ``group``: a heading over the lines below it.
+    """
 
     cells: tuple[Cell, ...]
     kind: RowKind = "ours"
@@ -70,10 +73,11 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawing as SVG text that takes its colours from the page."""
+    """A drawing as SVG text that takes its colours from the page; a ``wide`` one has a line of its own."""
 
     svg: str
     caption: str
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

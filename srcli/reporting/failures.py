@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from srcli.reporting.blocks import Block, Chart, Folded, Missing, Row, Section, Table
-from srcli.reporting.numbers import TASK_NAMES, method_name, method_rank
+from srcli.reporting.naming import MARK, NO_CONTROL, rank, without_control
+from srcli.reporting.numbers import TASK_NAMES
 from srcli.reporting.sources import Evaluated, Sources
 from srcli.reporting.svg import stacked_bars
 
@@ -34,12 +35,12 @@ def failures(sources: Sources) -> Section:
         if not len(evaluated.attempts.get("reason", ())):
             continue
         groups = taxonomy(evaluated)
-        order = sorted(groups, key=lambda g: (g[0], method_rank(g[1])))
-        bars = [(f"{method_name(m)} / {s}", groups[s, m][1], groups[s, m][0].most_common()) for s, m in order]
+        order = sorted(groups, key=lambda g: (g[0], rank(evaluated.named(g[1]))))
+        bars = [(f"{evaluated.named(m).title} / {s}", groups[s, m][1], groups[s, m][0].most_common()) for s, m in order]
         what = f"{TASK_NAMES.get(evaluated.task, evaluated.task)}, suite `{evaluated.suite}`"
         caption = f"{what}: attempts that failed as a share of all attempts of that method; numbers of attempts inside the bars."
         blocks.append(Chart(stacked_bars(bars), caption))
-        blocks.append(_table(groups, order, aimed_right(evaluated), what))
+        blocks.append(_table(evaluated, groups, order, what))
     if not blocks:
         blocks.append(Missing("No evaluation with attempts.", "srcli evaluate"))
     else:
@@ -73,15 +74,19 @@ def aimed_right(evaluated: Evaluated) -> Counter[tuple[str, str]] | None:
     return Counter((str(episodes["split"][row]), str(episodes["method"][row])) for row in rows)
 
 
-def _table(groups: Groups, order: list[tuple[str, str]], aimed: Counter[tuple[str, str]] | None, what: str) -> Folded:
+def _table(evaluated: Evaluated, groups: Groups, order: list[tuple[str, str]], what: str) -> Folded:
     reasons = [r for r in REASON_TEXT if any(groups[g][0][r] for g in order)]
+    lacking, aimed = without_control(evaluated.methods), aimed_right(evaluated)
     rows = []
     for split, method in order:
         counts, total = groups[split, method]
         own = () if aimed is None else (str(aimed[split, method]),)
-        rows.append(Row((f"{method_name(method)} / {split}", str(total), *(str(counts[r]) for r in reasons), *own)))
+        who = evaluated.named(method)
+        label = f"{who.title}{MARK if method in lacking else ''} / {split}"
+        rows.append(Row((label, str(total), *(str(counts[r]) for r in reasons), *own), "control" if who.control else "ours"))
     headers = ("method / split", "attempts", *(r.replace("_", " ") for r in reasons), *(() if aimed is None else (AIMED,)))
-    table = Table(f"**{what}**", headers, tuple(rows), "" if aimed is None else AIMED_NOTE)
+    notes = [*([] if aimed is None else [AIMED_NOTE]), *([NO_CONTROL] if lacking else [])]
+    table = Table(f"**{what}**", headers, tuple(rows), " ".join(notes))
     return Folded(f"The numbers behind the bars: {what.replace('`', '')}", (table,))
 
 

@@ -7,45 +7,7 @@ from typing import Any
 
 from srcli.reporting.blocks import Cell, Measure
 
-METHOD_NAMES = {
-    "sr": "SR",
-    "sr_a": "SR-A",
-    "base": "BASE",
-    "a2": "A2 (our re-implementation)",
-    "similarity": "similarity rule",
-    "random": "random candidate",
-    "quality": "best candidate, deaf",
-    "nearest_object": "always beside the nearest",
-    "expert": "expert",
-}
 TASK_NAMES = {"pick": "Pick", "place": "Place", "pick_place": "Pick-and-place"}
-_COLOURS = {
-    "sr": 0,
-    "sr_a": 1,
-    "base": 2,
-    "a2": 6,
-    "similarity": 4,
-    "random": 5,
-    "quality": 6,
-    "nearest_object": 2,
-    "expert": 3,
-}
-_ORDER = ("sr", "sr_a", "base", "a2")
-
-
-def method_name(name: str) -> str:
-    """A method as it is called in tables."""
-    return METHOD_NAMES.get(name, name)
-
-
-def method_colour(name: str) -> int:
-    """Index of a method's colour, the same throughout the page."""
-    return _COLOURS[name] if name in _COLOURS else sum(name.encode()) % 8
-
-
-def method_rank(name: str) -> tuple[int, str]:
-    """The networks first, then the others by name."""
-    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
 
 
 def count(row: Mapping[str, Any]) -> str:
@@ -88,11 +50,14 @@ def steps(row: Mapping[str, Any]) -> str:
 
 
 def difference(row: Mapping[str, Any]) -> Cell:
-    """Paired difference to the reference in points, with its interval and the discordant episodes."""
-    paired = row.get("paired")
-    if not paired or not paired.get("difference") or paired["difference"].get("value") is None:
+    """Paired difference to the reference in points, with its interval."""
+    return points((row.get("paired") or {}).get("difference"))
+
+
+def points(ends: Mapping[str, Any] | None) -> Cell:
+    """A difference of rates in points, with its interval; empty where there is none."""
+    if not ends or ends.get("value") is None:
         return ""
-    ends = paired["difference"]
     value, low, high = (float(ends[key]) for key in ("value", "low", "high"))
     text = f"{100 * value:+.1f} [{100 * low:+.0f}, {100 * high:+.0f}]"
     return Measure(text, value, low, high, bounds=(-0.6, 0.6), zero=True)

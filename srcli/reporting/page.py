@@ -64,7 +64,7 @@ def inline(text: str) -> str:
 def _blocks(blocks: Sequence[Block]) -> str:
     """Blocks one under the other; neighbouring charts stand side by side where there is room."""
     parts = []
-    for together, group in groupby(blocks, key=lambda block: isinstance(block, Chart)):
+    for together, group in groupby(blocks, key=lambda block: isinstance(block, Chart) and not block.wide):
         text = "".join(_block(block) for block in group)
         parts.append(f'<div class="charts">{text}</div>' if together else text)
     return "".join(parts)

@@ -32,13 +32,13 @@ def decision_pictures(record: AttemptRecord, what: str) -> tuple[Picture, ...]:
 
 
 def attention(record: AttemptRecord) -> tuple[Any, str]:
-    """(N,) what the cloud is coloured by, and what that is: the 1-Align mask, or the similarity for a method without one."""
+    """(N,) what the cloud is coloured by, and what that is: the method's semantic mask, or the similarity where it has none."""
     if record.percept is None:
         return None, "nothing: this method does not look at the cloud"
     mask = record.choice.mask if record.choice is not None else None
     if mask is not None and len(mask) == len(record.percept.cloud.points) and float(np.ptp(mask)) > 1e-6:
-        return mask, "1-Align mask"
-    return record.percept.cloud.similarity, "similarity to the sentence (no mask without 1-Align)"
+        return mask, "semantic mask"
+    return record.percept.cloud.similarity, "similarity to the sentence (this method has no mask)"
 
 
 def _square() -> tuple[Any, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from srcli.reporting.blocks import Block, Folded, Missing, Prose, Row, Section, Table
-from srcli.reporting.numbers import TASK_NAMES, method_name
+from srcli.reporting.naming import rank
+from srcli.reporting.numbers import TASK_NAMES
 from srcli.reporting.sources import Evaluated, Sources, Study
 
 PRIVILEGED = (
@@ -37,12 +38,13 @@ def provenance(sources: Sources) -> Section:
     studies = [*sources.ablations, *sources.sweeps]
     if studies:
         keys = ("suite", "tasks", "splits", "episodes", "seeds")
-        study_rows = tuple(Row((f"`{s.name}`", *(_scale(s, key) for key in keys))) for s in studies)
+        study_rows = tuple(Row((f"`{s.name}`", s.study, *(_scale(s, key) for key in keys))) for s in studies)
         blocks.append(
             Table(
                 "**Ablation and noise files**",
-                ("file", "suite", "tasks", "splits", "episodes per task and split", "training seeds"),
+                ("file", "study", "suite", "tasks", "splits", "episodes per task and split", "training seeds"),
                 study_rows,
+                left=2,
             )
         )
     if sources.unreadable:
@@ -91,15 +93,18 @@ def _row(evaluated: Evaluated) -> Row:
 
 
 def _methods(sources: Sources) -> Table:
-    rows: dict[tuple[str, str], Row] = {}
-    by_sha: dict[str, str] = {}
+    rows: dict[tuple[str, str], tuple[Any, Row]] = {}
     for evaluated in sources.evaluations:
         for name, facts in (evaluated.summary.get("methods") or {}).items():
-            sha = str(facts.get("policy") or "")
-            by_sha.setdefault(sha, sha[:16])
-            sees = "the simulator's truth" if facts.get("privileged") else "images, sentence, candidates"
-            rows[name, sha] = Row((method_name(name), sees, f"`{by_sha[sha]}`" if sha else "no trained network"))
-    return Table("**Methods**", ("method", "sees", "policy file, sha256"), tuple(rows.values()), left=3)
+            who, sha = evaluated.named(name), str(facts.get("policy") or "")
+            sees = "the simulator's truth" if who.privileged else "images, sentence, candidates"
+            weights = f"`{sha[:16]}`" if sha else "nothing learned"
+            if who.control:
+                seeds = ", ".join(str(seed) for seed in facts.get("seeds", ()))
+                weights = "initial weights" + (f", seeds {seeds}" if seeds else "")
+            rows[who.title, weights] = (rank(who), Row((who.title, f"`{name}`", sees, weights)))
+    lines = tuple(row for _, row in sorted(rows.values(), key=lambda pair: pair[0]))
+    return Table("**Methods**", ("method", "row in the files", "sees", "weights (policy file, sha256)"), lines, left=4)
 
 
 def _conditions(evaluated: Evaluated) -> Folded:

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 UNKNOWN = "not published in text"
 SECOND_HAND = "second-hand"
 
+SR_ROW, SR_A_ROW, BASE_ROW = "SR", "SR-A", "BASE"
+"""What the paper calls the systems of its ablation; a method's specification says for which of them it stands."""
+PAPER_ROWS = (SR_ROW, SR_A_ROW, BASE_ROW)
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:
@@ -62,8 +66,8 @@ TABLE1_NOTE = (
 
 TABLE2_NOTE = f"The paper's Table 2 groups its grasp episodes in batches of ten; its values are {UNKNOWN}."
 
-ABLATION: dict[tuple[str, str, str], str] = {("sr_a", "pick", "seen"): "94.1"}
-"""(variant, task, split) to the success rate that the paper's text states."""
+ABLATION: dict[tuple[str, str, str], str] = {(SR_A_ROW, "pick", "seen"): "94.1"}
+"""(row of the paper, task, split) to the success rate that the paper's text states."""
 
 ABLATION_NOTE = (
     f"The paper's text states one cell (SR-A, seen pick, 94.1); the others are {UNKNOWN}. In words: BASE and SR-A are comparable "

@@ -1,4 +1,4 @@
-"""Case studies, played while the report is made: the same scene for BASE, SR-A and SR (Fig. 9 of the paper)."""
+"""Case studies, played while the report is made: the same scene for each method of the ablation (Fig. 9 of the paper)."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from srcli.config.report import ReportConfig
-from srcli.errors import MissingAssetError, SrcliError
+from srcli.errors import SrcliError
 from srcli.evaluation.figures import describe
+from srcli.evaluation.methods import Method, method_sections, resolve_methods
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, run_episode
-from srcli.evaluation.worker import Method
-from srcli.methods.sr.policy import shipped_policy
+from srcli.methods.registry import UNTRAINED
 from srcli.parallel import Progress
 from srcli.reporting.blocks import Block, Gallery, Missing, Panel, Picture, Prose, Section
 from srcli.reporting.film import Filmed, FilmedWorld, Recorder, animation, film_camera
-from srcli.reporting.numbers import TASK_NAMES, method_name
+from srcli.reporting.naming import named
+from srcli.reporting.numbers import TASK_NAMES
 from srcli.reporting.pictures import decision_pictures
 from srcli.reporting.sources import Sources
-from srcli.reporting.studies import VARIANTS
-from srcli.seeding import Domain, episode_seed
+from srcli.seeding import CASE_STUDY_OFFSET, Domain, episode_seed
 from srcli.tasks import get_task
 from srcli.tasks.base import Case, Task
 from srcli.types import EpisodeSpec
 
 if TYPE_CHECKING:
-    from srcli.config.encoder import EncoderConfig
     from srcli.params import Params
     from srcli.perception.encoders.interface import Encoder
     from srcli.sim import World
 
-_FIRST_SEED = 700_000
 LEAD = (
     "Drawn beforehand, with poses from seeds that no suite uses (`report.scene`), not chosen by outcome. All methods start from "
     "the same scene, noise and candidates; shown is the first decision of each phase. Click a picture to enlarge it."
@@ -46,7 +44,7 @@ class CaseStudy:
 
     def spec(self, task: Task, params: Params, number: int) -> EpisodeSpec:
         """The episode, of a seed in the range for probing."""
-        seed = episode_seed(params.seed, Domain.PROBE, _FIRST_SEED + number)
+        seed = episode_seed(params.seed, Domain.PROBE, CASE_STUDY_OFFSET + number)
         return task.from_case(fixed_case(self.task, self.case), seed, params.scene)
 
 
@@ -67,8 +65,7 @@ def fixed_case(task: str, name: str) -> Case:
 def case_studies(
     sources: Sources, params: Params, section: ReportConfig, device: str = "cpu", progress: Progress | None = None
 ) -> Section:
-    """Play the case studies and show them; a variant without a policy gets a panel that says so."""
-    methods = variant_methods(sources, params.encoder)
+    """Play the case studies and show them; a method without a policy gets a line that says so."""
     if not section.replay:
         blocks: tuple[Block, ...] = (Missing("The case studies were switched off.", "srcli report -S report.replay=true"),)
         return Section("cases", "Case studies (Fig. 9)", blocks)
@@ -77,11 +74,8 @@ def case_studies(
 
     encoder = load_encoder(params.encoder, device)
     played: list[Block] = [Prose(LEAD)]
-    missing = [variant for variant in VARIANTS if variant not in methods]
-    played += [
-        Missing(f"No policy of {method_name(v)}.", f"srcli train FEATURES -S model.variant={v} --out results/train/{v}.h5")
-        for v in missing
-    ]
+    methods, missing = shown_methods(sources, params)
+    played += missing
     with World(params.sim) as world:
         table = _Table(world, encoder, params, section, device)
         for done, study in enumerate(CASE_STUDIES):
@@ -93,16 +87,22 @@ def case_studies(
     return Section("cases", "Case studies (Fig. 9)", tuple(played))
 
 
-def variant_methods(sources: Sources, encoder: EncoderConfig) -> dict[str, Method]:
-    """BASE, SR-A and SR, each from a policy file found or shipped."""
+def shown_methods(sources: Sources, params: Params) -> tuple[dict[str, Method], tuple[Missing, ...]]:
+    """The methods of section ``ablate`` without controls, each with a policy file found or shipped; and those that have none."""
     methods: dict[str, Method] = {}
-    for variant in VARIANTS:
-        found = sources.policy(variant)
-        try:
-            methods[variant] = Method(variant, str(found.path if found is not None else shipped_policy(variant, encoder)))
-        except MissingAssetError:
+    missing: list[Missing] = []
+    sections = method_sections(params.methods)
+    for name in dict.fromkeys(params.ablate.methods):
+        if name.startswith(UNTRAINED):
             continue
-    return methods
+        found = sources.policy(name)
+        given = [] if found is None else [f"{name}={found.path}"]
+        try:
+            (methods[name],) = resolve_methods([name], given, sections, params.encoder)
+        except SrcliError as error:
+            command = f"srcli train FEATURES --method {name} --out results/train/{name}.h5"
+            missing.append(Missing(f"No policy of {named(name).title}: {error.message}.", command))
+    return methods, tuple(missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class _Table:
     def play(self, method: Method, task: Task, spec: EpisodeSpec) -> tuple[EpisodeRecord, Picture | None]:
         """One recorded episode, and its animation."""
         params, section = self.params, self.section
-        policy = method.build(self.encoder, params.evaluate.combine, self.device)
+        policy = method.build(self.encoder, self.device)
         camera = film_camera(wide=len(set(spec.shifts)) > 1)
         recorder = Recorder(cast("FilmedWorld", self.world), camera, section.frames)
         try:
@@ -137,7 +137,7 @@ class _Table:
         if len(recorder.frames) < 2:
             return episode, None
         film = animation(recorder.frames, section.frame_rate)
-        return episode, Picture(film, f"{method_name(method.name)}: the arm at work", "the whole episode", "image/webp")
+        return episode, Picture(film, f"{named(method.name).title}: the arm at work", "the whole episode", "image/webp")
 
 
 def _gallery(study: CaseStudy, methods: dict[str, Method], table: _Table) -> Block:
@@ -159,7 +159,7 @@ def _gallery(study: CaseStudy, methods: dict[str, Method], table: _Table) -> Blo
 
 def _panel(method: Method, task: Task, spec: EpisodeSpec, table: _Table) -> Panel:
     episode, film = table.play(method, task, spec)
-    name = method_name(method.name)
+    name = named(method.name).title
     pictures: list[Picture] = []
     for number, record in _shown(episode):
         pictures += decision_pictures(record, f"{name}, {record.phase}, attempt {number}")

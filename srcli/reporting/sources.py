@@ -8,13 +8,17 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.errors import ArtifactError
-from srcli.methods.sr.policy import shipped_policy
+from srcli.config.evaluate import EvaluateConfig
+from srcli.errors import ArtifactError, ConfigError, MissingAssetError, UnknownNameError
+from srcli.methods.policy_file import stored_of
+from srcli.methods.registry import settings, shipped, specs
+from srcli.reporting.naming import Named, named
 
 if TYPE_CHECKING:
     from srcli.artifacts.core import Schema
 
 TASKS = ("pick", "place", "pick_place")
+SPLITS = ("seen", "unseen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +43,67 @@ class Evaluated:
     config: Mapping[str, Any]
     not_set_up: tuple[Mapping[str, Any], ...] = ()
 
+    def named(self, row: str) -> Named:
+        """What a row of this file is called; a policy that the user has named keeps that name beside its method's title."""
+        facts = (self.summary.get("methods") or {}).get(row)
+        found = named(row, facts)
+        own = found.control or row == found.method
+        return found if own else replace(found, title=f"{found.title} ({row})")
+
+    @property
+    def methods(self) -> tuple[Named, ...]:
+        """The methods of its rows, each once."""
+        return tuple(self.named(name) for name in dict.fromkeys(str(row["method"]) for row in self.rows))
+
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """An ablation or a noise sweep: its summary and its rows."""
+    """An ablation or a noise sweep: its summary and its rows.
+
+    Attributes:
+        rows: in the shape of an evaluation's, with what distinguishes their arm.
+    """
 
     name: str
     summary: Mapping[str, Any]
     rows: tuple[Mapping[str, Any], ...]
     config: Mapping[str, Any]
 
+    @property
+    def study(self) -> str:
+        """What is compared: ``variants``, ``attribution``, ``noise``, or a study that a method declares."""
+        return str(self.summary.get("study", ""))
+
+    @property
+    def pooled(self) -> tuple[Mapping[str, Any], ...]:
+        """The rows over all training seeds; where there was one seed, its own."""
+        found: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        for row in self.rows:
+            key = (str(row["task"]), str(row["split"]), str(row["arm"]))
+            if key not in found or row["seed"] is None:
+                found[key] = row
+        return tuple(found.values())
+
+    @property
+    def methods(self) -> tuple[Named, ...]:
+        """Its arms, each once."""
+        return tuple(named(arm, row) for arm, row in {str(row["arm"]): row for row in self.rows}.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A policy file without its weights."""
+    """A policy file without its weights.
+
+    Attributes:
+        method: identifier of the method that it was fitted for.
+        usual: with the settings that this method has by default, so that it may stand for it.
+        config: settings that it was fitted with.
+    """
 
     name: str
     path: Path
-    variant: str
-    sparse: str
+    method: str
+    usual: bool
     config: Mapping[str, Any]
     encoder: Mapping[str, Any]
     curves: Mapping[str, Sequence[float]]
@@ -67,6 +113,11 @@ class Trained:
     def seed(self) -> int:
         """Training seed."""
         return int(self.training.get("seed", 0))
+
+    @property
+    def named(self) -> Named:
+        """What its method is called."""
+        return named(self.method)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +130,19 @@ class Sources:
     policies: tuple[Trained, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = field(default=())
 
-    def policy(self, variant: str) -> Trained | None:
-        """The policy of a variant with the paper's sparse branch and the lowest training seed."""
-        own = [p for p in self.policies if p.variant == variant and (variant != "sr" or p.sparse == "relu2")]
-        return min(own, key=lambda p: (p.seed, p.name)) if own else None
+    def fitted(self, method: str) -> tuple[Trained, ...]:
+        """The policies of a method by training seed: those with its usual settings, or all if there is none such."""
+        own = sorted((p for p in self.policies if p.method == method), key=lambda p: (p.seed, p.name))
+        return tuple(p for p in own if p.usual) or tuple(own)
+
+    def policy(self, method: str) -> Trained | None:
+        """The policy of a method with the lowest training seed."""
+        return next(iter(self.fitted(method)), None)
 
 
 def gather(paths: Sequence[Path]) -> Sources:
-    """Read every result and policy file among the paths; folders are searched. Without any policy the shipped one counts.
+    """Read every result and policy file among the paths; folders are searched. Without any policy that of the default
+    reference counts which the package ships.
 
     A file that cannot be read inside a folder is listed; one that was named is an error.
 
@@ -98,11 +154,11 @@ def gather(paths: Sequence[Path]) -> Sources:
     sweeps: list[Study] = []
     policies: list[Trained] = []
     unreadable: list[tuple[str, str]] = []
-    for file, named in files(paths):
+    for file, chosen in files(paths):
         try:
             kind, found = _read(file)
         except ArtifactError as error:
-            if named:
+            if chosen:
                 raise
             unreadable.append((str(file), error.message))
             continue
@@ -113,17 +169,17 @@ def gather(paths: Sequence[Path]) -> Sources:
         elif found is not None:
             (ablations if kind == "ablation" else sweeps).append(found)
     if not policies:
-        policies.append(replace(_policy(shipped_policy("sr")), name="shipped with the package"))
+        policies += _shipped()
     return Sources(
         tuple(sorted(evaluations, key=lambda e: (_rank(e.task, TASKS), _rank(e.suite, SUITE_ORDER), e.name))),
         tuple(ablations),
         tuple(sweeps),
-        tuple(sorted(policies, key=lambda p: (p.variant, p.seed, p.name))),
+        tuple(sorted(policies, key=lambda p: (p.method, p.seed, p.name))),
         tuple(unreadable),
     )
 
 
-SUITE_ORDER = ("paper", "wide", "cases", "development")
+SUITE_ORDER = ("paper", "wide", "compositional", "cases", "development", "compositional-development")
 """Suites in the order in which they are shown."""
 
 
@@ -211,23 +267,50 @@ def _policy(path: Path) -> Trained:
     from srcli.artifacts.policy import load_policy
 
     file = load_policy(path)
+    method, config = file.method, file.config
+    if not method:
+        stored = stored_of(file, path)
+        method, config = stored.method, dict(stored.weights.section)
     return Trained(
         name=str(path),
         path=path,
-        variant=str(file.config.get("variant", path.stem)),
-        sparse=str(file.config.get("dssa", {}).get("sparse", "relu2")),
-        config=file.config,
+        method=method,
+        usual=_usual(method, config),
+        config=config,
         encoder=file.encoder,
         curves={name: values.tolist() for name, values in file.curves.items()},
         training=file.training,
     )
 
 
+def _shipped() -> list[Trained]:
+    try:
+        path = shipped(str(EvaluateConfig.model_fields["reference"].default))
+    except (MissingAssetError, UnknownNameError, ConfigError):
+        return []
+    return [replace(_policy(path), name="shipped with the package")]
+
+
+def _usual(method: str, config: Mapping[str, Any]) -> bool:
+    """Whether settings are a method's defaults in all that its weights depend on but the training budget."""
+    spec = specs().get(method)
+    if spec is None:
+        return True
+    try:
+        own, default = (settings(spec, data).model_dump(mode="json") for data in (config, spec.section()))
+    except ConfigError:
+        return False
+    # A part that was bypassed while it was fitted makes another network; every other key that it acts with does not.
+    left = {"train", *spec.acts_with} - {"bypass"}
+    return all(own[key] == default[key] for key in own if key not in left)
+
+
 def _study(path: Path, schema: Schema) -> Study:
     from srcli.artifacts.study import load_study
 
     file = load_study(path, schema)
-    arms = {str(arm["arm"]): arm for arm in file.summary.get("arms", ())}
+    weights = {str(policy["arm"]): policy.get("sha256") for policy in file.summary.get("policies", ())}
+    arms = {str(arm["arm"]): {**arm, "policy": weights.get(str(arm["arm"]))} for arm in file.summary.get("arms", ())}
     columns = {key: column.tolist() for key, column in file.rows.items()}
     lines = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return Study(str(path), file.summary, tuple(_as_row(line, arms.get(str(line["arm"]), {})) for line in lines), file.config)
@@ -253,6 +336,7 @@ def _as_row(line: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:
         "clustered": ends("rate", "low", "high"),
         "within": {"1": line["first"] * line["episodes"]},
         "first": ends("first", "first_low", "first_high"),
+        "first_difference": ends("first_diff", "first_diff_low", "first_diff_high"),
         "steps_all": line["steps"],
         "steps_interval": ends("steps", "steps_low", "steps_high"),
         "steps_success": line["steps_success"] if isfinite(line["steps_success"]) else None,

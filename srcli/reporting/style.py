@@ -1,18 +1,23 @@
 """Style and script of the page: system fonts, two colour schemes, nothing fetched from anywhere."""
 
+METHOD_COLOURS = 12
+"""How many colours the page has for methods (classes ``c0`` ...)."""
+
 CSS = """
 :root{color-scheme:light dark;--bg:#fbfaf7;--plate:#ffffff;--ink:#1c1d20;--soft:#5d616a;--faint:#8b8f98;--line:#dfdcd3;
 --hair:#ece9e1;
 --accent:#0b5f8a;--theirs:#8a5a00;--good:#1d7a3d;--bad:#b3391f;--c0:#0b6aa2;--c1:#cf5a00;--c2:#3f8a1f;--c3:#6f62b5;--c4:#c02672;
---c5:#666b75;--c6:#a67c00;--c7:#00776e;--on:#ffffff}
+--c5:#666b75;--c6:#a67c00;--c7:#00776e;--c8:#7a4a1e;--c9:#a8343c;--c10:#5b7fa3;--c11:#7d8f00;--on:#ffffff}
 @media (prefers-color-scheme:dark){:root:not([data-theme=light]){--bg:#121417;--plate:#1a1d21;--ink:#e8e6e1;--soft:#a6aab3;
 --faint:#7d828c;
 --line:#33373e;--hair:#272b31;--accent:#6cb8e6;--theirs:#d9a441;--good:#63c384;--bad:#f0836b;--c0:#5fb2ea;--c1:#f28e3d;
 --c2:#86c55f;
---c3:#a99cf0;--c4:#f07ab0;--c5:#a6aab3;--c6:#dcb64a;--c7:#45bfb2;--on:#0d0f11}}
+--c3:#a99cf0;--c4:#f07ab0;--c5:#a6aab3;--c6:#dcb64a;--c7:#45bfb2;--c8:#c99b6c;--c9:#f09096;--c10:#a5c3de;--c11:#c5d24f;
+--on:#0d0f11}}
 :root[data-theme=dark]{--bg:#121417;--plate:#1a1d21;--ink:#e8e6e1;--soft:#a6aab3;--faint:#7d828c;--line:#33373e;--hair:#272b31;
 --accent:#6cb8e6;--theirs:#d9a441;--good:#63c384;--bad:#f0836b;--c0:#5fb2ea;--c1:#f28e3d;--c2:#86c55f;--c3:#a99cf0;--c4:#f07ab0;
---c5:#a6aab3;--c6:#dcb64a;--c7:#45bfb2;--on:#0d0f11;color-scheme:dark}
+--c5:#a6aab3;--c6:#dcb64a;--c7:#45bfb2;--c8:#c99b6c;--c9:#f09096;--c10:#a5c3de;--c11:#c5d24f;--on:#0d0f11;
+color-scheme:dark}
 :root[data-theme=light]{color-scheme:light}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.55 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,
@@ -57,7 +62,8 @@ td.w{white-space:normal;min-width:11.5rem}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:6px 34px;align-items:end}
 tr.theirs td{font-style:italic;color:var(--theirs)}
 tr.theirs td:last-child{white-space:normal;min-width:11rem}
-tr.privileged td{color:var(--soft)}
+tr.privileged td,tr.control td{color:var(--soft)}
+tr.control td.w:first-child{padding-left:1.7rem}
 tr.group td{font-weight:650;font-style:normal;color:var(--ink);padding-top:.85rem;border-bottom:1px solid var(--line);
 text-align:left}
 .note{font-size:.82rem;color:var(--soft);max-width:62em;margin:.25rem 0 1.2rem}
@@ -70,8 +76,12 @@ figure{margin:1.1rem 0}
 figcaption{font-size:.84rem;color:var(--soft);max-width:58em;margin-top:.45rem}
 .chart{width:100%;height:auto;display:block}
 .chart .grid{stroke:var(--hair);stroke-width:1}
+.chart .zero{stroke:var(--faint);stroke-width:1.2}
+.chart .whisker{stroke-width:2.2;stroke-linecap:round;opacity:.6}
+.chart .ring{fill:var(--bg);stroke-width:2}
 .chart text{fill:var(--soft);font-size:12px}
 .chart .label{fill:var(--ink)}
+.chart .heading{fill:var(--ink);font-weight:650}
 .chart .inside{fill:#fff;font-size:11px}
 .line{fill:none;stroke-width:2.2;stroke-linejoin:round;stroke-linecap:round}
 .dashed{stroke-dasharray:5 4}
@@ -115,8 +125,8 @@ padding-right:.4rem}}
 """
 
 METHOD_RULES = "".join(
-    f".line.c{i}{{stroke:var(--c{i})}}.mark.c{i},.band.c{i},.swatch.c{i}{{fill:var(--c{i});background:var(--c{i})}}"
-    for i in range(8)
+    f".line.c{i},.whisker.c{i},.ring.c{i}{{stroke:var(--c{i})}}.mark.c{i},.band.c{i},.swatch.c{i}{{fill:var(--c{i});background:var(--c{i})}}"
+    for i in range(METHOD_COLOURS)
 )
 
 REASONS = {

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil, floor
 
 from srcli.reporting.blocks import Measure
+from srcli.reporting.style import METHOD_COLOURS
 
 BAR_WIDTH, BAR_HEIGHT = 108, 14
-METHOD_CLASSES = 8
-"""How many colours the page has for methods (classes ``c0`` ...)."""
 
 
 def interval_bar(measure: Measure) -> str:
@@ -87,7 +87,7 @@ def line_chart(series: Sequence[Series], axes: Axes, width: int = 560, height: i
         f'<text class="axis" transform="translate(13 {side:.0f}) rotate(-90)" text-anchor="middle">{escape(axes.y_title)}</text>'
     )
     for line in series:
-        colour = f"c{line.colour % METHOD_CLASSES}"
+        colour = f"c{line.colour % METHOD_COLOURS}"
         if len(line.lows) == len(line.xs) and len(line.xs) > 1:
             there = [f"{px(x):.1f},{py(v):.1f}" for x, v in zip(line.xs, line.highs, strict=True)]
             back = [f"{px(x):.1f},{py(v):.1f}" for x, v in zip(line.xs, line.lows, strict=True)][::-1]
@@ -103,7 +103,77 @@ def line_chart(series: Sequence[Series], axes: Axes, width: int = 560, height: i
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{label}" '
         f'style="max-width:{width}px">{"".join(parts)}</svg>'
     )
-    return legend([(line.name, f"c{line.colour % METHOD_CLASSES} {line.style}") for line in series]) + drawing
+    return legend([(line.name, f"c{line.colour % METHOD_COLOURS} {line.style}") for line in series]) + drawing
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A value with the ends of its interval; ``hollow`` draws a ring."""
+
+    value: float
+    low: float
+    high: float
+    colour: int
+    hollow: bool = False
+
+
+Line = tuple[str, Sequence[Sequence[Dot]]]
+"""A label, and the dots of each column."""
+
+
+def interval_chart(groups: Sequence[tuple[str, Sequence[Line]]], heads: Sequence[str], axis: str, width: int = 1040) -> str:
+    """Values with intervals as a list of labelled lines under headings, side by side in columns that share one scale around zero.
+
+    Args:
+        groups: headings and the lines below them.
+        heads: titles of the columns.
+        axis: what the scale counts.
+    """
+    left = _room(label for _, lines in groups for label, _ in lines) + 14
+    row, gap, top, bottom = 23, 56, 30, 46
+    dots = [dot for _, lines in groups for _, columns in lines for column in columns for dot in column]
+    low, high = min([0.0, *(d.low for d in dots)]), max([0.0, *(d.high for d in dots)])
+    step = next(s for s in (1, 2, 5, 10, 20, 25, 50) if (high - low) / s <= 6 or s == 50)
+    low, high = min(floor(low / step), -1) * step, max(ceil(high / step), 1) * step
+    column = (width - left) / max(len(heads), 1)
+    height = top + bottom + row * sum(len(lines) + 1 for _, lines in groups)
+
+    def px(number: int, value: float) -> float:
+        return left + number * column + gap / 2 + (value - low) / (high - low) * (column - gap)
+
+    parts: list[str] = []
+    for number, head in enumerate(heads):
+        middle = (px(number, low) + px(number, high)) / 2
+        parts.append(f'<text class="heading" x="{middle:.1f}" y="16" text-anchor="middle">{escape(head)}</text>')
+        for tick in range(low, high + 1, step):
+            x, kind = px(number, tick), "grid" if tick else "zero"
+            parts.append(f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 4}" y2="{height - bottom}"/>')
+            text = f"{tick:+d}" if tick else "0"
+            parts.append(f'<text class="tick" x="{x:.1f}" y="{height - bottom + 17}" text-anchor="middle">{text}</text>')
+        parts.append(f'<text class="axis" x="{middle:.1f}" y="{height - 8}" text-anchor="middle">{escape(axis)}</text>')
+    y = float(top)
+    for heading, lines in groups:
+        parts.append(f'<text class="heading" x="4" y="{y + 15:.1f}">{escape(heading)}</text>')
+        y += row
+        for label, columns in lines:
+            parts.append(f'<text class="label" x="16" y="{y + 15:.1f}">{escape(label)}</text>')
+            for number, own in enumerate(columns):
+                for place, dot in enumerate(own):
+                    at = y + row / 2 + (place - (len(own) - 1) / 2) * 8
+                    parts.append(_dot(dot, label, at, px(number, dot.low), px(number, dot.value), px(number, dot.high)))
+            y += row
+    return (
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(axis)}" '
+        f'style="max-width:{width}px">{"".join(parts)}</svg>'
+    )
+
+
+def _dot(dot: Dot, label: str, y: float, low: float, middle: float, high: float) -> str:
+    colour = f"c{dot.colour % METHOD_COLOURS}"
+    title = f"<title>{escape(label)}: {dot.value:+.1f} [{dot.low:+.1f}, {dot.high:+.1f}]</title>"
+    whisker = f'<line class="whisker {colour}" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+    shape = "ring" if dot.hollow else "mark"
+    return f'{whisker}<circle class="{shape} {colour}" cx="{middle:.1f}" cy="{y:.1f}" r="3.6">{title}</circle>'
 
 
 def legend(entries: Sequence[tuple[str, str]]) -> str:
@@ -124,7 +194,7 @@ def stacked_bars(groups: Sequence[tuple[str, int, Sequence[tuple[str, int]]]], w
         groups: label, total, and (part, count) with counts summing to at most the total; a part's colour is the page's class
             ``r-<part>``.
     """
-    left, row, right = 200, 26, 64
+    left, row, right = _room(label for label, _, _ in groups), 26, 64
     longest = max((sum(c for _, c in parts) / max(total, 1) for _, total, parts in groups), default=1.0) or 1.0
     scale = (width - left - right) / longest
     out: list[str] = []
@@ -150,6 +220,11 @@ def stacked_bars(groups: Sequence[tuple[str, int, Sequence[tuple[str, int]]]], w
         f'<div class="legend">{names}</div><svg class="chart" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="failed attempts by reason" style="max-width:{width}px">{"".join(out)}</svg>'
     )
+
+
+def _room(labels: Iterable[str]) -> int:
+    """Pixels that labels need at the left of a drawing; wide letters of any system font fit."""
+    return max(200, *(ceil(6.5 * len(label)) + 12 for label in labels), 0)
 
 
 def strip(values: Sequence[tuple[int, int]]) -> str:

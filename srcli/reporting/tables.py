@@ -8,14 +8,13 @@ from math import sqrt
 from typing import Any
 
 from srcli.reporting.blocks import Block, Cell, Missing, Row, Section, Table
+from srcli.reporting.naming import MARK, NO_CONTROL, rank, without_control
 from srcli.reporting.numbers import (
     TASK_NAMES,
     count,
     difference,
     first_attempt,
     mean,
-    method_name,
-    method_rank,
     rate,
     span,
     steps,
@@ -29,7 +28,15 @@ SUITE_TEXT = {
     "paper": "suite `paper`: the paper's number of cases, each repeated",
     "wide": "suite `wide`: every scene another one, once each",
     "development": "suite `development`: scenes that may be looked at while building",
+    "compositional": "suite `compositional`: sentences that need more than one word",
+    "compositional-development": "suite `compositional-development`: such scenes that may be looked at while building",
     "cases": "benchmark files as they are",
+}
+
+KIND_TEXT = {
+    "attribute_noun": "an attribute and a noun (“the red cup”)",
+    "reference": "two of a kind told apart by a reference (“the cup next to the box”)",
+    "superlative": "superlatives (“the leftmost bottle”)",
 }
 
 
@@ -73,32 +80,52 @@ def _task_table(task: str, found: Sequence[Evaluated]) -> Table:
     lines: list[Row] = []
     for split in ("seen", "unseen"):
         for evaluated in found:
-            own = sorted((r for r in evaluated.rows if r["split"] == split), key=lambda r: method_rank(str(r["method"])))
+            own = [row for row in evaluated.rows if row["split"] == split]
+            own.sort(key=lambda row: rank(evaluated.named(str(row["method"]))))
             if own:
                 text = SUITE_TEXT.get(evaluated.suite, f"suite `{evaluated.suite}`")
-                reference = method_name(str(evaluated.summary.get("reference", "sr")))
-                lines.append(Row((f"{split}: {text}; differences to {reference}",), "group"))
-                lines += [Row(_cells(row), "privileged" if row.get("privileged") else "ours") for row in own]
+                reference = evaluated.named(str(evaluated.summary.get("reference", "")))
+                lines.append(Row((f"{split}: {text}; differences to {reference.title}",), "group"))
+                lines += [_line(evaluated, row) for row in own]
+                lines += _by_kind(evaluated, task, split)
         lines += [Row(cells, "theirs") for cells in _theirs(task, split)]
     full = [row for row in lines if row.kind != "group"]
     used = [i for i in range(len(_HEADERS)) if i < 3 or any(row.cells[i] for row in full)]
     shown = tuple(row if row.kind == "group" else Row(tuple(row.cells[i] for i in used), row.kind) for row in lines)
-    return Table(f"**{TASK_NAMES[task]}**", tuple(_HEADERS[i] for i in used), shown, _NOTE + TABLE1_NOTE)
+    return Table(f"**{TASK_NAMES[task]}**", tuple(_HEADERS[i] for i in used), shown, _NOTE + TABLE1_NOTE + _marked(found))
+
+
+def _by_kind(evaluated: Evaluated, task: str, split: str) -> list[Row]:
+    """The rows of each kind of compositional sentence; none where a suite has none."""
+    here = [r for r in evaluated.summary.get("kinds", ()) if (r["task"], r["split"]) == (task, split)]
+    lines: list[Row] = []
+    for kind in dict.fromkeys(str(r["kind"]) for r in here):
+        own = [row for row in here if row["kind"] == kind]
+        own.sort(key=lambda row: rank(evaluated.named(str(row["method"]))))
+        lines.append(Row((f"{split}: of these, {KIND_TEXT.get(kind, kind)}",), "group"))
+        lines += [_line(evaluated, row) for row in own]
+    return lines
 
 
 _NOTE = (
     "`k/n`: successes of episodes, by what the simulator says was really taken or put; Wilson interval; _by case_: bootstrap "
     "that resamples whole cases; `@1`: solved by the first attempt; steps: mean attempts over all and over won episodes; "
-    "difference in points on the same seeds. Grey rows see the simulator's true state. "
+    'difference in points on the same seeds. Rows with * see the simulator\'s true state. A row "untrained" is the control of '
+    "the one above it: the same network with its initial weights, the mean of several; `k/n` counts the episodes of all of them. "
 )
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[Cell, ...]:
+def _marked(found: Sequence[Evaluated]) -> str:
+    return f" {NO_CONTROL}" if any(without_control(evaluated.methods) for evaluated in found) else ""
+
+
+def _line(evaluated: Evaluated, row: Mapping[str, Any]) -> Row:
     similar, index = row.get("similar"), row.get("index_rule")
     n = row["episodes"]
-    mark = " *" if row.get("privileged") else ""
-    return (
-        method_name(str(row["method"])) + mark,
+    who = evaluated.named(str(row["method"]))
+    privileged = bool(row.get("privileged")) or who.privileged
+    cells: tuple[Cell, ...] = (
+        who.title + (" *" if privileged else "") + (MARK if who.name in without_control(evaluated.methods) else ""),
         count(row),
         rate(row),
         span(row, "clustered"),
@@ -108,6 +135,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[Cell, ...]:
         "" if index is None else f"{index}/{n}",
         difference(row),
     )
+    return Row(cells, "privileged" if privileged else "control" if who.control else "ours")
 
 
 def _theirs(task: str, split: str) -> list[tuple[Cell, ...]]:
@@ -134,44 +162,59 @@ def table2(sources: Sources) -> Section:
 
 
 def batches(evaluated: Evaluated, method: str, split: str, size: int = BATCH) -> list[tuple[int, int, float]]:
-    """(successes, episodes, mean attempts) of each batch, in the order of the suite; the last one may be smaller."""
+    """(successes, episodes, mean attempts) of each batch of scenes, in the order of the suite; the last one may be smaller.
+
+    A control plays each scene with several initialisations; all of them count in the scene's batch.
+    """
     columns = evaluated.episodes
-    won = [
-        (bool(s), float(a))
-        for m, p, s, a in zip(columns["method"], columns["split"], columns["success"], columns["attempts"], strict=True)
-        if (m, p) == (method, split)
-    ]
-    parts = [won[i : i + size] for i in range(0, len(won), size)]
+    scenes: dict[str, list[tuple[bool, float]]] = {}
+    for i, (own, part) in enumerate(zip(columns["method"], columns["split"], strict=True)):
+        if (own, part) == (method, split):
+            key = str(columns["key"][i])
+            scenes.setdefault(key, []).append((bool(columns["success"][i]), float(columns["attempts"][i])))
+    order = list(scenes.values())
+    parts = [[episode for scene in order[i : i + size] for episode in scene] for i in range(0, len(order), size)]
     return [(sum(s for s, _ in part), len(part), mean([a for _, a in part])) for part in parts]
 
 
 def _batches(evaluated: Evaluated) -> Table:
     rows: list[Row] = []
-    pairs = sorted({(str(r["split"]), str(r["method"])) for r in evaluated.rows}, key=lambda p: (p[0], method_rank(p[1])))
+    pairs = sorted(
+        {(str(r["split"]), str(r["method"])) for r in evaluated.rows}, key=lambda p: (p[0], rank(evaluated.named(p[1])))
+    )
+    lacking = without_control(evaluated.methods)
+    several = (
+        " A control's batch counts the episodes of all its initialisations." if any(w.control for w in evaluated.methods) else ""
+    )
     for split, group in groupby(pairs, key=lambda pair: pair[0]):
         rows.append(Row((split,), "group"))
         for _, method in group:
             parts = batches(evaluated, method, split)
-            whole = [(k, n, a) for k, n, a in parts if n == BATCH] or parts
+            # The last batch may be smaller, and is left out of the statistics then.
+            whole = [part for part in parts if part[1] == parts[0][1]]
             rates = [100 * k / n for k, n, _ in whole]
             spread = sqrt(sum((r - mean(rates)) ** 2 for r in rates) / (len(rates) - 1)) if len(rates) > 1 else None
             attempts = [a for _, _, a in whole]
             rows.append(
                 Row(
                     (
-                        method_name(method),
+                        evaluated.named(method).title + (MARK if method in lacking else ""),
                         strip([(k, n) for k, n, _ in parts]),
                         str(sum(n for _, n, _ in parts)),
                         f"{mean(rates):.1f}" + (f" ± {spread:.1f}" if spread is not None else ""),
                         f"{min(rates):.0f} to {max(rates):.0f}",
                         f"{mean(attempts):.2f} ({min(attempts):.1f} to {max(attempts):.1f})",
-                    )
+                    ),
+                    "control" if evaluated.named(method).control else "ours",
                 )
             )
     return Table(
         f"**Batches of {BATCH}**, suite `{evaluated.suite}`, seed {evaluated.summary.get('seed', '?')}",
         ("method", "successes per batch, in the order of the suite", "n", "mean ± sd %", "range %", "steps per batch (range)"),
         tuple(rows),
-        "Every method plays the same episodes in the same order, so batches can be compared down a column. " + TABLE2_NOTE,
+        "Every method plays the same episodes in the same order, so batches can be compared down a column. "
+        + TABLE2_NOTE
+        + several
+        + _marked([evaluated]),
         left=2,
     )

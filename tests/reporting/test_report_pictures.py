@@ -11,17 +11,18 @@ import pytest
 from PIL import Image
 from report_inputs import policy
 
-from srcli.config.encoder import EncoderConfig
+from srcli.config.ablate import AblateConfig
 from srcli.config.sim import SimConfig
 from srcli.evaluation.figures import draw_case, project
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord
 from srcli.methods.base import Choice
+from srcli.params import Params
 from srcli.reporting.blocks import Cards, Measure, Prose
 from srcli.reporting.film import HEIGHT, WIDTH, Recorder, animation, film_camera
 from srcli.reporting.page import inline
 from srcli.reporting.pictures import attention, decision_pictures
 from srcli.reporting.plain import _block as plain_block
-from srcli.reporting.replay import CASE_STUDIES, fixed_case, variant_methods
+from srcli.reporting.replay import CASE_STUDIES, fixed_case, shown_methods
 from srcli.reporting.sources import gather
 from srcli.reporting.svg import interval_bar, stacked_bars, strip
 from srcli.sim.cameras import Camera, cameras
@@ -85,13 +86,13 @@ def test_a_decision_is_drawn(kind: str) -> None:
         # The mark of the chosen action is the only saturated green.
         green = (image[..., 1] > 180) & (image[..., 0] < 110) & (image[..., 2] < 160)
         assert green.sum() > 40
-    assert "1-Align mask" in cloud.caption and ("strokes" if kind == "grasp" else "dots") in cloud.caption
+    assert "semantic mask" in cloud.caption and ("strokes" if kind == "grasp" else "dots") in cloud.caption
 
 
 def test_a_method_without_a_mask_says_so() -> None:
     record = _record("grasp", masked=False)
     values, name = attention(record)
-    assert record.percept is not None and values is record.percept.cloud.similarity and "no mask" in name
+    assert record.percept is not None and values is record.percept.cloud.similarity and "has no mask" in name
 
 
 def test_the_case_figure_of_a_placement_names_the_relation(tmp_path: Path) -> None:
@@ -159,12 +160,17 @@ def test_case_studies_are_cases_of_the_paper_suite() -> None:
         assert fixed_case(study.task, study.case).relation
 
 
-def test_variants_come_from_the_lowest_training_seed(tmp_path: Path) -> None:
+def test_case_studies_play_the_methods_of_the_ablation_with_policies_found_or_shipped(tmp_path: Path) -> None:
     for seed in (3, 1):
-        policy(tmp_path / f"sr_a-{seed}.h5", "sr_a", 2.0, seed)
-    methods = variant_methods(gather([tmp_path]), EncoderConfig())
-    assert methods["sr_a"].path == str(tmp_path / "sr_a-1.h5")
-    assert str(methods["sr"].path).endswith("weights/sr.h5")
+        policy(tmp_path / f"s-{seed}.h5", "sr_a_plus", 2.0, seed)
+    policy(tmp_path / "a-0.h5", "sr_a_plus", 2.0, 0, {"network.encoder.layers": 2})
+    names = ("sr_plus", "untrained:sr_plus", "sr_a_plus", "absent")
+    params = Params().model_copy(update={"ablate": AblateConfig(methods=names)})
+    methods, missing = shown_methods(gather([tmp_path]), params)
+    assert list(methods) == ["sr_plus", "sr_a_plus"], "a control is not played"
+    assert methods["sr_a_plus"].path == str(tmp_path / "s-1.h5"), "that of other settings does not stand for the method"
+    assert str(methods["sr_plus"].path).endswith("weights/sr_plus.h5")
+    assert len(missing) == 1 and "absent" in missing[0].what and "--method absent" in missing[0].command
 
 
 def test_text_is_escaped_and_marked_up() -> None:

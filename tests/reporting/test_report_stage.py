@@ -9,26 +9,31 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_inputs import ablation, evaluation, policy, sweep
+from report_inputs import CONTROL, TOP, ablation, attribution, evaluation, policy, result, sweep
 from typer.testing import CliRunner
 
 from srcli.cli.app import app
 from srcli.config.report import ReportConfig
 from srcli.errors import ArtifactError
+from srcli.evaluation.statistics import summarise_kinds
+from srcli.evaluation.tables import to_json
+from srcli.language.phrases import PHRASE_KINDS
 from srcli.params import Params
+from srcli.reporting.blocks import Table
+from srcli.reporting.claims import verdict
 from srcli.reporting.failures import AIMED, aimed_right, failures, taxonomy
 from srcli.reporting.sources import Sources, gather
-from srcli.reporting.studies import verdict
-from srcli.reporting.tables import batches
+from srcli.reporting.tables import KIND_TEXT, batches, table1
 from srcli.stages import report
 
 QUIET = ReportConfig(replay=False)
 WINS = {
-    ("sr", "pick", "seen"): 17,
-    ("sr", "pick", "unseen"): 15,
+    (TOP, "pick", "seen"): 17,
+    (TOP, "pick", "unseen"): 15,
+    (CONTROL, "pick", "unseen"): 6,
     ("random", "pick", "unseen"): 4,
     ("expert", "pick", "unseen"): 19,
-    ("sr", "place", "unseen"): 13,
+    (TOP, "place", "unseen"): 13,
 }
 VOID = {"meta", "img", "br", "line", "circle", "rect", "polygon", "polyline", "link", "input", "hr"}
 
@@ -63,11 +68,12 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[report.Summary, str,
     """A report of everything."""
     folder = tmp_path_factory.mktemp("results")
     evaluation(folder / "results.h5", WINS)
-    ablation(folder / "ablation.h5", {"base": 8, "sr_a": 30, "sr": 32})
-    points = [(s, x) for s in ("softmax", "relu", "relu2") for x in (0.0, 0.1)]
-    sweep(folder / "noise.h5", {(s, x): 20 + i for i, (s, x) in enumerate(points)})
-    policy(folder / "sr.h5", "sr", 2.0)
-    policy(folder / "sr_a.h5", "sr_a", 2.2)
+    ablation(folder / "ablation.h5", {"base_plus": 8, "sr_a_plus": 30, TOP: 32, CONTROL: 5})
+    attribution(folder / "study-attribution.h5")
+    points = [(m, x) for m in (f"{TOP}_softmax", f"{TOP}_relu", TOP) for x in (0.0, 0.1)]
+    sweep(folder / "noise.h5", {(m, x): 20 + i for i, (m, x) in enumerate(points)})
+    policy(folder / "a.h5", TOP, 2.0)
+    policy(folder / "b.h5", "sr_a_plus", 2.2)
     (folder / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n nothing more")
     summary = report.run(Params(), [folder], folder / "out", QUIET)
     return summary, summary.page.read_text("utf-8"), summary.markdown.read_text("utf-8")
@@ -82,32 +88,34 @@ def test_page_is_well_formed_and_needs_no_other_file(full: tuple[report.Summary,
     assert all(address.startswith("data:") for address in checker.fetched)
     assert "http" not in page.replace("http-equiv", "") and "@import" not in page and "url(" not in page
     anchors = re.findall(r'href="#([^"]+)"', page)
-    assert len(anchors) == 10 and set(anchors) <= set(checker.ids)
+    assert len(anchors) == 11 and set(anchors) <= set(checker.ids)
     assert "prefers-color-scheme" in page and "viewport" in page
 
 
 def test_numbers_are_those_of_the_files_and_others_are_marked(full: tuple[report.Summary, str, str]) -> None:
     summary, page, markdown = full
     assert "15/20" in summary.headline and "75%" in summary.headline and "4/20" in summary.headline
+    assert "12/40 within all attempts) for its untrained control" in summary.headline
     for text in (page, markdown):
         for number in ("17/20", "15/20", "13/20", "4/20", "75.0 [53, 89]", "8/40", "32/40", "A2, published", "second-hand"):
             assert number in text, number
     row = next(line for line in markdown.splitlines() if line.startswith("| _A2, published_") and "97.3" in line)
     assert row.count("_") >= 6
-    sr_a = next(line for line in markdown.splitlines() if line.startswith("| SR-A") and "30/40" in line)
+    sr_a = next(line for line in markdown.splitlines() if line.startswith("| SR-A+") and "30/40" in line)
     assert "not published in text" in sr_a
     assert "expert *" in page
-    assert (summary.evaluations, summary.ablations, summary.sweeps, summary.policies) == (2, 1, 1, 2)
+    assert (summary.evaluations, summary.ablations, summary.sweeps, summary.policies) == (2, 2, 1, 2)
 
 
 def test_claims_follow_from_the_paired_intervals(full: tuple[report.Summary, str, str]) -> None:
     rows = {cells[1].strip(): cells[3].strip() for line in full[2].splitlines() if len(cells := line.split("|")) == 5}
-    assert rows["SR succeeds more often than BASE: pick, unseen"] == "holds"
-    assert rows["SR succeeds more often than SR-A: pick, unseen"] in ("holds", "as stated, not certain")
-    assert rows["SR succeeds more often than BASE: place, unseen"] == "not measured"
-    noisy = "ReLU² is best under noise: sigma 0.1, against the better of softmax and ReLU"
+    assert rows["SR+ succeeds more often than BASE+: pick, unseen"] == "holds"
+    assert rows["SR+ succeeds more often than SR-A+: pick, unseen"] in ("holds", "as stated, not certain")
+    assert rows["SR+ succeeds more often than BASE+: place, unseen"] == "not measured"
+    (noisy,) = (text for text in rows if text.startswith("ReLU² is the best sparse branch: SR+ under noise, sigma 0.1"))
+    assert noisy.endswith("SR+, softmax branch and SR+, ReLU branch (best: SR+, ReLU branch)")
     assert rows[noisy] in ("holds", "as stated, not certain")
-    assert rows["The final training loss of SR is below that of SR-A"] == "as stated, not certain"
+    assert rows["The final training loss of SR+ is below that of SR-A+"] == "as stated, not certain"
     assert [verdict(0.0, True), verdict(-0.1, True), verdict(-0.1, False)] == [
         "no difference",
         "contrary",
@@ -129,8 +137,9 @@ def test_every_gap_names_its_command_and_the_page_is_made(tmp_path: Path) -> Non
         "srcli evaluate --task pick",
         "srcli evaluate --task place",
         "srcli ablate",
+        "srcli ablate --study attribution",
         "srcli noise-sweep",
-        "srcli train",
+        "srcli train FEATURES --method sr_a_plus",
     ):
         assert command in text
     page = summary.page.read_text("utf-8")
@@ -157,9 +166,9 @@ def test_a_file_of_two_tasks_is_told_apart(tmp_path: Path) -> None:
     sources = gather([evaluation(tmp_path / "r.h5", WINS, n=10)])
     pick, place = sources.evaluations
     assert (pick.task, place.task) == ("pick", "place")
-    assert {row["method"] for row in place.rows} == {"sr"}
+    assert {row["method"] for row in place.rows} == {TOP}
     assert max(place.attempts["episode"]) == len(place.episodes["method"]) - 1 == 9
-    counts, total = taxonomy(place)["unseen", "sr"]
+    counts, total = taxonomy(place)["unseen", TOP]
     assert (dict(counts), total) == ({}, 10)
 
 
@@ -180,8 +189,9 @@ def test_failed_grasps_at_a_right_object_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_batches_keep_the_order_and_the_rest(tmp_path: Path) -> None:
-    pick = gather([evaluation(tmp_path / "r.h5", {("sr", "pick", "seen"): 12}, n=25)]).evaluations[0]
-    assert batches(pick, "sr", "seen") == [(10, 10, 1.0), (2, 10, 1.8), (0, 5, 2.0)]
+    pick = gather([evaluation(tmp_path / "r.h5", {(m, "pick", "seen"): 12 for m in (TOP, CONTROL)}, n=25)]).evaluations[0]
+    assert batches(pick, TOP, "seen") == [(10, 10, 1.0), (2, 10, 1.8), (0, 5, 2.0)]
+    assert batches(pick, CONTROL, "seen") == [(20, 20, 1.0), (4, 20, 1.8), (0, 10, 2.0)], "scenes, not episodes, make a batch"
 
 
 def test_command_line_plans_without_doing(tmp_path: Path) -> None:
@@ -194,10 +204,30 @@ def test_command_line_plans_without_doing(tmp_path: Path) -> None:
 
 
 def test_what_a_study_keeps_for_itself_is_not_shown_twice(tmp_path: Path) -> None:
-    wins = {("pick", "unseen", "sr"): 10}
+    wins = {(TOP, "pick", "unseen"): 10}
     own = evaluation(tmp_path / "evaluation" / "pick" / "results.h5", wins)
-    ablation(tmp_path / "ablation" / "ablation.h5", {"base": 10, "sr": 20})
+    ablation(tmp_path / "ablation" / "ablation.h5", {"base_plus": 10, TOP: 20})
     inner = evaluation(tmp_path / "ablation" / "evaluation" / "variants" / "points" / "results.h5", wins)
     found = gather([tmp_path])
     assert [Path(e.name) for e in found.evaluations] == [own] and len(found.ablations) == 1
     assert [Path(e.name) for e in gather([inner]).evaluations] == [inner], "named, it is read"
+
+
+def test_kinds_of_sentences_have_rows_of_their_own(tmp_path: Path) -> None:
+    """From the real results of a suite with kinds, as `srcli evaluate` writes them."""
+    results = [
+        replace(result("sr", "pick", "unseen", i, success=i % 3 == 0), kind=PHRASE_KINDS[i % 3], key=f"k{i}") for i in range(12)
+    ]
+    kinds = to_json(summarise_kinds(results, "sr"))
+    evaluation(tmp_path / "results.h5", {("sr", "pick", "unseen"): 4}, suite="compositional")
+    sources = gather([tmp_path])
+    (found,) = sources.evaluations
+    (block,) = [
+        b
+        for b in table1(replace(sources, evaluations=(replace(found, summary={**found.summary, "kinds": kinds}),))).blocks
+        if isinstance(b, Table) and any("suite `compositional`" in str(row.cells[0]) for row in b.rows)
+    ]
+    groups = [str(row.cells[0]) for row in block.rows if row.kind == "group"]
+    assert [kind for kind in KIND_TEXT if any(KIND_TEXT[kind] in group for group in groups)] == list(PHRASE_KINDS)
+    counts = [row.cells[1] for row in block.rows if row.kind == "ours"]
+    assert counts[1:] == ["4/4", "0/4", "0/4"]
