@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo paper test check lint types tests format clean
+.PHONY: help install demo paper results test check lint types tests format clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -54,6 +54,9 @@ paper: $(STAMP) ## The paper's full scale (days on two cores, some hours with ma
 	srcli ablate runs/paper/features.h5 --params params-paper.yaml --policies-dir runs/paper/policies --out runs/paper/ablation --device auto
 	srcli noise-sweep runs/paper/features.h5 --params params-paper.yaml --policies-dir runs/paper/policies --out runs/paper/noise --device auto
 	srcli report runs/paper --params params-paper.yaml --out runs/paper/report
+
+results: $(STAMP) ## Measure what docs/results.md shows (hours; goes on where it was stopped) and write it.
+	srcli results
 
 test: $(STAMP) lint types tests ## Everything that has to pass: ruff, mypy, pytest.
 
