@@ -15,6 +15,7 @@ from srcli.types import (
     EpisodeSpec,
     Goal,
     HeldExtent,
+    Look,
     Observation,
     Outcome,
     Percept,
@@ -45,6 +46,14 @@ def episode(params, task, seed, slow=0.0):
     if slow:
         time.sleep(slow)
     return DemoEpisode(spec, steps, success, count - 1 if success else -1)
+
+
+def composed_episode(params, task, seed):
+    """An episode whose objects do not look as the catalogue's do."""
+    played = episode(params, task, seed)
+    goal = Goal("mug", "superlative", (0,), modifier="largest")
+    looks = (Look(1.2), Look(), Look(0.9, "red"), Look())
+    return dataclasses.replace(played, spec=dataclasses.replace(played.spec, goal=goal, looks=looks))
 
 
 def two_phase_episode(params, task, seed):
