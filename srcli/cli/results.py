@@ -14,7 +14,7 @@ from srcli.cli.running import Flag, Plan, command, parameters, torch_device, wor
 @command
 def results(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the episodes are kept in.", rich_help_panel=PATHS)] = Path(
-        "results/results"
+        "runs/results"
     ),
     docs: Annotated[Path, typer.Option("--docs", help="Folder of results.json and results.md.", rich_help_panel=PATHS)] = Path(
         "docs"

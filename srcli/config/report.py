@@ -10,7 +10,7 @@ from srcli.config.base import Section
 class ReportConfig(Section):
     """Case studies and animations of the report; its tables follow from the result files alone."""
 
-    replay: bool = Field(default=True, description="play the case studies (BASE, SR-A, SR side by side) while the page is made")
+    replay: bool = Field(default=True, description="play the case studies, methods side by side, while the page is made")
     scene: int = Field(
         default=0, ge=0, le=100_000, description="which draw of the case studies' scenes; fixed beforehand, not chosen by outcome"
     )

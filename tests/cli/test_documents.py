@@ -19,6 +19,7 @@ DOCUMENTS = (
     "docs/extending.md",
     "docs/probe.md",
     "docs/report.md",
+    "docs/results.md",
     "docs/scale.md",
     "docs/studies.md",
 )

@@ -12,7 +12,7 @@ from method_inputs import decision, random_percept, sr_section
 from srcli.artifacts.policy import save_policy
 from srcli.config.encoder import SEEN_ONLY, EncoderConfig
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError, UnknownNameError
-from srcli.evaluation.methods import method_sections, parse_method, resolve_methods, shipped_file
+from srcli.evaluation.methods import Method, check_tasks, method_sections, parse_method, resolve_methods, shipped_file
 from srcli.methods.base import Fitted
 from srcli.methods.policy_file import check_encoder, read_policy, write_policy
 from srcli.methods.registry import spec_of, specs
@@ -48,6 +48,15 @@ def test_names_are_known_and_a_misspelt_one_is_met_with_the_closest() -> None:
         with pytest.raises(UnknownNameError, match="method 'similarty'") as caught:
             ask("similarty")
         assert "did you mean 'similarity'" in caught.value.hint
+
+
+def test_a_method_is_not_asked_for_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    picks_only = replace(spec_of("random"), tasks=frozenset({"pick"}))
+    monkeypatch.setattr("srcli.evaluation.methods.spec_of", lambda name: picks_only)
+    method = Method("random", "random", picks_only.section())
+    check_tasks([method], ["pick", "a-task-of-my-own"])
+    with pytest.raises(ConfigError, match="method 'random' cannot do the task 'place', only pick"):
+        check_tasks([method], ["pick", "place"])
 
 
 def test_method_names() -> None:

@@ -358,7 +358,7 @@ def test_the_command_plans_and_writes(measured: Path, tmp_path: Path, monkeypatc
     told = json.loads(CliRunner().invoke(app, [*line, "-S", "results.parts=[wide/pick]"]).stdout)
     # Two splits of four scenes; SR+, five controls, random.
     assert told["does"] == ["wide/pick: play 56 of 56 episodes, methods sr_plus, untrained:sr_plus, random"]
-    assert told["settings"]["results"]["episodes"] == 4 and told["writes"] == ["results/results"]
+    assert told["settings"]["results"]["episodes"] == 4 and told["writes"] == ["runs/results"]
     shutil.copytree(measured / "docs", tmp_path / "docs")
     (tmp_path / "docs" / "results.md").unlink()
     (tmp_path / "README.md").write_text(README)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from srcli.parallel import Executor, Progress
     from srcli.params import Params
 
-OUT = Path("results/results")
+OUT = Path("runs/results")
 DATA, PAGE = "results.json", "results.md"
 
 

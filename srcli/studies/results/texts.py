@@ -26,7 +26,7 @@ INTRODUCTION = """\
 
 Written by `srcli results` (`make results`) from [results.json](results.json), which holds every number and what it stands on; not
 edited by hand. A test compares it with the package: when code, weights or defaults have changed since, it fails and says which
-number is older. Finished episodes are kept in `results/results`: a run that was stopped goes on, and `srcli results --dry-run`
+number is older. Finished episodes are kept in `runs/results`: a run that was stopped goes on, and `srcli results --dry-run`
 says what is missing.
 
 ## How to read the tables
