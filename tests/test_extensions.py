@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from srcli.cli.app import app
 from srcli.config.scene import SceneConfig
 from srcli.errors import ConfigError, UnknownNameError
+from srcli.evaluation.plan import make_setup
+from srcli.evaluation.plan import scene_record as recorded
 from srcli.evaluation.report import PlayedEpisode
 from srcli.evaluation.setup import set_up
 from srcli.evaluation.statistics import summarise
@@ -25,8 +27,6 @@ from srcli.params.loading import override
 from srcli.seeding import Domain, episode_seed
 from srcli.sim import World
 from srcli.stages.collect import recorded_config
-from srcli.stages.evaluate import _recorded as recorded
-from srcli.stages.evaluate import make_setup
 from srcli.tasks import get_task, task_names, task_origin
 from srcli.tasks.placing import relations
 from srcli.types import SceneTruth
