@@ -65,7 +65,7 @@ class BusyError(SrcliError):
 
 
 class UnknownNameError(SrcliError):
-    """No object, policy, encoder, task, variant or suite of that name."""
+    """No object, method, encoder, task or suite of that name."""
 
     exit_code = 8
 

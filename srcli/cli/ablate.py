@@ -115,6 +115,11 @@ def ablate(
         Flag("--method", "ablate.methods", None if study else names),
     )
     values = parameters(params, flags, assignments or ())
+    if names and not study:
+        from srcli.studies.ablate import reference_among
+
+        reference = reference_among(names, values.ablate.reference)
+        values = parameters(params, (*flags, Flag("--method", "ablate.reference", reference)), assignments or ())
     if study and names and len(names) > 1:
         raise ConfigError(f"--study {study}: of one method, not of {', '.join(names)}", "give -m once")
     given = [*(policies or ()), *files]

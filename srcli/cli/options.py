@@ -30,7 +30,7 @@ Assignments = Annotated[
         "--set",
         "-S",
         metavar="KEY=VALUE",
-        help="Override any key, e.g. -S train.updates=100. Repeatable.",
+        help="Override any key, e.g. -S methods.sr.train.updates=100. Repeatable.",
         rich_help_panel=PARAMETERS,
     ),
 ]

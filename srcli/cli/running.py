@@ -130,7 +130,7 @@ def parameters(path: Path | None, flags: Sequence[Flag] = (), assignments: Seque
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key:
-            raise ConfigError(f"--set {assignment}: not of the form section.key=value", "for example --set train.updates=100")
+            raise ConfigError(f"--set {assignment}: not of the form section.key=value", "for example -S collect.episodes=100")
         values[key.strip()] = parse_yaml(text, f"--set {key}")
     given = [flag for flag in flags if flag.value is not None]
     values.update({flag.key: flag.value for flag in given})

@@ -9,6 +9,7 @@ import typer
 
 from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, parameter
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device
+from srcli.errors import ConfigError
 
 
 @command
@@ -54,11 +55,16 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a method on demonstrations or their features. Interrupted, it goes on from its checkpoint to the same result."""
-    from srcli.methods.registry import fitter, spec_of
+    from srcli.methods.registry import UNTRAINED, fitter, spec_of
     from srcli.params import method_settings
     from srcli.params.loading import load_params
 
-    name = method or load_params(params).evaluate.reference
+    # Which section the flags belong to depends on the method, so it is looked up before them.
+    prefix = "evaluate.reference="
+    named = [text.removeprefix(prefix) for text in assignments or () if text.startswith(prefix)]
+    name = method or (named[-1] if named else load_params(params).evaluate.reference)
+    if name.startswith(UNTRAINED):
+        raise ConfigError(f"--method {name}: a control is not trained", f"train {name.removeprefix(UNTRAINED)}")
     spec = spec_of(name)
     fitter(spec)
     section_of = f"methods.{spec.key}"

@@ -1,4 +1,4 @@
-"""Section ``ablate``: which variants are compared, and at what scale."""
+"""Section ``ablate``: which methods are compared, and at what scale."""
 
 from __future__ import annotations
 

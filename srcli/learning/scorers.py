@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from srcli.artifacts.core import file_digest
 from srcli.errors import SceneError
 from srcli.learning.dataset import TrainingSet
 from srcli.learning.trainer import Progress, Trainer
@@ -45,7 +46,8 @@ def train_scorer(
     if features is None:
         raise SceneError("this method is trained on features", "make them with `srcli featurize`")
     data = TrainingSet.of(features)
-    trainer = Trainer(data, build(data.feature_dim), config, identity, seed=seed, device=device, checkpoint=checkpoint)
+    depends_on = {**identity, "features": file_digest(features.path)}
+    trainer = Trainer(data, build(data.feature_dim), config, depends_on, seed=seed, device=device, checkpoint=checkpoint)
 
     def told(state: Progress) -> None:
         numbers = (("loss", state.train_loss), ("valid loss", state.valid_loss), ("on target", state.valid_rate))

@@ -90,13 +90,13 @@ def run(
         source = features or FEATURES
         notes: list[str] = []
         # What differs from an arm's weights when it acts only needs no training of its own.
-        shipped = {} if features is not None or policies or source.exists() else shipped_policies(arms, params.encoder)
-        if shipped and not any(arm.changes for arm in arms if (arm.name, 0) in shipped):
+        shipped = {} if features is not None or policies or source.exists() else shipped_policies(arms, base)
+        if shipped:
             seeds = (0,)
             given = dict(shipped)
             notes.append("policies shipped with the package were used: give features to train your own")
         else:
-            given = given_policies(policies, arms, seeds, encoder)
+            given = given_policies(policies, arms, seeds, encoder, base)
         lacking = [arm for arm in arms if arm.learns and any((arm.name, seed) not in given for seed in seeds)]
         if any(arm.spec.reads == "features" for arm in lacking):
             check_features(source, base, encoder)
@@ -189,6 +189,8 @@ def plan(params: Params, study: str = "", method: str = "") -> tuple[ScaleConfig
             f"ablate.reference = {reference}: not among ablate.methods ({', '.join(names)})",
             "add it to the methods, or choose another reference",
         )
+    if reference.startswith(UNTRAINED):
+        raise ConfigError(f"ablate.reference = {reference}: a control cannot be the reference", "choose a method that is trained")
     base = at_scale(params, section)
     arms = tuple(
         scaled(Arm(name, method_title(name), base, name, facts={"study": "variants", "value": name}), section) for name in names
@@ -223,6 +225,14 @@ def _study(params: Params, study: str, method: str) -> tuple[ScaleConfig, tuple[
         )
         arms.append(scaled(arm, scale))
     return scale, tuple(arms), arms[0].name
+
+
+def reference_among(names: Sequence[str], wanted: str) -> str:
+    """The wanted reference if it is among the methods; else the last that learns and is no control, or the last of all."""
+    if wanted in names:
+        return wanted
+    trained = [name for name in names if not name.startswith(UNTRAINED) and spec_of(name).fit is not None]
+    return (trained or list(names))[-1]
 
 
 def method_title(name: str) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ArtifactError, ConfigError
-from srcli.studies.ablate import method_title
+from srcli.methods.registry import UNTRAINED
+from srcli.studies.ablate import method_title, reference_among
 from srcli.studies.policy_store import (
+    DEMOS,
     FEATURES,
     POLICIES,
     Arm,
@@ -80,18 +82,17 @@ def run(
     with output_lock(out_dir / "noise.h5"):
         notes: list[str] = []
         seeds = tuple(dict.fromkeys(section.seeds))
-        changed = any(arm.changes for arm in trainees)
-        shipped = {} if features is not None or policies or changed else shipped_policies(trainees, params.encoder)
+        shipped = {} if features is not None or policies else shipped_policies(trainees, base)
         if shipped:
             seeds = (0,)
             given = dict(shipped)
             files = ", ".join(dict.fromkeys(p.path.stem for p in shipped.values()))
             notes.append(f"policies shipped with the package were used: {files}; give features to train your own")
         else:
-            given = given_policies(policies, trainees, seeds, encoder)
+            given = given_policies(policies, trainees, seeds, encoder, base)
         source = features or FEATURES
         lacking = [arm for arm in trainees if arm.learns and any((arm.name, seed) not in given for seed in seeds)]
-        if lacking:
+        if any(arm.spec.reads == "features" for arm in lacking):
             if features is None and not source.exists():
                 raise ArtifactError(
                     f"{source}: no features there to train {', '.join(arm.name for arm in lacking)} on, and the package has no "
@@ -99,7 +100,7 @@ def run(
                     "first `srcli collect --task pick`, then `srcli featurize`; or give policies with --policy METHOD=FILE",
                 )
             check_features(source, base, encoder)
-        store = PolicyStore(Path(policies_dir), given, train, device)
+        store = PolicyStore(Path(policies_dir), given, train, device, DEMOS)
         trained = collect_policies(store, trainees, seeds, {arm.name: source for arm in trainees}, progress)
         found = {(arm.name, seed): trained[arm.method, seed] for seed in seeds for arm in arms if arm.learns}
         played = play(
@@ -123,7 +124,9 @@ def run(
 
         named = {(str(arm.facts["value"]), float(arm.facts["sigma"])): arm.name for arm in arms}
         names = tuple(dict.fromkeys(section.methods))
-        reference = section.reference if section.reference in names else names[0]
+        reference = reference_among(names, section.reference)
+        if reference.startswith(UNTRAINED):
+            raise ConfigError(f"noise.methods: {reference} alone is a control", "name the trained method beside it")
         notes.append(f"sigma is in {_axis(section.unit)}; noise comes after fusion, at test time only, candidates are unchanged")
         return write_results(
             out_dir / "noise",

@@ -17,7 +17,6 @@ from srcli.params import method_settings
 
 if TYPE_CHECKING:
     from srcli.config.base import Section
-    from srcli.config.encoder import EncoderConfig
     from srcli.methods.base import MethodSpec
     from srcli.methods.policy_file import Stored
     from srcli.parallel import Progress
@@ -96,6 +95,12 @@ def effective(spec: MethodSpec, section: Section) -> dict[str, Any]:
     """What a policy of this method depends on: its settings without what acts at test time only."""
     data = section.model_dump(mode="json")
     return {key: value for key, value in data.items() if key == "bypass" or key not in spec.acts_with}
+
+
+def trained_as_its_method(arm: Arm, base: Params) -> bool:
+    """Whether a policy of the method as the parameters describe it is that of the arm: the same settings, the same points."""
+    plain = method_settings(base, arm.method)[1]
+    return arm.params.cloud == base.cloud and effective(arm.spec, arm.trained_with()) == effective(arm.spec, plain)
 
 
 class PolicyStore:
@@ -197,11 +202,15 @@ def _recorded(stored: Stored) -> dict[str, Any]:
 
 
 def given_policies(
-    texts: Sequence[str], arms: Sequence[Arm], seeds: Sequence[int], encoder: Callable[[], Mapping[str, Any]]
+    texts: Sequence[str],
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    encoder: Callable[[], Mapping[str, Any]],
+    base: Params,
 ) -> dict[tuple[str, int], Kept]:
     """Policies that the user names, by arm and the training seed that they record.
 
-    ``ARM=FILE`` is for one arm; ``METHOD=FILE`` for all arms of a method that are trained with its settings as they are.
+    ``ARM=FILE`` is for one arm; ``METHOD=FILE`` for all arms of a method that are trained as the parameters describe it.
 
     Raises:
         ConfigError: not of the form ``ARM=FILE``.
@@ -216,7 +225,11 @@ def given_policies(
             raise ConfigError(
                 f"--policy {text}: no file", f"write --policy NAME=FILE, for example {text}=results/train/policy.h5"
             )
-        meant = [known[name]] if name in known else [a for a in arms if a.learns and a.spec.name == name and not a.changes]
+        meant = (
+            [known[name]]
+            if name in known
+            else [a for a in arms if a.learns and a.spec.name == name and trained_as_its_method(a, base)]
+        )
         if not meant:
             raise unknown_name("arm", name, known)
         stored = read_policy(path)
@@ -364,15 +377,25 @@ def methods_of(
     return found
 
 
-def shipped_policies(arms: Sequence[Arm], encoder: EncoderConfig) -> dict[tuple[str, int], Kept]:
-    """The package's policies of an encoder for all arms that learn; empty unless it has them all."""
+def shipped_policies(arms: Sequence[Arm], base: Params) -> dict[tuple[str, int], Kept]:
+    """The package's policies for all arms that learn.
+
+    Empty unless it has them all, each arm is trained as its method is, and the networks are those that the parameters describe; a
+    shipped policy that had another training is taken, with a note.
+    """
     found: dict[tuple[str, int], Kept] = {}
     for arm in arms:
         if not arm.learns:
             continue
         try:
-            path = shipped_file(arm.spec.name, encoder)
+            path = shipped_file(arm.spec.name, base.encoder)
         except MissingAssetError:
             return {}
-        found[arm.name, 0] = Kept(path, file_digest(path), "shipped", training=read_policy(path).weights.training)
+        stored = read_policy(path)
+        recorded, wanted = _recorded(stored)["settings"], _wanted(arm, 0)["settings"]
+        training = differing_keys({"train": recorded.pop("train", {})}, {"train": wanted.pop("train", {})})
+        if not trained_as_its_method(arm, base) or recorded != wanted:
+            return {}
+        note = f"'{arm.name}' is shipped, and was trained otherwise than the parameters say: {'; '.join(training)}"
+        found[arm.name, 0] = Kept(path, file_digest(path), "shipped", note if training else "", stored.weights.training)
     return found

@@ -112,7 +112,13 @@ def test_what_is_trained_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     (spec, section, out), options = calls[0]
     assert (spec.name, section.network.positions, section.train.updates) == ("a2_metres", "metres", 7)
     assert (out, options["features"]) == (Path("results/train/policy.h5"), Path("data/features.h5"))
-    for wrong, code, message in (("rndom", 8, "did you mean 'random'"), ("random", 2, "learns nothing")):
+    assert runner.invoke(app, ["train", "-S", "evaluate.reference=base_plus"]).exit_code == 0
+    assert calls[1][0][0].name == "base_plus"
+    for wrong, code, message in (
+        ("untrained:sr_plus", 2, "a control is not trained"),
+        ("rndom", 8, "did you mean 'random'"),
+        ("random", 2, "learns nothing"),
+    ):
         result = runner.invoke(app, ["train", "--method", wrong])
         assert result.exit_code == code and message in result.stderr and len(result.stderr.splitlines()) <= 2
 

@@ -111,5 +111,9 @@ def test_errors_at_the_door() -> None:
     for wrong in (["-m", "sr_plus", "-m", "base_plus"], ["-m", "rndom"]):
         result = runner.invoke(app, ["ablate", "--study", "attribution", *wrong, "--dry-run"])
         assert result.exit_code in (2, 8) and len(result.stderr.splitlines()) == 2
+    strict = runner.invoke(app, ["ablate", "-m", "base", "-m", "sr_a", "-m", "sr", "-m", "untrained:sr", "--dry-run"])
+    assert strict.exit_code == 0 and "reference sr," in strict.stdout
+    control = runner.invoke(app, ["ablate", "--dry-run", "-S", "ablate.reference=untrained:sr_plus"])
+    assert control.exit_code == 2 and "a control cannot be the reference" in control.stderr
     result = runner.invoke(app, ["ablate", "--policy", "sr"])
     assert result.exit_code == 2 and "NAME=FILE" in result.stderr

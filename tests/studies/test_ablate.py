@@ -16,7 +16,7 @@ from srcli.artifacts.study import ABLATION, load_study, study_problems
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError, SrcliError, UnknownNameError
 from srcli.evaluation.statistics import Result
 from srcli.methods.sr.studies import STUDIES
-from srcli.params import method_settings
+from srcli.params import Params, method_settings
 from srcli.params.loading import override
 from srcli.studies import policy_store
 from srcli.studies.policy_store import effective
@@ -271,3 +271,22 @@ def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkey
     summary = stage.run(tiny(), done / "shipped", executor=FakeExecutor())
     assert (summary.given, summary.trained) == (3, 0) and len(summary.rows) == 2 * 3
     assert "shipped with the package" in summary.markdown
+
+
+def test_shipped_policies_stand_for_no_other_network_and_no_other_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Params()
+    arms = stage.plan(plain, "attribution", "sr_plus")[1]
+    assert {kept.origin for kept in policy_store.shipped_policies(arms, plain).values()} == {"shipped"}
+    deeper = override(plain, {"methods.sr.network.encoder.layers": 2})
+    assert policy_store.shipped_policies(stage.plan(deeper, "attribution", "sr_plus")[1], deeper) == {}
+    assert policy_store.shipped_policies(stage.plan(plain, "points", "sr_plus")[1], plain) == {}
+    (kept,) = {k.note for k in policy_store.shipped_policies(stage.plan(plain, "", "sr_plus")[1], plain).values()}
+    assert "trained otherwise than the parameters say" in kept and "updates (250 -> 600)" in kept
+
+
+def test_a_given_policy_serves_the_reference_of_a_study(done: Path) -> None:
+    file = next((done / "policies").glob("sr_plus-seed0-*.h5"))
+    params = tiny(ablate={"seeds": [0]})
+    summary, executor = run(done, study="mask", method="sr_plus", params=params, policies=[f"sr_plus={file}"])
+    assert summary.given == 1 and summary.trained == 1
+    assert {m.name: m.path == str(file) for m in executor.setups[0].methods} == {"on-seed0": True, "off-seed0": False}
