@@ -149,10 +149,14 @@ def evaluate(
 
     if dry_run:
         from srcli.actions.sources import check_source
-        from srcli.evaluation.methods import chosen_methods
+        from srcli.evaluation.methods import check_tasks, chosen_methods
+        from srcli.evaluation.plan import planned_episodes
 
         section = values.evaluate
-        chosen_methods(values, given)
+        methods_given = chosen_methods(values, given)
+        if not cases and not case:
+            planned = planned_episodes(values, section.suite, None)
+            check_tasks(methods_given, dict.fromkeys(episode.task for episode in planned))
         check_source(values.candidates)
         what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
         grasping = "" if values.candidates.source == "sampler" else f", grasps from {values.candidates.source}"

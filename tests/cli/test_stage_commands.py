@@ -169,6 +169,8 @@ def test_evaluate_of_tasks_and_case_files(monkeypatch: pytest.MonkeyPatch) -> No
     wrong = runner.invoke(app, ["evaluate", "--task", "push"])
     assert wrong.exit_code == 2 and "evaluate.tasks" in wrong.stderr and len(wrong.stderr.splitlines()) <= 2
     assert runner.invoke(app, ["evaluate", "--perturb-translation", "-1"]).exit_code == 2
+    refused = runner.invoke(app, ["evaluate", "--suite", "compositional", "--task", "place", "--dry-run"])
+    assert refused.exit_code == 2 and len(refused.stderr.splitlines()) <= 2
 
 
 def test_evaluate_of_one_case_replays_it(monkeypatch: pytest.MonkeyPatch) -> None:
