@@ -69,7 +69,7 @@ def scene(world: World, index: int) -> tuple[list[ObjectModel], np.random.Genera
 
 def pick(world: World, rng: np.random.Generator) -> bool:
     """Picks what lies in the pick zone, in at most six attempts."""
-    world.look(PICK_SHIFT)
+    world.enter_zone(PICK_SHIFT)
     for _ in range(6):
         found = sample_grasps(world.observe(rng)[0], CandidateConfig())
         if len(found) == 0:
@@ -183,7 +183,7 @@ def main() -> None:
             if not pick(world, rng):
                 reasons["not picked"] += 1
                 continue
-            world.look(PLACE_SHIFT)
+            world.enter_zone(PLACE_SHIFT)
             observation, tip = world.present_held(rng)
             if world.held is None:
                 reasons["lost while presented"] += 1

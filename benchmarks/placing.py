@@ -124,7 +124,7 @@ def run(world: World, index: int, onto: str) -> Row:
     clock = (time.process_time(), 0)
     world.reset([build(catalogue()[name]) for name in names], drops, shifts=[PLACE_SHIFT] * OTHERS + [PICK_SHIFT])
     clock = clocked("reset", clock)
-    world.look(PICK_SHIFT)
+    world.enter_zone(PICK_SHIFT)
     lying = world.truth().poses[-1]
     pick(world, rng, row)
     clock = clocked("grasp", clock)
@@ -133,7 +133,7 @@ def run(world: World, index: int, onto: str) -> Row:
     world.present_held(rng)
     row.presented = world.held is not None
     clock = clocked("present", clock)
-    world.look(PLACE_SHIFT)
+    world.enter_zone(PLACE_SHIFT)
     if not row.presented:
         row.reason = "dropped"
         return row

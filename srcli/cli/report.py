@@ -38,7 +38,7 @@ def report(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
-        from srcli.reporting.sources import files
+        from srcli.reporting.result_files import files
 
         found = tuple(str(path) for path, _ in files(paths))
         does = ("play the case studies", "write tables, curves, pictures and animations into one page")

@@ -8,19 +8,19 @@ followed by a place file. Line ends of any system, blank lines and trailing blan
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import cos, isfinite, sin
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from srcli.errors import ArtifactError, UnknownNameError
-from srcli.language.keywords import could_mean, keyword_table
+from srcli.evaluation.casewords import FileCase, keyword_of, quaternion, referred, split_of
+from srcli.evaluation.yamlcases import read_file_cases
 from srcli.language.relations import RELATIONS
-from srcli.language.templates import KINDS
 from srcli.objects import ObjectEntry, catalogue
 from srcli.tasks.base import Case
 from srcli.types import F64
@@ -39,14 +39,6 @@ _HEADER = re.compile(r"^(readme|license|licence|notice)", re.IGNORECASE)
 _VARIANT = re.compile(r"_(v?\d+|simplified|textured|vhacd|visual|collision|model|urdf)$")
 _LARGEST = 100
 _YAML = (".yaml", ".yml")
-
-
-@dataclass(frozen=True, slots=True)
-class FileCase:
-    """A case that was read from a file, and the task that it is for."""
-
-    task: str
-    case: Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +114,8 @@ def read_cases_folder(folder: Path, assets: Path | None = None) -> CaseFolder:
     parsed = [_parse(path, path.relative_to(base).with_suffix("").as_posix()) for path in paths if path not in own]
     names, used = _resolve(parsed, None if assets is None else Path(assets))
     listed = [_case(item, names) for item in parsed]
-    if own:
-        from srcli.evaluation.yamlcases import read_file_cases
-
-        for path in own:
-            listed += read_file_cases(_text(path), str(path), f"{path.relative_to(base).with_suffix('').as_posix()}/")
+    for path in own:
+        listed += read_file_cases(_text(path), str(path), f"{path.relative_to(base).with_suffix('').as_posix()}/")
     return CaseFolder(tuple(listed), used)
 
 
@@ -144,15 +133,6 @@ def namesake(reference: str) -> str | None:
         if word in entries:
             return word
     return None
-
-
-def quaternion(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
-    """Unit quaternion xyzw (w >= 0) of fixed-axis Euler angles in radians, the simulator's convention."""
-    sr, sp, sy = (sin(angle / 2) for angle in (roll, pitch, yaw))
-    cr, cp, cy = (cos(angle / 2) for angle in (roll, pitch, yaw))
-    x, y = sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy
-    z, w = cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy
-    return (-x, -y, -z, -w) if w < 0 else (x, y, z, w)
 
 
 def _fail(path: Path, line: int, what: str, hint: str = _FORMAT) -> NoReturn:
@@ -385,48 +365,8 @@ def _entry(name: str) -> ObjectEntry:
     return catalogue()[name]
 
 
-def referred(label: str, names: Sequence[str]) -> tuple[int, ...]:
-    """Positions of the objects that a reference label stands for, as A2 recomputes them: by label or kind.
-
-    Where none carries it: by any other keyword, by a synonym, by the identifier ("suger" for suger_1), by anything a person could
-    mean with it, and at last by the closest spelling.
-    """
-    entries = [_entry(name) for name in names]
-    plain = [re.sub(r"_\d+$", "", entry.name).replace("_", " ") for entry in entries]
-    rules: tuple[Callable[[int], bool], ...] = (
-        lambda i: label == entries[i].label or label in entries[i].general,
-        lambda i: label in entries[i].attributes or label in entries[i].functions,
-        lambda i: label in entries[i].synonyms,
-        lambda i: label == plain[i],
-        lambda i: could_mean(entries[i].name, label),
-    )
-    for rule in rules:
-        found = tuple(i for i in range(len(names)) if rule(i))
-        if found:
-            return found
-    close = get_close_matches(label, [entry.label for entry in entries], n=1, cutoff=0.8)
-    return tuple(i for i, entry in enumerate(entries) if close and entry.label == close[0])
-
-
-def keyword_of(sentence: str, targets: Sequence[str]) -> tuple[str, str]:
-    """The keyword in the sentence that most targets carry, the longest of these; else the label of the first target."""
-    said = f" {re.sub(r'[^a-z0-9]+', ' ', sentence.lower())} "
-    best, keyword = (0, 0), (_entry(targets[0]).label, "label")
-    for kind in KINDS:
-        for word, carriers in keyword_table(kind, targets).items():
-            if f" {word} " in said and (len(carriers), len(word)) > best:
-                best, keyword = (len(carriers), len(word)), (word, kind)
-    return keyword
-
-
 def _split(path: Path, names: Sequence[str]) -> str:
     for part in reversed(path.parent.parts):
         if part in ("seen", "unseen"):
             return part
     return split_of(names)
-
-
-def split_of(names: Sequence[str]) -> str:
-    """Unseen when none of the objects is a seen one of the catalogue."""
-    entries = [_entry(name) for name in names]
-    return "seen" if any(_entry(getattr(e, "namesake", "") or e.name).split == "seen" for e in entries) else "unseen"

@@ -21,6 +21,7 @@ PLACES = (
     "evaluation/attempt.py",
     "evaluation/candidate_slots.py",
     "evaluation/casefiles.py",
+    "evaluation/casewords.py",
     "evaluation/data",
     "evaluation/exclusion.py",
     "evaluation/methods.py",

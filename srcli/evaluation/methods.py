@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from srcli.config.base import Section
 from srcli.config.encoder import SEEN_ONLY
 from srcli.config.tasks import BUILT_IN
 from srcli.errors import ArtifactError, ConfigError, unknown_name
-from srcli.methods.base import Acting, Choice, Decision, Policy
-from srcli.methods.policy_file import check_encoder, check_method, read_policy
+from srcli.methods.base import Acting, Choice, Decision, MethodSpec, Policy, Weights
+from srcli.methods.policy_file import check_encoder, check_method, read_policy, stored_section
 from srcli.methods.registry import (
     UNTRAINED,
     acting,
@@ -148,7 +148,7 @@ def resolve_methods(
         policies: ``FILE``, named after its method, or ``NAME=FILE``.
         sections: sections of the methods by name of the group (``methods`` of params.yaml).
         encoder: which of the shipped policies are meant; None: those of the embedded encoder.
-        initialisations: initial weights of each control.
+        initialisations: initial weights of each control. The control of a given policy has that policy's network.
 
     Raises:
         UnknownNameError: a name that is none of them.
@@ -157,24 +157,26 @@ def resolve_methods(
         ConfigError: two methods of one name, or the control of a method that learns nothing.
     """
     given: dict[str, Method] = {}
+    stored: dict[str, Weights] = {}
     for text in policies:
         name, path = parse_method(str(text)) if "=" in str(text) else ("", Path(text))
         assert path is not None
         if not path.is_file():
             raise ArtifactError(f"{path}: no policy there", "name a file that `srcli train` has written")
-        stored = read_policy(path)
-        check_method(stored, name, path)
-        name = name or stored.method
+        file = read_policy(path)
+        check_method(file, name, path)
+        name = name or file.method
         if name in given:
             raise ConfigError(f"two policies are named '{name}'", "name them: NAME=FILE")
-        given[name] = Method(name, stored.method, _section(stored.method, sections), str(path))
+        given[name] = Method(name, file.method, _section(file.method, sections), str(path))
+        stored[name] = replace(file.weights, arrays={})
     methods: list[Method] = []
     for name in dict.fromkeys([*(n for n in given if n not in names), *names]):
         if name in given:
             methods.append(given[name])
         elif name.startswith(UNTRAINED):
             spec = spec_of(name)
-            section = _section(spec.name, sections)
+            section = _of_control(spec, sections, [stored[n] for n, method in given.items() if method.method == spec.name])
             methods += [Method(f"{name}#{seed}", spec.name, section, seed=seed, row=name) for seed in range(initialisations)]
         elif name in specs() or name in broken():
             spec = spec_of(name)
@@ -215,6 +217,32 @@ def check_tasks(methods: Sequence[Method], tasks: Iterable[str]) -> None:
                     f"method '{method.label}' cannot do the task '{task}', only {', '.join(sorted(able))}",
                     "leave the method or the task away",
                 )
+
+
+def _of_control(spec: MethodSpec, sections: Mapping[str, Section], given: Sequence[Weights]) -> Section:
+    """The settings of a control: those of the given policy whose control it is, of params.yaml where none is given.
+
+    Raises:
+        ConfigError: policies of the method with different settings are given.
+        ArtifactError: their settings cannot be read.
+    """
+    section = _section(spec.name, sections)
+    now = section.model_dump(mode="json")
+    made = []
+    for weights in given:
+        # A list is of what is left out: what a policy was trained without, its control lacks too.
+        acting = {
+            key: [*dict.fromkeys([*weights.section.get(key, ()), *now[key]])] if isinstance(now[key], list) else now[key]
+            for key in spec.acts_with
+        }
+        settled = stored_section(spec.section, weights, {**acting, **({"train": now["train"]} if "train" in now else {})})
+        made += [settled] if settled not in made else []
+    if len(made) > 1:
+        raise ConfigError(
+            f"the given policies of '{spec.name}' have different settings, so {UNTRAINED}{spec.name} is not one method",
+            "evaluate them apart from each other, or leave their control away",
+        )
+    return made[0] if made else section
 
 
 def _section(name: str, sections: Mapping[str, Section]) -> Section:

@@ -208,7 +208,7 @@ class _Tree(Generic[Result]):
         phase = task.phases[state.phase]
         if not state.entered:
             state.entered = True
-            world.look(task.shift(phase))
+            world.enter_zone(task.shift(phase))
             if phase == "place":
                 state.held = self.context.measure(spec, state.number)
                 if state.held is None:

@@ -52,7 +52,7 @@ class SceneWorld(Protocol):
 
     def reset(self, models: Sequence[ObjectModel], drops: F64, *, shifts: Sequence[float] | None = None) -> object: ...
 
-    def look(self, shift: float) -> None: ...
+    def enter_zone(self, shift: float) -> None: ...
 
     def observe(self, rng: np.random.Generator) -> tuple[Observation, Segmentation]: ...
 
@@ -109,7 +109,7 @@ def set_up(
         elif spec.held >= 0 and sampler is not None and not _grip(world, spec, shifts[spec.held], layout, sampler):
             problem = "grip"
         if meant is not None and not problem:
-            world.look(task.shift(task.phases[0]))
+            world.enter_zone(task.shift(task.phases[0]))
             return meant
         if spec.fixed and problem != "grip":
             break
@@ -126,14 +126,14 @@ def _settled(world: SceneWorld, task: Task, spec: EpisodeSpec) -> EpisodeSpec | 
     """The specification with the targets that follow from the settled scene; None when they are in doubt."""
     if not isinstance(task, Settles):
         return spec
-    world.look(task.shift(task.phases[0]))
+    world.enter_zone(task.shift(task.phases[0]))
     return task.settled(spec, world.truth(NO_IMAGE))
 
 
 def _possible(world: SceneWorld, task: Task, spec: EpisodeSpec) -> bool:
     """Whether every phase of the episode can succeed."""
     for phase in task.phases:
-        world.look(task.shift(phase))
+        world.enter_zone(task.shift(phase))
         if not task.possible(spec, world.truth(NO_IMAGE), phase):
             return False
     return True
@@ -159,7 +159,7 @@ def _turn_held(spec: EpisodeSpec, drops: F64, rng: np.random.Generator) -> F64:
 
 def _grip(world: SceneWorld, spec: EpisodeSpec, shift: float, layout: int, sampler: Callable[[Observation], Candidates]) -> bool:
     """Grasp the object that is to be held by its best candidates; True when it is in the gripper."""
-    world.look(shift)
+    world.enter_zone(shift)
     failed: list[F32] = []
     for attempt in range(GRIPS):
         if not world.truth(NO_IMAGE).present[spec.held]:

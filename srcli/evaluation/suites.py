@@ -14,7 +14,7 @@ import numpy as np
 from srcli.config.scene import SceneConfig
 from srcli.config.tasks import task_names
 from srcli.errors import ConfigError, unknown_name
-from srcli.evaluation.casefiles import FileCase
+from srcli.evaluation.casewords import FileCase
 from srcli.evaluation.yamlcases import read_cases
 from srcli.language.phrases import PHRASE_KINDS, phrase_kind
 from srcli.seeding import (

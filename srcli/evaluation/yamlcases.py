@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from srcli.config.base import Section
 from srcli.config.tasks import TaskName
 from srcli.errors import ArtifactError, ConfigError, UnknownNameError, unknown_name
-from srcli.evaluation.casefiles import FileCase, keyword_of, quaternion, referred, split_of
+from srcli.evaluation.casewords import FileCase, keyword_of, quaternion, referred, split_of
 from srcli.language import could_mean, keyword_table
 from srcli.language.phrases import PHRASE_KINDS, Phrase, is_called, may_be_called, phrase_kind, phrases
 from srcli.language.relations import RELATIONS

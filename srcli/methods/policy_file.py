@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from srcli.artifacts.core import canonical, encoder_label
 from srcli.errors import ArtifactError, MismatchError
@@ -31,6 +32,28 @@ class Stored:
 
     method: str
     weights: Weights
+
+
+S = TypeVar("S", bound="Section")
+
+
+def stored_section(model: type[S], weights: Weights, changes: Mapping[str, Any] | None = None) -> S:
+    """The settings that weights were fitted with.
+
+    Args:
+        model: of the method's section.
+        changes: top-level keys of the section that are not the weights' own.
+
+    Raises:
+        ArtifactError: they are not those of this version.
+    """
+    try:
+        return model.model_validate_json(json.dumps({**weights.section, **(changes or {})}))
+    except (TypeError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise ArtifactError(
+            f"{weights.source}: its settings cannot be read ({line[:160]})", "train again with `srcli train`"
+        ) from error
 
 
 def write_policy(

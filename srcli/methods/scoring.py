@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +14,7 @@ from srcli.config.choice import ChoiceConfig
 from srcli.config.noise import NoiseConfig
 from srcli.errors import ArtifactError
 from srcli.methods.base import Choice, Decision, Weights
+from srcli.methods.policy_file import stored_section
 from srcli.types import F32, F64, Candidates, SemanticCloud
 
 if TYPE_CHECKING:
@@ -33,13 +33,12 @@ def fitted_settings(model: type[S], weights: Weights, changes: Mapping[str, Any]
     Raises:
         ArtifactError: the stored settings are not those of this version.
     """
+    section = stored_section(model, weights, changes)
     try:
-        section = model.model_validate_json(json.dumps({**weights.section, **(changes or {})}))
         return section, int(weights.training["feature_dim"])
     except (KeyError, TypeError, ValueError) as error:
-        line = " ".join(str(error).split())
         raise ArtifactError(
-            f"{weights.source}: its settings cannot be read ({line[:160]})", "train again with `srcli train`"
+            f"{weights.source}: does not say how wide the features are that it reads", "train again with `srcli train`"
         ) from error
 
 

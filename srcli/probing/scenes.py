@@ -13,7 +13,7 @@ from srcli.language import KINDS, KeywordKind, could_mean, keyword_table, pick_i
 from srcli.objects import color_words
 from srcli.perception.geometry import unproject_view
 from srcli.seeding import PROBE_OFFSET, Domain, episode_seed, generator
-from srcli.tasks.pick import split_names
+from srcli.tasks.draws import split_names
 from srcli.tasks.placing import named, relations
 from srcli.types import F32, I64, EpisodeSpec, Observation, Phase, SceneTruth
 

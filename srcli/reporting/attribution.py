@@ -9,7 +9,7 @@ from srcli.reporting.blocks import Block, Cell, Chart, Missing, Prose, Row, Sect
 from srcli.reporting.families import Numbers, scale
 from srcli.reporting.naming import MARK, NO_CONTROL, named
 from srcli.reporting.numbers import TASK_NAMES, count, first_attempt, points, rate
-from srcli.reporting.sources import SPLITS, TASKS, Sources, Study
+from srcli.reporting.result_files import SPLITS, TASKS, ResultFiles, Study
 from srcli.reporting.svg import Dot, interval_chart
 
 ATTRIBUTION = "attribution"
@@ -44,10 +44,10 @@ class Part:
     anew: dict[Where, Numbers]
 
 
-def attribution(sources: Sources) -> Section:
+def attribution(results: ResultFiles) -> Section:
     """A table and a drawing of each attribution study."""
     blocks: list[Block] = []
-    for study in sources.ablations:
+    for study in results.ablations:
         if study.study == ATTRIBUTION:
             blocks += _study(study)
     if not blocks:

@@ -7,18 +7,18 @@ from srcli.reporting.families import Family, Numbers, against, compared
 from srcli.reporting.naming import Named
 from srcli.reporting.numbers import TASK_NAMES, count
 from srcli.reporting.published import BASE_ROW, PAPER_ROWS, SR_A_ROW, SR_ROW
-from srcli.reporting.sources import TASKS, Sources
+from srcli.reporting.result_files import TASKS, ResultFiles
 from srcli.reporting.studies import noisy
 from srcli.reporting.training import pairs
 
 
-def claims(sources: Sources) -> Section:
+def claims(results: ResultFiles) -> Section:
     """The paper's statements against our numbers, for each form whose systems can be compared. Controls are no rivals."""
     lines: list[Row] = []
-    for family in compared(sources):
+    for family in compared(results):
         lines += _order(family)
-    lines += _noise(sources)
-    lines += _losses(sources)
+    lines += _noise(results)
+    lines += _losses(results)
     note = (
         "_holds_ and _contrary_: the interval of the paired difference (where there is one, else of the two rates) leaves out "
         "zero; _as stated_ and _other way_: the difference has that sign, but so many episodes cannot tell it from none."
@@ -88,10 +88,10 @@ def _fewer_steps(family: Family, task: str) -> Row:
     return Row((text, here, verdict(gap, certain)))
 
 
-def _noise(sources: Sources) -> list[Row]:
+def _noise(results: ResultFiles) -> list[Row]:
     """SR against other forms of its own network that stand for no row of the paper: those with another sparse branch."""
     found: dict[tuple[str, float], Row] = {}
-    for study in sources.sweeps:
+    for study in results.sweeps:
         rows = [(who, row) for who, row in noisy(study) if (row["task"], row["split"]) == ("pick", "unseen") and not who.control]
         for top, row in rows:
             sigma = float(row["sigma"])
@@ -113,9 +113,9 @@ def _best_under_noise(top: Named, row: Numbers, rivals: list[tuple[Named, Number
     return _claim(text, against(best, best.get("reference") == row["arm"]), against(row, row.get("reference") == best["arm"]))
 
 
-def _losses(sources: Sources) -> list[Row]:
+def _losses(results: ResultFiles) -> list[Row]:
     lines = []
-    for pair in pairs(sources):
+    for pair in pairs(results):
         (own, loss), (other, theirs) = (
             (pair[row][0], float(pair[row][0].curves["train_loss"][-1])) for row in (SR_ROW, SR_A_ROW)
         )

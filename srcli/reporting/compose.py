@@ -14,7 +14,7 @@ from srcli.reporting.naming import Named, colours, rank, without_control
 from srcli.reporting.numbers import TASK_NAMES, count, first_attempt
 from srcli.reporting.provenance import provenance
 from srcli.reporting.published import SR_ROW
-from srcli.reporting.sources import SPLITS, SUITE_ORDER, TASKS, Evaluated, Sources
+from srcli.reporting.result_files import SPLITS, SUITE_ORDER, TASKS, Evaluated, ResultFiles
 from srcli.reporting.studies import table3, table4
 from srcli.reporting.svg import Axes, Series, line_chart
 from srcli.reporting.tables import table1, table2
@@ -23,26 +23,26 @@ from srcli.reporting.training import training
 TITLE = "Secondary Realignment: what was measured"
 
 
-def compose(sources: Sources, cases: Section) -> Report:
+def compose(results: ResultFiles, cases: Section) -> Report:
     """All sections.
 
     Args:
         cases: the case studies, which are played and not read.
     """
     sections = (
-        overview(sources),
-        table1(sources),
-        table2(sources),
-        table3(sources),
-        attribution(sources),
-        claims(sources),
-        table4(sources),
-        training(sources),
+        overview(results),
+        table1(results),
+        table2(results),
+        table3(results),
+        attribution(results),
+        claims(results),
+        table4(results),
+        training(results),
         cases,
-        failures(sources),
-        provenance(sources),
+        failures(results),
+        provenance(results),
     )
-    return Report(TITLE, headline(sources), sections)
+    return Report(TITLE, headline(results), sections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Best:
         return [(self.evaluated.named(str(row["method"])), row) for row in rows]
 
 
-def lead(sources: Sources) -> Named | None:
+def lead(results: ResultFiles) -> Named | None:
     """The method that the headline speaks of: one that stands for the paper's SR, if possible the reference, with a control."""
     found = [
         (
@@ -79,7 +79,7 @@ def lead(sources: Sources) -> Named | None:
             rank(who),
             who,
         )
-        for evaluated in sources.evaluations
+        for evaluated in results.evaluations
         for who in evaluated.methods
         if who.learned and not who.control and not who.privileged
     ]
@@ -90,11 +90,11 @@ def _unmatched(evaluated: Evaluated, who: Named) -> bool:
     return who.name in without_control(evaluated.methods)
 
 
-def best_rows(sources: Sources, method: str) -> dict[tuple[str, str], Best]:
+def best_rows(results: ResultFiles, method: str) -> dict[tuple[str, str], Best]:
     """For each (task, split) the row that a headline quotes: of suite `wide`, then `paper`, then what else there is."""
     order = ("wide", "paper", *SUITE_ORDER)
     found: dict[tuple[str, str], Best] = {}
-    ranked = sorted(sources.evaluations, key=lambda e: order.index(e.suite) if e.suite in order else len(order))
+    ranked = sorted(results.evaluations, key=lambda e: order.index(e.suite) if e.suite in order else len(order))
     for evaluated in ranked:
         for row in evaluated.rows:
             if row["method"] == method:
@@ -102,12 +102,12 @@ def best_rows(sources: Sources, method: str) -> dict[tuple[str, str], Best]:
     return found
 
 
-def headline(sources: Sources) -> str:
+def headline(results: ResultFiles) -> str:
     """A few sentences with the main numbers, counts and suite included."""
-    top = lead(sources)
+    top = lead(results)
     if top is None:
         return "No evaluation of a method that learns was found yet; each section says what to run."
-    rows = best_rows(sources, top.name)
+    rows = best_rows(results, top.name)
     parts = []
     for task in TASKS:
         said: list[str] = []
@@ -133,12 +133,12 @@ def headline(sources: Sources) -> str:
     return text
 
 
-def overview(sources: Sources) -> Section:
+def overview(results: ResultFiles) -> Section:
     """Big numbers, and success within k attempts."""
-    top = lead(sources)
+    top = lead(results)
     if top is None:
         return Section("overview", "Overview", (Missing("No evaluation of a method that learns.", "srcli evaluate"),))
-    rows = best_rows(sources, top.name)
+    rows = best_rows(results, top.name)
     cards = []
     for task in TASKS:
         for split in SPLITS:
@@ -153,7 +153,7 @@ def overview(sources: Sources) -> Section:
                 under += f"; untrained {100 * best.control['wilson']['value']:.0f}%"
                 under += f", first attempt {first_attempt(best.control)}%" if task != "place" else ""
             cards.append((f"{top.title}, {TASK_NAMES[task].lower()}, {split}", f"{100 * ends['value']:.0f}%", under))
-    charts = [_within(e, split) for e in sources.evaluations if e.task == "pick" for split in SPLITS]
+    charts = [_within(e, split) for e in results.evaluations if e.task == "pick" for split in SPLITS]
     return Section("overview", "Overview", (Cards(tuple(cards)), *(chart for chart in charts if chart is not None)))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from srcli.reporting.blocks import Block, Chart, Folded, Missing, Row, Section, Table
 from srcli.reporting.naming import MARK, NO_CONTROL, rank, without_control
 from srcli.reporting.numbers import TASK_NAMES
-from srcli.reporting.sources import Evaluated, Sources
+from srcli.reporting.result_files import Evaluated, ResultFiles
 from srcli.reporting.svg import stacked_bars
 
 REASON_TEXT = {
@@ -28,10 +28,10 @@ AIMED_NOTE = f"{AIMED.capitalize()}: failed grasps with a meant object between o
 Groups = Mapping[tuple[str, str], tuple[Counter[str], int]]
 
 
-def failures(sources: Sources) -> Section:
+def failures(results: ResultFiles) -> Section:
     """Stacked bars of the failed attempts of every method and split, one chart per evaluation."""
     blocks: list[Block] = []
-    for evaluated in sources.evaluations:
+    for evaluated in results.evaluations:
         if not len(evaluated.attempts.get("reason", ())):
             continue
         groups = taxonomy(evaluated)
@@ -46,7 +46,7 @@ def failures(sources: Sources) -> Section:
     else:
         rows = tuple(Row((name.replace("_", " "), text)) for name, text in REASON_TEXT.items())
         blocks.append(Folded("What the reasons mean", (Table("**Reasons**", ("reason", "what happened"), rows, left=2),)))
-        blocks.append(_not_set_up(sources))
+        blocks.append(_not_set_up(results))
     return Section("failures", "How attempts fail", tuple(blocks))
 
 
@@ -90,9 +90,9 @@ def _table(evaluated: Evaluated, groups: Groups, order: list[tuple[str, str]], w
     return Folded(f"The numbers behind the bars: {what.replace('`', '')}", (table,))
 
 
-def _not_set_up(sources: Sources) -> Table:
+def _not_set_up(results: ResultFiles) -> Table:
     rows = []
-    for evaluated in sources.evaluations:
+    for evaluated in results.evaluations:
         ended = evaluated.episodes.get("ended", ())
         broken = sum(text == NOT_SET_UP for text in ended)
         names = sorted({str(entry.get("case") or entry["key"]) for entry in evaluated.not_set_up})

@@ -8,7 +8,7 @@ from typing import Any
 
 from srcli.reporting.naming import Named, default_family, rank, without_control
 from srcli.reporting.published import PAPER_ROWS, SR_ROW
-from srcli.reporting.sources import Sources, Study
+from srcli.reporting.result_files import ResultFiles, Study
 
 VARIANTS = ("", "variants")
 """Names under which a study compares methods and not values of something else."""
@@ -42,19 +42,19 @@ class Family:
         return self.methods[row].title if row in self.methods else row
 
 
-def families(sources: Sources) -> tuple[Family, ...]:
+def families(results: ResultFiles) -> tuple[Family, ...]:
     """Each form once, from the file with most of its rows; studies count before evaluations, the default form comes first."""
     found: dict[str, Family] = {}
-    given = [family for study in sources.ablations if study.study in VARIANTS for family in _of_study(study)]
-    for family in (*given, *_of_evaluations(sources)):
+    given = [family for study in results.ablations if study.study in VARIANTS for family in _of_study(study)]
+    for family in (*given, *_of_evaluations(results)):
         if family.key not in found or len(family.methods) > len(found[family.key].methods):
             found[family.key] = family
     return tuple(sorted(found.values(), key=lambda f: (f.key != default_family(), f.key)))
 
 
-def compared(sources: Sources) -> tuple[Family, ...]:
+def compared(results: ResultFiles) -> tuple[Family, ...]:
     """The forms in which at least two systems can be compared; one without rows if there is none."""
-    return tuple(f for f in families(sources) if len(f.methods) > 1) or (Family(),)
+    return tuple(f for f in families(results) if len(f.methods) > 1) or (Family(),)
 
 
 def _of_study(study: Study) -> list[Family]:
@@ -63,11 +63,11 @@ def _of_study(study: Study) -> list[Family]:
     return _collected(found, study.methods, f"from `{study.name}`: {scale(study)}")
 
 
-def _of_evaluations(sources: Sources) -> list[Family]:
+def _of_evaluations(results: ResultFiles) -> list[Family]:
     """Of several evaluations of a task and split the one with most of a form's rows, all of them from there."""
     best: dict[tuple[str, str, str], list[Line]] = {}
     methods: list[Named] = []
-    for evaluated in sources.evaluations:
+    for evaluated in results.evaluations:
         reference = str(evaluated.summary.get("reference", ""))
         groups: dict[tuple[str, str, str], list[Line]] = {}
         for row in evaluated.rows:

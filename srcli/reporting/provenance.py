@@ -8,7 +8,7 @@ from typing import Any
 from srcli.reporting.blocks import Block, Folded, Missing, Prose, Row, Section, Table
 from srcli.reporting.naming import rank
 from srcli.reporting.numbers import TASK_NAMES
-from srcli.reporting.sources import Evaluated, Sources, Study
+from srcli.reporting.result_files import Evaluated, ResultFiles, Study
 
 PRIVILEGED = (
     "Simulator identities, true poses and true masks are used by the **expert** and by the **success checks** only. Every other "
@@ -16,15 +16,15 @@ PRIVILEGED = (
 )
 
 
-def provenance(sources: Sources) -> Section:
+def provenance(results: ResultFiles) -> Section:
     """How it was measured."""
     blocks: list[Block] = [Prose(PRIVILEGED)]
-    if sources.evaluations:
-        blocks.append(Table("**Evaluations**", _HEADERS, tuple(_row(e) for e in sources.evaluations), _NOTE, left=3))
-        blocks += [_methods(sources), _conditions(sources.evaluations[0])]
+    if results.evaluations:
+        blocks.append(Table("**Evaluations**", _HEADERS, tuple(_row(e) for e in results.evaluations), _NOTE, left=3))
+        blocks += [_methods(results), _conditions(results.evaluations[0])]
     else:
         blocks.append(Missing("No evaluation.", "srcli evaluate"))
-    identities = {str(p.encoder.get("sha256", "")): p.encoder for p in sources.policies if p.encoder}
+    identities = {str(p.encoder.get("sha256", "")): p.encoder for p in results.policies if p.encoder}
     if identities:
         rows = tuple(
             Row((str(i.get("name", "")), str(i.get("route", "")), str(i.get("dim", "")), str(i.get("image", "")), f"`{sha}`"))
@@ -35,7 +35,7 @@ def provenance(sources: Sources) -> Section:
             "where `encoder.pretrained` is `seen-only`, it has learned from seen objects alone."
         )
         blocks.append(Table("**Encoder**", ("name", "route", "width", "images", "sha256 of the weights"), rows, note, left=2))
-    studies = [*sources.ablations, *sources.sweeps]
+    studies = [*results.ablations, *results.sweeps]
     if studies:
         keys = ("suite", "tasks", "splits", "episodes", "seeds")
         study_rows = tuple(Row((f"`{s.name}`", s.study, *(_scale(s, key) for key in keys))) for s in studies)
@@ -47,8 +47,8 @@ def provenance(sources: Sources) -> Section:
                 left=2,
             )
         )
-    if sources.unreadable:
-        bad = tuple(Row((f"`{name}`", why)) for name, why in sources.unreadable)
+    if results.unreadable:
+        bad = tuple(Row((f"`{name}`", why)) for name, why in results.unreadable)
         blocks.append(Table("**Files that could not be read and are not in this report**", ("file", "reason"), bad, left=2))
     return Section("conditions", "How it was measured", tuple(blocks))
 
@@ -92,9 +92,9 @@ def _row(evaluated: Evaluated) -> Row:
     )
 
 
-def _methods(sources: Sources) -> Table:
+def _methods(results: ResultFiles) -> Table:
     rows: dict[tuple[str, str], tuple[Any, Row]] = {}
-    for evaluated in sources.evaluations:
+    for evaluated in results.evaluations:
         for name, facts in (evaluated.summary.get("methods") or {}).items():
             who, sha = evaluated.named(name), str(facts.get("policy") or "")
             sees = "the simulator's truth" if who.privileged else "images, sentence, candidates"

@@ -18,7 +18,7 @@ from srcli.reporting.film import Filmed, FilmedWorld, Recorder, animation, film_
 from srcli.reporting.naming import named
 from srcli.reporting.numbers import TASK_NAMES
 from srcli.reporting.pictures import decision_pictures
-from srcli.reporting.sources import Sources
+from srcli.reporting.result_files import ResultFiles
 from srcli.seeding import CASE_STUDY_OFFSET, Domain, episode_seed
 from srcli.tasks import get_task
 from srcli.tasks.base import Case, Task
@@ -63,7 +63,7 @@ def fixed_case(task: str, name: str) -> Case:
 
 
 def case_studies(
-    sources: Sources, params: Params, section: ReportConfig, device: str = "cpu", progress: Progress | None = None
+    results: ResultFiles, params: Params, section: ReportConfig, device: str = "cpu", progress: Progress | None = None
 ) -> Section:
     """Play the case studies and show them; a method without a policy gets a line that says so."""
     if not section.replay:
@@ -74,7 +74,7 @@ def case_studies(
 
     encoder = load_encoder(params.encoder, device)
     played: list[Block] = [Prose(LEAD)]
-    methods, missing = shown_methods(sources, params)
+    methods, missing = shown_methods(results, params)
     played += missing
     with World(params.sim) as world:
         table = _Table(world, encoder, params, section, device)
@@ -87,7 +87,7 @@ def case_studies(
     return Section("cases", "Case studies (Fig. 9)", tuple(played))
 
 
-def shown_methods(sources: Sources, params: Params) -> tuple[dict[str, Method], tuple[Missing, ...]]:
+def shown_methods(results: ResultFiles, params: Params) -> tuple[dict[str, Method], tuple[Missing, ...]]:
     """The methods of section ``ablate`` without controls, each with a policy file found or shipped; and those that have none."""
     methods: dict[str, Method] = {}
     missing: list[Missing] = []
@@ -95,7 +95,7 @@ def shown_methods(sources: Sources, params: Params) -> tuple[dict[str, Method], 
     for name in dict.fromkeys(params.ablate.methods):
         if name.startswith(UNTRAINED):
             continue
-        found = sources.policy(name)
+        found = results.policy(name)
         given = [] if found is None else [f"{name}={found.path}"]
         try:
             (methods[name],) = resolve_methods([name], given, sections, params.encoder)

@@ -10,18 +10,18 @@ from srcli.reporting.families import VARIANTS, Family, Numbers, families, scale
 from srcli.reporting.naming import MARK, NO_CONTROL, Named, colours, named, rank, without_control
 from srcli.reporting.numbers import TASK_NAMES, count, difference, first_attempt, rate, span, steps
 from srcli.reporting.published import ABLATION, ABLATION_NOTE, NOISE_NOTE, PAPER_ROWS, UNKNOWN
-from srcli.reporting.sources import SPLITS, TASKS, Sources, Study
+from srcli.reporting.result_files import SPLITS, TASKS, ResultFiles, Study
 from srcli.reporting.svg import Axes, Series, line_chart
 
 
-def table3(sources: Sources) -> Section:
+def table3(results: ResultFiles) -> Section:
     """The paper's systems on all tasks and splits, one table per form; then what studies of other choices have found."""
     blocks: list[Block] = []
-    for family in families(sources):
+    for family in families(results):
         blocks.append(_family(family))
-    if not any(study.study in VARIANTS for study in sources.ablations) or not blocks:
+    if not any(study.study in VARIANTS for study in results.ablations) or not blocks:
         blocks.append(Missing("Several training seeds of the paper's systems on all tasks.", "srcli ablate"))
-    for study in sources.ablations:
+    for study in results.ablations:
         if study.study in VARIANTS:
             others = [row for row in study.pooled if _arm(row).paper_row not in PAPER_ROWS]
             blocks += _arms(study, others, f"**Other methods in the same study**, `{study.name}`")
@@ -85,10 +85,10 @@ def _arms(study: Study, rows: Sequence[Numbers], caption: str) -> list[Block]:
     return [Table(caption, ("value", "task, split", *_HEADERS, "diff, paired"), lines, note, left=2)]
 
 
-def table4(sources: Sources) -> Section:
+def table4(results: ResultFiles) -> Section:
     """Methods under noise on the points: a table and curves."""
     blocks: list[Block] = []
-    for study in sources.sweeps:
+    for study in results.sweeps:
         rows = noisy(study)
         if rows:
             blocks += _sweep(study, rows)

@@ -20,7 +20,7 @@ from srcli.reporting.numbers import (
     steps,
 )
 from srcli.reporting.published import OTHERS, TABLE1, TABLE1_NOTE, TABLE2_NOTE
-from srcli.reporting.sources import TASKS, Evaluated, Sources
+from srcli.reporting.result_files import TASKS, Evaluated, ResultFiles
 from srcli.reporting.svg import strip
 
 BATCH = 10
@@ -40,11 +40,11 @@ KIND_TEXT = {
 }
 
 
-def table1(sources: Sources) -> Section:
+def table1(results: ResultFiles) -> Section:
     """Success and planning steps of every method on every task, split and suite, with published numbers beside them."""
     blocks: list[Block] = []
     for task in TASKS:
-        found = [e for e in sources.evaluations if e.task == task and e.rows]
+        found = [e for e in results.evaluations if e.task == task and e.rows]
         if found:
             blocks.append(_task_table(task, found))
         else:
@@ -150,10 +150,10 @@ def _theirs_alone(task: str) -> Table:
     )
 
 
-def table2(sources: Sources) -> Section:
+def table2(results: ResultFiles) -> Section:
     """Per-batch statistics of the pick task: episodes in their order, ten at a time."""
     blocks: list[Block] = []
-    for evaluated in sources.evaluations:
+    for evaluated in results.evaluations:
         if evaluated.task == "pick" and len(evaluated.episodes.get("method", ())):
             blocks.append(_batches(evaluated))
     if not blocks:

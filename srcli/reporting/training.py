@@ -8,28 +8,28 @@ from math import ceil, floor, isfinite
 from srcli.reporting.blocks import Block, Chart, Missing, Row, Section, Table
 from srcli.reporting.naming import colours, default_family, default_method, rank
 from srcli.reporting.published import SR_A_ROW, SR_ROW
-from srcli.reporting.sources import Sources, Trained
+from srcli.reporting.result_files import ResultFiles, Trained
 from srcli.reporting.svg import Axes, Series, line_chart
 
 SHOWN = (SR_ROW, SR_A_ROW)
 Pair = Mapping[str, tuple[Trained, ...]]
 
 
-def pairs(sources: Sources) -> tuple[Pair, ...]:
+def pairs(results: ResultFiles) -> tuple[Pair, ...]:
     """Policies by row of the paper, for each form of which SR and SR-A were both trained and kept their curves."""
     found: dict[str, dict[str, tuple[Trained, ...]]] = {}
-    for method in dict.fromkeys(policy.method for policy in sources.policies):
-        own = tuple(p for p in sources.fitted(method) if len(p.curves.get("update", ())) and len(p.curves.get("train_loss", ())))
+    for method in dict.fromkeys(policy.method for policy in results.policies):
+        own = tuple(p for p in results.fitted(method) if len(p.curves.get("update", ())) and len(p.curves.get("train_loss", ())))
         if own and own[0].named.paper_row in SHOWN:
             found.setdefault(own[0].named.family, {})[own[0].named.paper_row] = own
     complete = (family for family in found if set(found[family]) == set(SHOWN))
     return tuple(found[family] for family in sorted(complete, key=lambda family: (family != default_family(), family)))
 
 
-def training(sources: Sources) -> Section:
+def training(results: ResultFiles) -> Section:
     """SR-A against SR, every training seed; all trained files in a table."""
     blocks: list[Block] = []
-    for pair in pairs(sources):
+    for pair in pairs(results):
         own = [policy for row in SHOWN for policy in pair[row]]
         chart = line_chart(*_lines(own), dots=False)
         updates = sorted({int(p.training.get("updates", 0)) for p in own})
@@ -41,12 +41,12 @@ def training(sources: Sources) -> Section:
         )
         blocks.append(Chart(chart, caption))
     if not blocks:
-        there = {policy.method for policy in sources.policies}
+        there = {policy.method for policy in results.policies}
         wanted = next((m for m in map(default_method, SHOWN) if m not in there), default_method(SR_A_ROW))
         command = f"srcli train FEATURES --method {wanted} --out results/train/{wanted}.h5"
         blocks.append(Missing("Policies of SR and of SR-A, both in one form, are needed for the loss curves.", command))
-    if sources.policies:
-        rows = tuple(_row(p) for p in sorted(sources.policies, key=lambda p: (rank(p.named), p.seed, p.name)))
+    if results.policies:
+        rows = tuple(_row(p) for p in sorted(results.policies, key=lambda p: (rank(p.named), p.seed, p.name)))
         headers = ("policy", "settings", "training seed", "updates", "training loss", "validation loss", "valid choice %")
         blocks.append(
             Table(

@@ -32,7 +32,7 @@ class World:
     """A table, its objects, three cameras and, with ``robot``, the arm.
 
     The table has zones beside each other, each told by its shift along y in metres. The cameras stand before the zone that
-    :meth:`look` chose; everything that is observed, told or asked for is in this zone's frame, the world frame moved by the
+    :meth:`enter_zone` chose; everything that is observed, told or asked for is in this zone's frame, the world frame moved by the
     shift, in which all zones look alike.
 
     Args:
@@ -113,7 +113,7 @@ class World:
         """(H, W, 3) colours that a camera of one's own, placed in the world frame, sees now; without sensor noise."""
         return render(self._physics.client, camera, table_depth(camera), self._color, self._light)[0]
 
-    def look(self, shift: float) -> None:
+    def enter_zone(self, shift: float) -> None:
         """Chooses the zone, by its shift in y (metres), that is looked at and acted upon from now on."""
         self._shift = float(shift)
 

@@ -14,7 +14,7 @@ from srcli.stages.resume import do_missing
 
 if TYPE_CHECKING:
     from srcli.artifacts.demos import DemoEpisode, DemoStep
-    from srcli.artifacts.parts import Parts
+    from srcli.artifacts.pieces import Pieces
     from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord
     from srcli.parallel import Progress
     from srcli.params import Params
@@ -113,7 +113,7 @@ def run(
     """
     from srcli.actions.sources import check_source
     from srcli.artifacts.core import DEMOS, output_lock
-    from srcli.artifacts.parts import Parts, is_current
+    from srcli.artifacts.pieces import Pieces, is_current
 
     out = Path(out)
     task = task or params.collect.task
@@ -124,28 +124,28 @@ def run(
     episode = recorded_config(params, task, root)
     whole = {**episode, "collect": {**episode["collect"], **params.collect.model_dump(include={"episodes", "valid_every"})}}
     with output_lock(out):
-        parts = Parts(out, episode)
+        pieces = Pieces(out, episode)
         if is_current(out, DEMOS, whole, force):
-            parts.remove()
+            pieces.remove()
             return _summary(out, reused=params.collect.episodes, up_to_date=True)
-        parts.prepare(force)
-        reused = _play(params, task, root, parts, workers, progress, episode_fn or simulate)
-        _merge(out, parts, whole, params)
-        parts.remove()
+        pieces.prepare(force)
+        reused = _play(params, task, root, pieces, workers, progress, episode_fn or simulate)
+        _merge(out, pieces, whole, params)
+        pieces.remove()
         return _summary(out, reused=reused, up_to_date=False)
 
 
 def _play(
-    params: Params, task: str, root: int, parts: Parts, workers: int, progress: Progress | None, episode_fn: EpisodeFn
+    params: Params, task: str, root: int, pieces: Pieces, workers: int, progress: Progress | None, episode_fn: EpisodeFn
 ) -> int:
     """Play the episodes that are not there yet; returns how many were."""
-    jobs = [_Job(i, episode_seed(root, Domain.TRAIN, i), parts.path(i)) for i in range(params.collect.episodes)]
+    jobs = [_Job(i, episode_seed(root, Domain.TRAIN, i), pieces.path(i)) for i in range(params.collect.episodes)]
     return do_missing(
         jobs,
-        parts,
+        pieces,
         _play_one,
         _start,
-        (params, task, dict(parts.config), episode_fn),
+        (params, task, dict(pieces.config), episode_fn),
         executor=params.collect.executor,
         workers=workers,
         progress=progress,
@@ -154,14 +154,14 @@ def _play(
     )
 
 
-def _merge(out: Path, parts: Parts, config: dict[str, Any], params: Params) -> None:
+def _merge(out: Path, pieces: Pieces, config: dict[str, Any], params: Params) -> None:
     from srcli.artifacts.demos import merge_parts
-    from srcli.artifacts.parts import check_space
+    from srcli.artifacts.pieces import check_space
 
     total = params.collect.episodes
-    check_space(out, parts.size(total))
+    check_space(out, pieces.size(total))
     try:
-        merge_parts(out, (parts.path(i) for i in range(total)), config, params.collect.valid_every)
+        merge_parts(out, (pieces.path(i) for i in range(total)), config, params.collect.valid_every)
     except ArtifactError as error:
         raise ArtifactError(error.message, "delete that file and run the same command again; all others are kept") from error
 

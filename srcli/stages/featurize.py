@@ -95,11 +95,11 @@ class EncoderPerceiver:
 
         encoder = load_encoder(params.encoder, device)
 
-        def look(demonstration: Demonstration) -> Percept:
+        def percept_of(demonstration: Demonstration) -> Percept:
             step = demonstration.step
             return perceive(step.observation, demonstration.spec.instruction, encoder, params.cloud, step.phase)
 
-        return look
+        return percept_of
 
 
 def as_plain(identity: Any) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def run(
     """
     from srcli.artifacts.core import FEATURES, file_digest, output_lock
     from srcli.artifacts.demos import DemoDataset
-    from srcli.artifacts.parts import Parts, is_current
+    from srcli.artifacts.pieces import Pieces, is_current
 
     out = Path(out)
     files = [Path(demos)] if isinstance(demos, (str, Path)) else [Path(path) for path in demos]
@@ -163,15 +163,15 @@ def run(
     }
     whole = {**config, "samples": len(wanted)}
     with output_lock(out):
-        parts = Parts(out, config)
+        pieces = Pieces(out, config)
         if is_current(out, FEATURES, whole, force):
-            parts.remove()
+            pieces.remove()
             return _summary(out, len(wanted), True)
-        parts.prepare(force)
-        jobs = [_Job(i, *place, parts.path(i)) for i, place in enumerate(wanted)]
+        pieces.prepare(force)
+        jobs = [_Job(i, *place, pieces.path(i)) for i, place in enumerate(wanted)]
         reused = do_missing(
             jobs,
-            parts,
+            pieces,
             _sample,
             _start,
             (params, files, device, perceiver, config),
@@ -182,7 +182,7 @@ def run(
             tell=lambda results: f"{results[-1]} points in the last cloud",
         )
         _merge(out, jobs, datasets, encoder, whole)
-        parts.remove()
+        pieces.remove()
         return _summary(out, reused, False)
 
 
@@ -237,11 +237,11 @@ def _sample(job: _Job) -> int:
 
     if _worker is None:
         raise SrcliError("a worker was given a job before it was started")
-    datasets, look, config = _worker
+    datasets, percept_of, config = _worker
     dataset = datasets[job.file]
     demonstration = dataset.demonstration(job.demo, job.step)
     try:
-        percept = look(demonstration)
+        percept = percept_of(demonstration)
     except SceneError as error:
         raise SceneError(f"{dataset.path}: episode {job.demo}: {error.message}", error.hint) from error
     write_part(job.part, to_sample(demonstration, percept, job.file), config)

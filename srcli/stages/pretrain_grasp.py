@@ -90,7 +90,7 @@ def run(
         metrics = {
             kind.removeprefix("valid_"): {
                 "network": rating(fitting.scores(stored, found), found),
-                "shape": rating(found.shape, found),
+                "shape": rating(found.heightmap_quality, found),
             }
             for kind, found in outcomes.items()
             if kind.startswith("valid_")
@@ -110,7 +110,7 @@ def rating(quality: F32, outcomes: Outcomes) -> dict[str, Any]:
     """How well a quality foretells the outcomes: over all grasps, and over the sampler's candidates alone."""
     import numpy as np
 
-    from srcli.probing.numbers import average_precision, calibration
+    from srcli.probing.rates import average_precision, calibration
 
     rows = {}
     for name, chosen in (("all", np.ones(len(outcomes), dtype=bool)), ("candidates", outcomes.offered)):

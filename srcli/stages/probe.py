@@ -80,8 +80,8 @@ def _encoder(
 ) -> tuple[dict[str, Any], str, list[Path]]:
     from srcli.perception.encoders.loading import load_encoder
     from srcli.probing import encoder
-    from srcli.probing.numbers import confusions, encoder_numbers
     from srcli.probing.pictures import draw_answers, draw_confusions, draw_overlays
+    from srcli.probing.rates import confusions, encoder_numbers
     from srcli.probing.tables import encoder_table
 
     section = params.probe
@@ -112,8 +112,8 @@ def _grasps(
     from srcli.actions.sources import check_source, content_of
     from srcli.evaluation.journal import Journal, code_digest
     from srcli.probing import grasps
-    from srcli.probing.numbers import grasp_numbers
     from srcli.probing.pictures import draw_calibration
+    from srcli.probing.rates import grasp_numbers
     from srcli.probing.tables import grasp_table
 
     section = params.probe

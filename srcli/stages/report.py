@@ -13,7 +13,7 @@ from srcli.parallel import Progress
 from srcli.reporting.compose import compose
 from srcli.reporting.page import render_page
 from srcli.reporting.plain import render_markdown
-from srcli.reporting.sources import gather
+from srcli.reporting.result_files import gather
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -66,15 +66,15 @@ def run(
         DiskError: the disk is full or the place is not writable.
     """
     section = section or ReportConfig()
-    sources = gather([Path(path) for path in inputs])
+    results = gather([Path(path) for path in inputs])
     # The simulator starts with a line of its own: only when the input has been read.
     from srcli.reporting.replay import case_studies
 
     out_dir = Path(out_dir)
     page, markdown = out_dir / "report.html", out_dir / "report.md"
     with output_lock(page):
-        cases = case_studies(sources, params, section, device, progress)
-        report = compose(sources, cases)
+        cases = case_studies(results, params, section, device, progress)
+        report = compose(results, cases)
         html = render_page(report)
         for path, text in ((page, html), (markdown, render_markdown(report, page.name))):
             with atomic_write(path) as temporary:
@@ -84,10 +84,10 @@ def run(
         markdown=markdown,
         size=len(html.encode()),
         headline=report.headline.replace("**", ""),
-        evaluations=len(sources.evaluations),
-        ablations=len(sources.ablations),
-        sweeps=len(sources.sweeps),
-        policies=len(sources.policies),
+        evaluations=len(results.evaluations),
+        ablations=len(results.ablations),
+        sweeps=len(results.sweeps),
+        policies=len(results.policies),
         missing=tuple(f"{gap.what} Run: {gap.command}" for part in report.sections for gap in part.missing),
-        unreadable=tuple(f"{name}: {why}" for name, why in sources.unreadable),
+        unreadable=tuple(f"{name}: {why}" for name, why in results.unreadable),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from srcli.artifacts.parts import Parts
+    from srcli.artifacts.pieces import Pieces
     from srcli.parallel import Progress
 
 
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 def do_missing(
     jobs: Sequence[Job],
-    parts: Parts,
+    pieces: Pieces,
     function: Callable[[Job], Result],
     start: Callable[..., None],
     arguments: tuple[Any, ...],
@@ -46,11 +46,11 @@ def do_missing(
         tell: the message after each job, from the results so far.
 
     Returns:
-        How many parts were there already.
+        How many pieces were there already.
     """
     from srcli.parallel import make_executor
 
-    there = parts.finished()
+    there = pieces.finished()
     missing = [job for job in jobs if job.index not in there]
     reused = len(jobs) - len(missing)
     if progress is not None:

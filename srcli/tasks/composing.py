@@ -28,8 +28,8 @@ from srcli.language.phrases import (
 from srcli.objects import build, catalogue, in_band, look_variation
 from srcli.objects.palette import base_colors, color_words, palette
 from srcli.tasks.composed import has_attribute, outsizes
+from srcli.tasks.draws import draw_names, random_rotations, split_names
 from srcli.tasks.outlines import Outline, gap, opening_size, outline
-from srcli.tasks.pick import draw_names, random_rotations, split_names
 from srcli.tasks.placing import fits
 from srcli.types import F64, OWN_LOOK, Look
 

@@ -12,11 +12,10 @@ from srcli.errors import ConfigError, unknown_name
 from srcli.language import could_mean, draw_keyword, keyword_table, pick_instruction
 from srcli.language.phrases import Phrase, PhraseKind, phrase_instruction, phrase_kind
 from srcli.language.templates import KINDS, KeywordKind
-from srcli.objects import catalogue
 from srcli.seeding import SCENE, generator
 from srcli.tasks.base import Case
+from srcli.tasks.draws import draw_names, pile_drops, split_names
 from srcli.types import (
-    F64,
     I32,
     Action,
     Bool,
@@ -251,43 +250,8 @@ def case_targets(case: Case) -> tuple[int, ...]:
     return targets
 
 
-def split_names(split: str) -> tuple[str, ...]:
-    """Catalogue names of a split."""
-    entries = catalogue()
-    if split == "seen":
-        return tuple(entries.seen)
-    if split == "unseen":
-        return tuple(entries.unseen)
-    raise unknown_name("split", split, ("seen", "unseen"))
-
-
 def _kind(name: str) -> KeywordKind:
     for kind in KINDS:
         if kind == name:
             return kind
     raise unknown_name("keyword kind", name, KINDS)
-
-
-def draw_names(rng: np.random.Generator, pool: list[str], count: int) -> list[str]:
-    """Draw ``count`` names: without replacement while the pool lasts, then from the full pool again."""
-    drawn: list[str] = []
-    while pool and len(drawn) < count:
-        drawn += [pool[i] for i in rng.permutation(len(pool))[: count - len(drawn)]]
-    return drawn
-
-
-def pile_drops(rng: np.random.Generator, count: int, config: SceneConfig) -> F64:
-    """(S, 7) drop poses: xy uniform in the drop area, orientation uniform over all rotations."""
-    drops = np.empty((count, 7))
-    drops[:, 0] = config.center_x + rng.uniform(-config.half_width, config.half_width, count)
-    drops[:, 1] = config.center_y + rng.uniform(-config.half_width, config.half_width, count)
-    drops[:, 2] = config.drop_height
-    drops[:, 3:] = random_rotations(rng, count)
-    return drops
-
-
-def random_rotations(rng: np.random.Generator, count: int) -> F64:
-    """(S, 4) quaternions xyzw, w >= 0, uniform over all rotations."""
-    quaternion = rng.normal(size=(count, 4))
-    quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
-    return np.where(quaternion[:, 3:] < 0, -quaternion, quaternion)

@@ -9,7 +9,8 @@ from srcli.config.scene import SceneConfig
 from srcli.language.relations import pick_place_instruction, place_instruction
 from srcli.seeding import SCENE, generator
 from srcli.tasks.base import Case
-from srcli.tasks.pick import PickTask, case_targets, draw_pick, pile_drops
+from srcli.tasks.draws import pile_drops
+from srcli.tasks.pick import PickTask, case_targets, draw_pick
 from srcli.tasks.place import case_references
 from srcli.tasks.placing import (
     draw_place_zone,

@@ -11,7 +11,7 @@ from srcli.language import could_mean
 from srcli.language.relations import RELATIONS, place_instruction
 from srcli.seeding import SCENE, generator
 from srcli.tasks.base import Case
-from srcli.tasks.pick import random_rotations
+from srcli.tasks.draws import random_rotations
 from srcli.tasks.placing import (
     draw_place_zone,
     draw_reference,

@@ -12,8 +12,8 @@ from srcli.config.sim import SimConfig
 from srcli.language import could_mean
 from srcli.language.relations import RELATIONS, Region, Relation
 from srcli.objects import build, catalogue
+from srcli.tasks.draws import draw_names, random_rotations, split_names
 from srcli.tasks.outlines import body, distance, opening_size, outline, outlines
-from srcli.tasks.pick import draw_names, random_rotations, split_names
 from srcli.tasks.regions import index_region, satisfied, valid_region
 from srcli.types import F64, Action, Bool, Candidates, EpisodeSpec, Execution, HeldExtent, Outcome, Reason, SceneTruth
 

@@ -11,7 +11,8 @@ import pytest
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
 from srcli.errors import ArtifactError, UnknownNameError
-from srcli.evaluation.casefiles import namesake, quaternion, read_cases_folder, referred
+from srcli.evaluation.casefiles import namesake, read_cases_folder
+from srcli.evaluation.casewords import quaternion, referred
 from srcli.evaluation.setup import set_up
 from srcli.evaluation.suites import file_episodes, find_episode
 from srcli.evaluation.yamlcases import read_file_cases

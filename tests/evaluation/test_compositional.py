@@ -127,7 +127,7 @@ class Table:
         self.poses[:, 3:] = 0.0, 0.0, 0.0, 1.0
         self.present = np.ones(len(models), dtype=np.bool_)
 
-    def look(self, shift: float) -> None:
+    def enter_zone(self, shift: float) -> None:
         assert shift == 0.0
 
     def truth(self, segmentation: Any = None) -> SceneTruth:

@@ -44,7 +44,7 @@ class FakeWorld:
         self.poses[:, 6] = 1.0
         self.present = np.ones(count, dtype=bool)
 
-    def look(self, shift: float) -> None:
+    def enter_zone(self, shift: float) -> None:
         self.shift = shift
 
     def present_held(self, rng: np.random.Generator) -> tuple[Observation, Any]:

@@ -69,7 +69,7 @@ class TwoZones:
         self.resets += 1
         self.drops.append(drops)
 
-    def look(self, shift: float) -> None:
+    def enter_zone(self, shift: float) -> None:
         self.shift = shift
 
     def observe(self, rng: np.random.Generator) -> tuple[Observation, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def test_an_identifiers_preset_beats_the_section_and_what_was_fitted_beats_both(
 
 def test_episodes_depend_on_weights_choice_and_code_and_not_on_how_it_was_trained(policy_file: Path) -> None:
     def facts(name: str, **changes: object) -> dict[str, object]:
-        return resolve_methods([name], [f"mine={policy_file}"], {"sr": sr_section("sr_plus", **changes)})[-1].depends_on()
+        given = [f"mine={policy_file}"] if name == "mine" else []
+        return resolve_methods([name], given, {"sr": sr_section("sr_plus", **changes)})[-1].depends_on()
 
     fitted = facts("mine")
     assert {"method", "method_code", "settings", "policy"} == set(fitted)
@@ -197,3 +199,25 @@ def test_what_is_not_shipped_for_an_encoder_is_said() -> None:
         shipped_file("sr_plus_relu", EncoderConfig(pretrained=SEEN_ONLY))
     other = EncoderConfig(name="ViT-L-14-quickgelu", pretrained="openai")
     assert shipped_file("sr_plus_relu", other) == shipped_file("sr_plus_relu")
+
+
+def test_the_control_of_a_given_policy_has_its_network(policy_file: Path, tmp_path: Path) -> None:
+    """params.yaml may have changed since it was trained; how it chooses follows the parameters, for both."""
+    sections = {"sr": SRConfig.model_validate({"network": {"width": 40}, "choice": {"prior": 3.0}, "bypass": ["sink"]})}
+    (policy,) = resolve_methods([], [policy_file], sections)
+    control = resolve_methods(["untrained:sr_plus"], [policy_file], sections)[-1].section
+    assert isinstance(control, SRConfig) and isinstance(policy.section, SRConfig)
+    assert (control.network.width, control.choice.prior, control.bypass) == (16, 3.0, ("sink",))
+    assert policy.section.choice == control.choice
+    # Another method's control is of params.yaml, given files or not.
+    other = resolve_methods(["untrained:base_plus"], [policy_file], sections)[-1].section
+    assert isinstance(other, SRConfig) and other.network.width == 40
+
+    wider = tmp_path / "wider.h5"
+    file = read_policy(policy_file)
+    section = SRConfig.model_validate_json(json.dumps(file.weights.section))
+    section = section.model_copy(update={"network": section.network.model_copy(update={"heads": 1})})
+    fitted = Fitted(dict(file.weights.arrays), facts={"feature_dim": 8})
+    write_policy(wider, spec_of("sr_plus"), section, fitted, seed=0, encoder={"name": "tiny"}, data="")
+    with pytest.raises(ConfigError, match="given policies of 'sr_plus' have different settings"):
+        resolve_methods(["untrained:sr_plus"], [policy_file, f"wider={wider}"], sections)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from srcli.perception.encoders.embedded import create_model
-from srcli.perception.encoders.text import embed_texts, forward_text, unknown_words, words_of
+from srcli.perception.encoders.text import SentenceReader, embed_texts, forward_text, unknown_words, words_of
 
 TEXTS = ["give me the mug", "get something to hold other things", "red"]
 
@@ -50,6 +50,20 @@ def test_kept_tokens_can_be_fewer_than_the_sentence(model_and_tokenizer):
     (e,) = embed_texts(model, tokenizer, [TEXTS[1]], 4, "cpu")
     assert e.tokens.shape == (4, 128) and e.mask.tolist() == [False, True, True, True]
     assert embed_texts(model, tokenizer, [], 4, "cpu") == []
+
+
+def test_a_sentence_is_embedded_once_and_what_is_kept_cannot_be_spoilt(model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    asked = []
+    read = SentenceReader(model, lambda texts: asked.append(texts) or tokenizer(texts), 24, "cpu")
+    first = read(TEXTS[:2])
+    expected = [(e.pooled.copy(), e.tokens.copy(), e.mask.copy()) for e in first]
+    first[0].pooled[:] = first[0].tokens[:] = 7.0
+    for e, (pooled, tokens, mask) in zip(read(TEXTS[:2]), expected, strict=True):
+        assert np.array_equal(e.pooled, pooled) and np.array_equal(e.tokens, tokens) and np.array_equal(e.mask, mask)
+    assert asked == [TEXTS[:2]]
+    assert np.array_equal(read(TEXTS[1:2])[0].pooled, embed_texts(model, tokenizer, TEXTS[1:2], 24, "cpu")[0].pooled)
+    assert len(read(TEXTS)) == 3 and len(read(TEXTS)) == 3 and asked[1:] == [TEXTS[1:2], TEXTS, TEXTS]
 
 
 def test_unknown_words():

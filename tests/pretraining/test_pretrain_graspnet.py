@@ -38,7 +38,7 @@ from srcli.pretraining.surface import Surface, sample_surface
 from srcli.seeding import generator
 from srcli.sim import World
 from srcli.stages import pretrain_graspnet
-from srcli.tasks.pick import pile_drops
+from srcli.tasks.draws import pile_drops
 from srcli.types import F32, F64, Action, Observation
 
 

@@ -25,7 +25,7 @@ from srcli.probing import encoder as encoder_part
 from srcli.probing import grasps as grasp_part
 from srcli.probing.antipodal_search import search
 from srcli.probing.colors import histogram
-from srcli.probing.numbers import average_precision, calibration, grasp_numbers, rate
+from srcli.probing.rates import average_precision, calibration, grasp_numbers, rate
 from srcli.probing.scenes import PICK_KINDS, Question, Scene, build_scene, pick_questions, place_questions, point_owners
 from srcli.probing.surface import scene_points, surface
 from srcli.sim import World

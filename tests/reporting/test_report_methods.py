@@ -18,7 +18,7 @@ from srcli.reporting.compose import headline, lead, overview
 from srcli.reporting.families import families
 from srcli.reporting.naming import MARK, NO_CONTROL, colours, default_method, named, rank, without_control
 from srcli.reporting.page import render_page
-from srcli.reporting.sources import gather
+from srcli.reporting.result_files import gather
 from srcli.reporting.studies import table3, table4
 from srcli.reporting.style import METHOD_COLOURS
 from srcli.reporting.tables import table1, table2
@@ -96,28 +96,28 @@ def test_a_report_is_made_where_the_users_method_is_absent(tmp_path: Path) -> No
 
 def test_controls_stand_beside_their_methods_and_missing_ones_are_marked(tmp_path: Path) -> None:
     wins = {(name, "pick", "unseen"): k for name, k in ((TOP, 15), (CONTROL, 6), ("a2", 14), ("random", 4))}
-    sources = gather([evaluation(tmp_path / "r.h5", wins)])
-    for part in (table1(sources), table2(sources)):
+    results = gather([evaluation(tmp_path / "r.h5", wins)])
+    for part in (table1(results), table2(results)):
         table = next(block for block in part.blocks if isinstance(block, Table))
         own = [str(row.cells[0]) for row in table.rows if row.kind in ("ours", "control")]
         assert own == ["SR+", "SR+, untrained", f"A2{MARK}", "random candidate"]
         assert NO_CONTROL in table.note
         assert lines(table)["SR+, untrained"].kind == "control"
-    assert "untrained 30%, first attempt 30.0%" in str(overview(sources))
-    told = headline(sources)
+    assert "untrained 30%, first attempt 30.0%" in str(overview(results))
+    told = headline(results)
     assert "75.0% for SR+" in told and "30.0% (12/40 within all attempts) for its untrained control" in told
     assert "20.0% (4/20 within all attempts) for the best that learns nothing (random candidate)" in told
 
 
 def test_each_form_is_compared_within_itself(tmp_path: Path) -> None:
     ablation(tmp_path / "ablation.h5", {**PLUS, **STRICT, CONTROL: 39, "base_words_plus": 9, "a2": 33})
-    sources = gather([tmp_path])
-    plus, strict = families(sources)
+    results = gather([tmp_path])
+    plus, strict = families(results)
     assert [plus.title(row) for row in ("SR", "SR-A", "BASE")] == ["SR+", "SR-A+", "BASE+"]
     assert strict.title("SR") == "SR" and strict.unmatched == {"SR", "SR-A", "BASE"} and plus.unmatched == {"SR-A", "BASE"}
     # The differences of the file are to SR+: they say nothing of the strict forms among themselves.
     assert plus.cells["BASE", "pick", "unseen"]["paired"] and not strict.cells["BASE", "pick", "unseen"]["paired"]
-    first, second, others = (block for block in table3(sources).blocks if isinstance(block, Table))
+    first, second, others = (block for block in table3(results).blocks if isinstance(block, Table))
     assert [str(row.cells[0]) for row in first.rows[1:]] == ["SR+", "SR+, untrained", f"SR-A+{MARK}", f"BASE+{MARK}"]
     assert [str(row.cells[0]) for row in second.rows[1:]] == [f"SR{MARK}", f"SR-A{MARK}", f"BASE{MARK}"]
     assert "SR-A+" in first.caption and "SR-A+" not in second.caption
@@ -141,9 +141,9 @@ def test_a_form_comes_from_evaluations_where_no_study_has_it(tmp_path: Path) -> 
 
 def test_studies_of_other_choices_are_no_rows_of_the_paper(tmp_path: Path) -> None:
     ablation(tmp_path / "study-layers.h5", {"1": 20, "0": 18}, reference="1", study="layers")
-    sources = gather([tmp_path])
-    assert families(sources) == ()
-    (table,) = (block for block in table3(sources).blocks if isinstance(block, Table))
+    results = gather([tmp_path])
+    assert families(results) == ()
+    (table,) = (block for block in table3(results).blocks if isinstance(block, Table))
     assert [str(row.cells[0]) for row in table.rows] == [f"layers: 1{MARK}", f"layers: 0{MARK}"]
     assert "layers" in table.caption and "differences to: layers: 1" in table.note
     assert verdicts(tmp_path)["SR succeeds more often than BASE: pick, unseen"] == "not measured"
@@ -181,8 +181,8 @@ def test_losses_are_those_of_one_form(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("control", "anew"), [(True, True), (False, False)])
 def test_attribution_shows_what_each_part_is_worth(tmp_path: Path, control: bool, anew: bool) -> None:
-    sources = gather([attribution(tmp_path / "study-attribution.h5", control, anew)])
-    part = section(sources)
+    results = gather([attribution(tmp_path / "study-attribution.h5", control, anew)])
+    part = section(results)
     chart, table = part.blocks
     assert isinstance(chart, Chart) and isinstance(table, Table)
     groups = [str(row.cells[0]) for row in table.rows if row.kind == "group"]

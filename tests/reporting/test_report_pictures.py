@@ -23,7 +23,7 @@ from srcli.reporting.page import inline
 from srcli.reporting.pictures import attention, decision_pictures
 from srcli.reporting.plain import _block as plain_block
 from srcli.reporting.replay import CASE_STUDIES, fixed_case, shown_methods
-from srcli.reporting.sources import gather
+from srcli.reporting.result_files import gather
 from srcli.reporting.svg import interval_bar, stacked_bars, strip
 from srcli.sim.cameras import Camera, cameras
 from srcli.types import (

@@ -22,7 +22,7 @@ from srcli.params import Params
 from srcli.reporting.blocks import Table
 from srcli.reporting.claims import verdict
 from srcli.reporting.failures import AIMED, aimed_right, failures, taxonomy
-from srcli.reporting.sources import Sources, gather
+from srcli.reporting.result_files import ResultFiles, gather
 from srcli.reporting.tables import KIND_TEXT, batches, table1
 from srcli.stages import report
 
@@ -163,8 +163,8 @@ def test_named_files_must_exist_and_be_whole(tmp_path: Path) -> None:
 
 
 def test_a_file_of_two_tasks_is_told_apart(tmp_path: Path) -> None:
-    sources = gather([evaluation(tmp_path / "r.h5", WINS, n=10)])
-    pick, place = sources.evaluations
+    results = gather([evaluation(tmp_path / "r.h5", WINS, n=10)])
+    pick, place = results.evaluations
     assert (pick.task, place.task) == ("pick", "place")
     assert {row["method"] for row in place.rows} == {TOP}
     assert max(place.attempts["episode"]) == len(place.episodes["method"]) - 1 == 9
@@ -184,7 +184,7 @@ def test_failed_grasps_at_a_right_object_are_told_apart(tmp_path: Path) -> None:
     assert aimed is not None and aimed["unseen", "random"] == 8
     older = replace(pick, attempts={key: column for key, column in pick.attempts.items() if key != "aimed_right"})
     assert aimed_right(older) is None
-    shown, plain = (failures(Sources(evaluations=(part,))) for part in (pick, older))
+    shown, plain = (failures(ResultFiles(evaluations=(part,))) for part in (pick, older))
     assert AIMED in str(shown) and AIMED not in str(plain)
 
 
@@ -220,11 +220,11 @@ def test_kinds_of_sentences_have_rows_of_their_own(tmp_path: Path) -> None:
     ]
     kinds = to_json(summarise_kinds(results, "sr"))
     evaluation(tmp_path / "results.h5", {("sr", "pick", "unseen"): 4}, suite="compositional")
-    sources = gather([tmp_path])
-    (found,) = sources.evaluations
+    results = gather([tmp_path])
+    (found,) = results.evaluations
     (block,) = [
         b
-        for b in table1(replace(sources, evaluations=(replace(found, summary={**found.summary, "kinds": kinds}),))).blocks
+        for b in table1(replace(results, evaluations=(replace(found, summary={**found.summary, "kinds": kinds}),))).blocks
         if isinstance(b, Table) and any("suite `compositional`" in str(row.cells[0]) for row in b.rows)
     ]
     groups = [str(row.cells[0]) for row in block.rows if row.kind == "group"]

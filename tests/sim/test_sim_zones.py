@@ -37,9 +37,9 @@ def test_a_zone_looks_like_the_unshifted_workspace_and_only_its_objects_are_pres
     with World(SimConfig(camera_scale=0.2, noise=False), robot=False) as world:
         world.reset(models, drops, shifts=[shift, -shift])
         assert world.shift == 0.0
-        world.look(shift)
+        world.enter_zone(shift)
         here, near = world.observe(np.random.default_rng(0)), world.truth()
-        world.look(-shift)
+        world.enter_zone(-shift)
         far = world.truth()
         world.reset(models, drops)
         plain, alike = world.observe(np.random.default_rng(0)), world.truth()
@@ -83,7 +83,7 @@ def test_from_zone_to_zone_and_what_is_seen_on_the_way(world, box, drop, down):
     world.reset(models, drop((0.55, 0.05, 0.3), (0.45, -0.1, 0.7)), shifts=[PLACE_SHIFT, PICK_SHIFT])
     with pytest.raises(SceneError):
         world.present_held(np.random.default_rng(0))
-    world.look(PICK_SHIFT)
+    world.enter_zone(PICK_SHIFT)
     assert world.execute(down(0.45, -0.1, 0.03, 0.7, 0.04)).slot == 1
     observation, tip = world.present_held(np.random.default_rng(0))
     assert world.held == 1
@@ -96,12 +96,12 @@ def test_from_zone_to_zone_and_what_is_seen_on_the_way(world, box, drop, down):
     assert 0.07 < np.ptp(hung[:, 1]) < 0.12
     # At the observing pose neither arm nor object is in a crop of either zone, nor does it hide one.
     for shift in ZONES:
-        world.look(shift)
+        world.enter_zone(shift)
         observation, segmentation = world.observe(np.random.default_rng(1))
         for view in range(3):
             for code in (2, ROBOT_PIXEL):
                 assert not _in_zone(_points(observation, view, segmentation[view] == code)).any()
-    world.look(PLACE_SHIFT)
+    world.enter_zone(PLACE_SHIFT)
     before = world.truth()
     assert before.present.tolist() == [True, False]
     yaw = 0.5
@@ -118,10 +118,10 @@ def test_from_zone_to_zone_and_what_is_seen_on_the_way(world, box, drop, down):
 def test_an_object_is_put_on_top_of_another(world, box, drop, down):
     models = [box(0.10, 0.10, 0.06, 0.5), box(0.04, 0.04, 0.06)]
     world.reset(models, drop((0.5, 0.05, 0.3), (0.5, 0.05, 0.0)), shifts=[PLACE_SHIFT, PICK_SHIFT])
-    world.look(PICK_SHIFT)
+    world.enter_zone(PICK_SHIFT)
     assert world.execute(down(0.5, 0.05, 0.04, 0.0, 0.04)).slot == 1
     assert world.carry_home()
-    world.look(PLACE_SHIFT)
+    world.enter_zone(PLACE_SHIFT)
     # Asked for inside the lower one: lowering ends at the first touch.
     assert world.execute(down(0.51, 0.05, 0.03, kind="place")).reason is Reason.SUCCESS
     truth = world.truth()
@@ -132,13 +132,13 @@ def test_an_object_is_put_on_top_of_another(world, box, drop, down):
 
 def test_what_is_lost_on_the_way_is_reported(world, box, drop, down):
     world.reset([box(0.04, 0.05, 0.06)], drop((0.5, 0.0, 0.0)), shifts=[PICK_SHIFT])
-    world.look(PICK_SHIFT)
+    world.enter_zone(PICK_SHIFT)
     assert world.execute(down(0.5, 0.0, 0.04, 0.0, 0.04)).slot == 0
     arm = world._arm
     for joint in (8, 9):
         arm.client.resetJointState(arm.body, joint, 0.0425)
     arm.fingers(0.0425)
     world._physics.step(60)
-    world.look(PLACE_SHIFT)
+    world.enter_zone(PLACE_SHIFT)
     dropped = world.execute(down(0.5, 0.0, 0.0, kind="place"))
     assert dropped.reason is Reason.DROPPED and world.held is None

@@ -196,9 +196,9 @@ def test_full_disk_keeps_finished_episodes(tmp_path, reference, monkeypatch):
 
 
 def test_too_little_space_is_said_before_writing(tmp_path, monkeypatch):
-    from srcli.artifacts import parts
+    from srcli.artifacts import pieces
 
-    monkeypatch.setattr(parts.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(pieces.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(DiskError, match=r"needs .* MB"):
         collect.run(make_params(), out=tmp_path / "demos.h5", episode_fn=fake.episode)
     assert len(list((tmp_path / "demos.h5.parts").glob("part_*"))) == 12

@@ -26,7 +26,7 @@ def _rule(title: str, **values: float) -> Part:
 
 PARTS: Mapping[str, Part] = {
     "one_align": _bypassed("1-Align (mask and write-back)", "one_align"),
-    "mask": _bypassed("the mask in 2-Align (log m)", "mask"),
+    "mask": _bypassed("the mask, wherever it is read behind 1-Align", "mask"),
     "encoder": _bypassed("the whole encoder", "encoder"),
     "dssa": _bypassed("DSSA (self-attention)", "self_attention"),
     "sparse": _bypassed("the sparse branch", "sparse"),

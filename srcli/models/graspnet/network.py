@@ -172,7 +172,7 @@ class GraspNet(nn.Module):
         self.view_estimator = ViewEstimator()
         self.grasp_generator = GraspGenerator()
 
-    def look(self, cloud: Float[Tensor, "b n 3"]) -> Seen:
+    def score_views(self, cloud: Float[Tensor, "b n 3"]) -> Seen:
         """Stage 1: where to grasp, and from which side.
 
         Args:
@@ -206,6 +206,6 @@ class GraspNet(nn.Module):
         Raises:
             ValueError: too few points.
         """
-        seen = self.look(cloud)
+        seen = self.score_views(cloud)
         approach = -view_directions(VIEWS, cloud.device, cloud.dtype)[seen.views.argmax(dim=-1)]
         return self.operate(cloud, seen, approach)

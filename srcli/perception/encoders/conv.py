@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from srcli.errors import SceneError
 from srcli.perception.encoders.embedded import IMAGE_RECIPE, EmbeddedModel, dense_forward, image_tensor
 from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
-from srcli.perception.encoders.text import embed_texts, unknown_words
+from srcli.perception.encoders.text import SentenceReader, unknown_words
 from srcli.perception.encoders.tower import STRIDE
 from srcli.types import U8, TextEmbedding
 
@@ -53,11 +53,11 @@ class ConvEncoder:
     def __init__(self, loaded: EmbeddedModel, name: str, max_tokens: int, device: str) -> None:
         fold_batch_norms(loaded.model.visual.trunk)
         self._model = loaded.model.to(device)
-        self._tokenizer = loaded.tokenizer
         self._vocabulary = loaded.vocabulary
         self._device = device
         dim = int(self._model.visual.head.proj.weight.shape[0])
         self.identity = EncoderIdentity(name, loaded.sha256, dim, "conv", IMAGE_RECIPE, "fp32", max_tokens, loaded.parents)
+        self._read = SentenceReader(self._model, loaded.tokenizer, max_tokens, device)
 
     @property
     def dim(self) -> int:
@@ -83,7 +83,7 @@ class ConvEncoder:
 
     def text(self, texts: Sequence[str]) -> list[TextEmbedding]:
         """Each sentence's pooled and token features."""
-        return embed_texts(self._model, self._tokenizer, texts, self.identity.max_tokens, self._device)
+        return self._read(texts)
 
     def unknown_words(self, text: str) -> tuple[str, ...]:
         """Words that never occurred in pre-training."""

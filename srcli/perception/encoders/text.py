@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch.nn import functional
 
 from srcli.types import TextEmbedding
 
+# A decision asks for one or two sentences; what reads hundreds at once does so once.
+_KEPT = 2
 _WORD = re.compile(r"[a-z0-9]+(?:['&][a-z0-9]+)*")
 
 
@@ -78,3 +81,22 @@ def embed_texts(model: Any, tokenizer: Any, texts: Iterable[str], max_tokens: in
         kept[1 : last + 1] = tokens_np[row, 1 : last + 1]
         out.append(TextEmbedding(pooled_np[row].astype(np.float32), kept, mask))
     return out
+
+
+class SentenceReader:
+    """Sentences through a text tower, a decision's own once: an episode asks for them at every attempt.
+
+    Args:
+        model, tokenizer, max_tokens, device: as for :func:`embed_texts`. The model's weights must not change afterwards.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, max_tokens: int, device: str) -> None:
+        self._embed = partial(embed_texts, model, tokenizer, max_tokens=max_tokens, device=device)
+        # Whole requests are kept, not sentences: in another batch a sentence differs in its last bits.
+        self._kept = lru_cache(maxsize=64)(self._embed)
+
+    def __call__(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        """Each sentence's pooled and token features."""
+        if len(texts) > _KEPT:
+            return self._embed(texts)
+        return [TextEmbedding(e.pooled.copy(), e.tokens.copy(), e.mask.copy()) for e in self._kept(tuple(texts))]

@@ -17,7 +17,7 @@ from torch.nn import functional
 from srcli.errors import ConfigError
 from srcli.perception.encoders.conv import check_images
 from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
-from srcli.perception.encoders.text import embed_texts
+from srcli.perception.encoders.text import SentenceReader
 from srcli.types import U8, TextEmbedding
 
 #: Tiles at once on a CPU: on one core the number does not matter, on several a batch shares their waiting for each other. More
@@ -155,7 +155,7 @@ class VitEncoder:
         self._dtype = _DTYPES[identity.precision]
         self._model = model.eval().requires_grad_(False).to(device)
         self._model.visual.to(self._dtype)
-        self._tokenizer = tokenizer
+        self._read = SentenceReader(self._model, tokenizer, identity.max_tokens, device)
         self._tiles, self._size, self._device = tuple(tiles), size, device
         self._mean = torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1)
         self._std = torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1)
@@ -191,7 +191,7 @@ class VitEncoder:
 
     def text(self, texts: Sequence[str]) -> list[TextEmbedding]:
         """Each sentence's pooled and token features."""
-        return embed_texts(self._model, self._tokenizer, texts, self.identity.max_tokens, self._device)
+        return self._read(texts)
 
     def unknown_words(self, text: str) -> tuple[str, ...]:
         """None: web text has no declared vocabulary."""

@@ -25,7 +25,7 @@ from srcli.parallel.branching import branch, can_branch
 from srcli.params import Params
 from srcli.seeding import Domain, episode_seed, generator
 from srcli.sim import World
-from srcli.tasks.pick import pile_drops
+from srcli.tasks.draws import pile_drops
 from srcli.types import F32, F64, I64, Action, Bool, Observation, Reason
 
 Kind = Literal["train", "calibration", "valid_seen", "valid_unseen"]
@@ -35,7 +35,7 @@ STORED_POINTS = 256
 
 _STREAM: dict[Kind, int] = {"train": 20, "valid_seen": 21, "valid_unseen": 22, "calibration": 23}
 _PLACE = 0.04
-_ARRAYS = ("points", "count", "grasps", "features", "held", "shape", "offered")
+_ARRAYS = ("points", "count", "grasps", "features", "held", "heightmap_quality", "offered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class Outcomes:
     Attributes:
         regions: what stood in and around the gripper.
         held: (G,) whether something was held after lift and transfer.
-        shape: (G,) the quality by the features of the height map, for comparison.
+        heightmap_quality: (G,) the quality by the features of the height map, for comparison.
         offered: (G,) whether it was one of the sampler's candidates; the others were drawn from all proposals.
         pile: (G,) number of the pile.
     """
 
     regions: Regions
     held: Bool
-    shape: F32
+    heightmap_quality: F32
     offered: Bool
     pile: I64
 
@@ -92,7 +92,7 @@ def play(job: PileJob) -> dict[str, Any]:
     if _worker is None:
         raise RuntimeError("the worker has not been started")
     params, world = _worker.params, _worker.world
-    models, poses, observation, chosen, offered = look(world, params, job)
+    models, poses, observation, chosen, offered = drop_pile(world, params, job)
     quaternions = canonical_quaternions(chosen.rotations)
     held = np.zeros(len(chosen), dtype=bool)
     reached = np.zeros(len(chosen), dtype=bool)
@@ -107,12 +107,12 @@ def play(job: PileJob) -> dict[str, Any]:
         "grasps": regions.grasps[reached],
         "features": regions.features[reached],
         "held": held[reached],
-        "shape": chosen.quality[reached],
+        "heightmap_quality": chosen.quality[reached],
         "offered": (np.arange(len(chosen)) < offered)[reached],
     }
 
 
-def look(world: World, params: Params, job: PileJob) -> tuple[list[ObjectModel], F64, Observation, ScoredGrasps, int]:
+def drop_pile(world: World, params: Params, job: PileJob) -> tuple[list[ObjectModel], F64, Observation, ScoredGrasps, int]:
     """Drop a pile and choose what is executed in it: models, their poses, views, grasps, and how many of these are candidates
     of the sampler (the first ones)."""
     config = params.pretrain.grasp
@@ -206,7 +206,7 @@ def load(folder: Path, jobs: Sequence[PileJob]) -> Outcomes:
     joined = {name: np.concatenate(values) for name, values in parts.items()}
     points, count = joined["points"].astype(np.float32), joined["count"].astype(np.int64)
     regions = Regions(points, count, joined["grasps"], joined["features"])
-    return Outcomes(regions, joined["held"], joined["shape"], joined["offered"], joined["pile"].astype(np.int64))
+    return Outcomes(regions, joined["held"], joined["heightmap_quality"], joined["offered"], joined["pile"].astype(np.int64))
 
 
 def missing(folder: Path, jobs: Sequence[PileJob]) -> list[PileJob]:

@@ -28,7 +28,7 @@ from srcli.params import Params
 from srcli.pretraining.surface import Surface, sample_surface
 from srcli.seeding import GRASPNET_TRAIN, GRASPNET_VALID, Domain, episode_seed, generator
 from srcli.sim import World
-from srcli.tasks.pick import pile_drops
+from srcli.tasks.draws import pile_drops
 from srcli.types import F32, F64, Bool
 
 HEIGHT = 0.02

@@ -30,7 +30,7 @@ def predict(network: GraspNet, scenes: Sequence[Labels]) -> tuple[Prediction, Te
     """
     device = next(network.parameters()).device
     clouds = torch.from_numpy(np.stack([scene.cloud for scene in scenes])).to(device)
-    seen = network.look(clouds)
+    seen = network.score_views(clouds)
     numbers, there, approach = [], [], []
     for seeds, scene in zip(seen.seeds, scenes, strict=True):
         points = torch.from_numpy(scene.points).to(device)

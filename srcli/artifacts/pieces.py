@@ -30,7 +30,7 @@ _NAME = re.compile(r"part_(\d{6,})_([0-9a-f]{12})\.h5")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Pieces:
     """The pieces of one output under one configuration.
 
     Attributes:

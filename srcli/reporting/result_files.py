@@ -121,7 +121,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ResultFiles:
     """Everything found. ``unreadable``: files that could not be used, with the reason."""
 
     evaluations: tuple[Evaluated, ...] = ()
@@ -140,7 +140,7 @@ class Sources:
         return next(iter(self.fitted(method)), None)
 
 
-def gather(paths: Sequence[Path]) -> Sources:
+def gather(paths: Sequence[Path]) -> ResultFiles:
     """Read every result and policy file among the paths; folders are searched. Without any policy that of the default
     reference counts which the package ships.
 
@@ -170,7 +170,7 @@ def gather(paths: Sequence[Path]) -> Sources:
             (ablations if kind == "ablation" else sweeps).append(found)
     if not policies:
         policies += _shipped()
-    return Sources(
+    return ResultFiles(
         tuple(sorted(evaluations, key=lambda e: (_rank(e.task, TASKS), _rank(e.suite, SUITE_ORDER), e.name))),
         tuple(ablations),
         tuple(sweeps),
