@@ -22,6 +22,7 @@ class Domain(IntEnum):
     PRETRAIN_VALID = 6
     PROBE = 7
     COMPOSITIONAL = 8
+    FREE = 9
 
 
 TASK_OFFSET = {"pick": 0, "place": 10_000_000, "pick_place": 20_000_000}
@@ -32,6 +33,9 @@ SPLIT_STRIDE, CASE_STRIDE = 1_000_000, 10_000
 
 COMPOSED_OFFSET = 500_000_000
 """Where compositional scenes for development begin in the domain DEVELOPMENT."""
+
+FREE_OFFSET = 10**12
+"""Where free sentences for development begin in the domain DEVELOPMENT."""
 
 FILE_OFFSET = 10**12
 """Where cases of the user's files begin in the domain PAPER."""

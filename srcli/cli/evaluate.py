@@ -83,7 +83,7 @@ def evaluate(
         parameter("--task", "-t", key="evaluate.tasks", text="Task to run (pick, place, pick_place); repeatable."),
     ] = None,
     suite: Annotated[
-        Literal["development", "paper", "wide", "compositional", "compositional-development"] | None,
+        Literal["development", "paper", "wide", "compositional", "compositional-development", "free", "free-development"] | None,
         parameter("--suite", key="evaluate.suite", text="Which cases."),
     ] = None,
     methods: Methods = None,

@@ -9,7 +9,7 @@ from pydantic import Field
 from srcli.config.base import Section
 from srcli.config.tasks import TaskName
 
-SuiteName = Literal["development", "paper", "wide", "compositional", "compositional-development"]
+SuiteName = Literal["development", "paper", "wide", "compositional", "compositional-development", "free", "free-development"]
 
 
 class PerturbConfig(Section):
@@ -34,7 +34,7 @@ class EvaluateConfig(Section):
         default=("pick",), min_length=1, description="tasks to run: pick, place, pick_place, or one of an installed package"
     )
     suite: SuiteName = Field(
-        default="wide", description="which episodes to run; those of the compositional suites are for the task pick"
+        default="wide", description="which episodes to run; those of the compositional and free suites are for the task pick"
     )
     methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         default=("sr_plus", "untrained:sr_plus", "similarity", "random", "expert"),
@@ -56,7 +56,7 @@ class EvaluateConfig(Section):
         default=0,
         ge=0,
         le=100_000,
-        description="scenes per split or repeats per case (paper); 0: the suite's own number",
+        description="scenes per split, or repeats per case (paper, free); 0: the suite's own number",
     )
     limit: int = Field(default=0, ge=0, le=100_000, description="stop after this many episodes per split; 0: no limit")
     bootstrap: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples of the clustered intervals")

@@ -22,8 +22,11 @@ PLACES = (
     "evaluation/candidate_slots.py",
     "evaluation/casefiles.py",
     "evaluation/casewords.py",
-    "evaluation/data",
+    "evaluation/data/pick_cases.yaml",
+    "evaluation/data/pick_place_cases.yaml",
+    "evaluation/data/place_cases.yaml",
     "evaluation/exclusion.py",
+    "evaluation/freesentences.py",
     "evaluation/methods.py",
     "evaluation/perturb.py",
     "evaluation/rollout.py",
@@ -45,7 +48,8 @@ PLACES = (
     "seeding.py",
     "types.py",
 )
-"""What an episode goes through, whatever the method; the method's own folder is recorded beside it. Tables, figures, training and
+"""What an episode goes through, whatever the method; the method's own folder is recorded beside it, and what a
+sentence or case of a file asks for stands in its episode. Tables, figures, training and
 the command line are not among them: a change there keeps finished episodes."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from srcli.evaluation.similarity_rule import Threshold
 from srcli.evaluation.statistics import Result, Row, built_in_phases
-from srcli.language.phrases import PHRASE_KINDS
+from srcli.evaluation.suites import SENTENCE_KINDS
 
 EPISODE_COLUMNS = (
     "method",
@@ -105,7 +105,7 @@ class PlayedEpisode:
             picked=picked,
             index_rule=any(attempt.get("index_rule") for attempt in places) if placing else None,
             not_set_up=self.not_set_up,
-            kind=kind if kind in PHRASE_KINDS else "",
+            kind=kind if kind in SENTENCE_KINDS else "",
             phases=phases,
         )
 

@@ -36,7 +36,7 @@ class Result:
         picked: attempts of the pick phase until a target was held; 0 when none was, or when the task has no such phase.
         index_rule: success when a placement is judged by the chosen position alone, as A2 does; None without placements.
         not_set_up: the scene could not be built, so nothing was attempted. It counts as a failure.
-        kind: of a compositional sentence, or empty.
+        kind: of a compositional or free sentence, or empty.
         phases: of the task; empty: those that the built-in task of this name has.
     """
 
@@ -111,7 +111,7 @@ class Row:
         not_set_up: episodes whose scene could not be built; they are failures among ``episodes``.
         initialisations: networks with other initial weights that played the same scenes, for an untrained control: ``successes``
             and ``episodes`` count all of them, and the Wilson interval is that of the mean over so many scenes as there are.
-        kind: the kind of compositional sentence that the row is of; empty: all episodes.
+        kind: the kind of sentence that the row is of; empty: all episodes.
     """
 
     method: str
@@ -290,7 +290,7 @@ def summarise_kinds(
     resamples: int = 2000,
     confidence: float = 0.95,
 ) -> tuple[Row, ...]:
-    """The rows of :func:`summarise_all` for each kind of compositional sentence; none where there are no such sentences."""
+    """The rows of :func:`summarise_all` for each kind of compositional or free sentence; none without them."""
     rows: list[Row] = []
     for kind in dict.fromkeys(r.kind for r in results if r.kind):
         own = [r for r in results if r.kind == kind]

@@ -15,12 +15,14 @@ from srcli.config.scene import SceneConfig
 from srcli.config.tasks import task_names
 from srcli.errors import ConfigError, unknown_name
 from srcli.evaluation.casewords import FileCase
+from srcli.evaluation.freesentences import FREE_KINDS, HALVES, free_cases, sentence_number
 from srcli.evaluation.yamlcases import read_cases
 from srcli.language.phrases import PHRASE_KINDS, phrase_kind
 from srcli.seeding import (
     CASE_STRIDE,
     COMPOSED_OFFSET,
     FILE_OFFSET,
+    FREE_OFFSET,
     SPLIT_STRIDE,
     TASK_OFFSET,
     Domain,
@@ -37,13 +39,29 @@ SUITES: dict[str, Domain] = {
     "wide": Domain.WIDE,
     "compositional": Domain.COMPOSITIONAL,
     "compositional-development": Domain.DEVELOPMENT,
+    "free": Domain.FREE,
+    "free-development": Domain.DEVELOPMENT,
 }
 
 COMPOSED: dict[str, int] = {"compositional": 0, "compositional-development": COMPOSED_OFFSET}
 """Suites of compositional sentences, kinds in equal shares, with the first index of their range."""
 
-DEFAULT_EPISODES = {"development": 60, "paper": 15, "wide": 200, "compositional": 201, "compositional-development": 60}
-"""Scenes per split, and for `paper` repeats per case."""
+FREE: dict[str, int] = {"free": 0, "free-development": FREE_OFFSET}
+"""Suites of free sentences, with the first index of their range."""
+
+SENTENCE_KINDS: tuple[str, ...] = (*PHRASE_KINDS, *FREE_KINDS)
+"""What the rows of these suites are told apart by."""
+
+DEFAULT_EPISODES = {
+    "development": 60,
+    "paper": 15,
+    "wide": 200,
+    "compositional": 201,
+    "compositional-development": 60,
+    "free": 2,
+    "free-development": 1,
+}
+"""Scenes per split; of the suites of fixed cases (`paper`, `free`) repeats per case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,7 @@ class SuiteEpisode:
         seed: entropy of the episode.
         case: the fixed case it repeats, or None for a generated scene.
         content: digest of a case that was read from a user's file, or empty.
-        kind: of a compositional sentence, or empty.
+        kind: of a compositional or free sentence, or empty.
     """
 
     index: int
@@ -131,13 +149,15 @@ def suite_episodes(
         raise unknown_name("suite", suite, SUITES)
     if task not in task_names():
         raise unknown_name("task", task, task_names())
-    if suite in COMPOSED and task != "pick":
+    if suite in (*COMPOSED, *FREE) and task != "pick":
         raise ConfigError(
             f"suite '{suite}' has sentences for picking only, none for the task '{task}'", "run it with --task pick"
         )
     if suite == "paper" and task not in TASK_OFFSET:
         raise ConfigError(f"suite 'paper' has no cases of the task '{task}'", "run --suite wide, or cases of your own (--cases)")
     count = episodes or DEFAULT_EPISODES[suite]
+    if suite in FREE:
+        return _free_episodes(suite, root, splits, count, limit)
     listed: list[SuiteEpisode] = []
     plan: list[tuple[int, Case | None]]
     for split in splits:
@@ -153,6 +173,23 @@ def suite_episodes(
             kind = composed_kind(index) if suite in COMPOSED else ""
             listed.append(SuiteEpisode(len(listed), split, seed, said, case, task, kind=kind))
     return tuple(listed)
+
+
+def _free_episodes(suite: str, root: int, splits: Sequence[str], repeats: int, limit: int) -> tuple[SuiteEpisode, ...]:
+    """Repeats go round the sentences. Seeds follow from a sentence's words, whatever lines stand beside it."""
+    listed: list[SuiteEpisode] = []
+    for split in splits:
+        own = [case for case in free_cases(suite) if case.split == split]
+        plan = [(repeat, case) for repeat in range(repeats) for case in own]
+        for repeat, case in plan[: limit or None]:
+            listed.append(_free_episode(suite, root, len(listed), case, repeat))
+    return tuple(listed)
+
+
+def _free_episode(suite: str, root: int, index: int, case: Case, repeat: int) -> SuiteEpisode:
+    number = FREE[suite] + sentence_number(case.split, case.instruction) * CASE_STRIDE + repeat
+    seed = episode_seed(root, SUITES[suite], number)
+    return SuiteEpisode(index, case.split, seed, case.wording, case, "pick", _content(case), case.keyword_kind)
 
 
 def composed_kind(index: int) -> str:
@@ -241,7 +278,7 @@ def find_episode(
     return next(e for e in reversed(listed) if e.case is not None and e.case.name == case.name)
 
 
-_KEY = re.compile(r"(\d+)-(\d+)-(\d+)(?:-(train|heldout))?")
+_KEY = re.compile(r"(\d+)-(\d+)-(\d+)(?:-(train|heldout)(?:-[0-9a-f]{8})?)?")
 
 
 def _by_key(key: str) -> SuiteEpisode | None:
@@ -254,7 +291,14 @@ def _by_key(key: str) -> SuiteEpisode | None:
     if match is None:
         return None
     root, domain, index = (int(part) for part in match.groups()[:3])
+    for suite in HALVES:
+        for case in free_cases(suite) if SUITES[suite] == domain else ():
+            repeat = index - FREE[suite] - sentence_number(case.split, case.instruction) * CASE_STRIDE
+            if 0 <= repeat < CASE_STRIDE:
+                return _free_episode(suite, root, 0, case, repeat)
     for suite, value in SUITES.items():
+        if suite in FREE:
+            continue
         for task in ("pick",) if suite in COMPOSED else task_names():
             start = COMPOSED.get(suite, 0) + task_offset(task)
             if value == domain and start <= index < start + 2 * SPLIT_STRIDE:

@@ -179,7 +179,7 @@ def gather(paths: Sequence[Path]) -> ResultFiles:
     )
 
 
-SUITE_ORDER = ("paper", "wide", "compositional", "cases", "development", "compositional-development")
+SUITE_ORDER = ("paper", "wide", "compositional", "free", "cases", "development", "compositional-development", "free-development")
 """Suites in the order in which they are shown."""
 
 

@@ -29,6 +29,8 @@ SUITE_TEXT = {
     "wide": "suite `wide`: every scene another one, once each",
     "development": "suite `development`: scenes that may be looked at while building",
     "compositional": "suite `compositional`: sentences that need more than one word",
+    "free": "suite `free`: sentences as people say and type them",
+    "free-development": "suite `free-development`: such sentences that may be looked at while building",
     "compositional-development": "suite `compositional-development`: such scenes that may be looked at while building",
     "cases": "benchmark files as they are",
 }
@@ -37,6 +39,13 @@ KIND_TEXT = {
     "attribute_noun": "an attribute and a noun (“the red cup”)",
     "reference": "two of a kind told apart by a reference (“the cup next to the box”)",
     "superlative": "superlatives (“the leftmost bottle”)",
+    "purpose": "what somebody wants to do",
+    "situation": "how things stand",
+    "description": "what it is like, without its name",
+    "negation": "what it is not",
+    "typing": "typing errors",
+    "telegraphic": "as short as can be",
+    "polite": "long and polite",
 }
 
 
@@ -96,7 +105,7 @@ def _task_table(task: str, found: Sequence[Evaluated]) -> Table:
 
 
 def _by_kind(evaluated: Evaluated, task: str, split: str) -> list[Row]:
-    """The rows of each kind of compositional sentence; none where a suite has none."""
+    """The rows of each kind of sentence; none where a suite has none."""
     here = [r for r in evaluated.summary.get("kinds", ()) if (r["task"], r["split"]) == (task, split)]
     lines: list[Row] = []
     for kind in dict.fromkeys(str(r["kind"]) for r in here):

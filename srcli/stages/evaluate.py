@@ -26,7 +26,7 @@ from srcli.evaluation.plan import (
 from srcli.evaluation.report import PlayedEpisode
 from srcli.evaluation.results import Summary, write_results
 from srcli.evaluation.similarity_rule import Threshold, best_threshold
-from srcli.evaluation.suites import COMPOSED, SuiteEpisode
+from srcli.evaluation.suites import COMPOSED, FREE, SuiteEpisode
 from srcli.evaluation.worker import Job, run_job, start
 from srcli.language.phrases import phrase_texts
 from srcli.parallel import Executor, Progress, make_executor
@@ -102,7 +102,7 @@ def run(
         kept = total - sum(len(job.methods) for job in jobs)
         fresh = total - kept
         todo = [*first, *jobs]
-        if todo and (folder is not None or name in COMPOSED):
+        if todo and (folder is not None or name in (*COMPOSED, *FREE)):
             _warn_of_unknown_words(params, episodes)
         if progress is not None:
             progress(kept, total, "starting" if todo else "all episodes are there")
@@ -138,7 +138,8 @@ def _warn_of_unknown_words(params: Params, episodes: Sequence[SuiteEpisode]) -> 
     from srcli.perception.encoders import load_encoder
 
     said = [e.case.instruction for e in episodes if e.case is not None]
-    said += [text for wording in dict.fromkeys(e.wording for e in episodes if e.kind) for text in phrase_texts(wording)]
+    composed = dict.fromkeys(e.wording for e in episodes if e.kind and e.case is None)
+    said += [text for wording in composed for text in phrase_texts(wording)]
     unknown = load_encoder(params.encoder).unknown_words(" ".join(said))
     if unknown:
         _log.warning("the encoder has never read these words of the sentences: %s", ", ".join(unknown))

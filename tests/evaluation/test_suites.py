@@ -6,7 +6,7 @@ import pytest
 
 from srcli.config.scene import SceneConfig
 from srcli.errors import ArtifactError, ConfigError, UnknownNameError
-from srcli.evaluation.suites import COMPOSED, SUITES, TASK_OFFSET, find_episode, paper_cases, read_cases, suite_episodes
+from srcli.evaluation.suites import COMPOSED, FREE, SUITES, TASK_OFFSET, find_episode, paper_cases, read_cases, suite_episodes
 from srcli.seeding import Domain
 from srcli.tasks import get_task
 
@@ -47,10 +47,10 @@ def test_no_seed_occurs_twice_or_in_training() -> None:
 def test_every_task_has_its_cases_and_its_own_seeds() -> None:
     counts = {task: [sum(c.split == s for c in paper_cases(task)) for s in ("seen", "unseen")] for task in TASK_OFFSET}
     assert counts == {"pick": [10, 5], "place": [20, 10], "pick_place": [8, 4]}
-    suites = [(suite, task) for suite in SUITES for task in TASK_OFFSET if suite not in COMPOSED or task == "pick"]
+    suites = [(suite, task) for suite in SUITES for task in TASK_OFFSET if suite not in (*COMPOSED, *FREE) or task == "pick"]
     episodes = [e for suite, task in suites for e in suite_episodes(suite, 0, task=task)]
     assert len({e.key for e in episodes}) == len(episodes)
-    assert sum(e.case is not None for e in episodes) == 57 * 15
+    assert sum(e.case is not None and e.kind == "" for e in episodes) == 57 * 15
 
 
 @pytest.mark.parametrize("task", ["place", "pick_place"])

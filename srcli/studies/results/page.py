@@ -82,7 +82,7 @@ def _part(part: Data) -> list[str]:
         between = f"to {_title(part, part['reference'])}"
         heads = [f"{split} objects", "success", *([] if once else ["first attempt", "steps"]), between, "to its control"]
         lines += [*_table(heads, [_cells(part, row, once) for row in rows]), ""]
-        if part["suite"] == "compositional" and any("kinds" in row for row in rows):
+        if part["suite"] in ("compositional", "free") and any("kinds" in row for row in rows):
             lines += [*_kinds(part, rows), ""]
     own = [row for row in part["rows"] if row["method"] == part["reference"]]
     said = " and ".join(f"{row['scenes']} {row['split']}" for row in own) + f" scenes, root seed {part['seed']}"

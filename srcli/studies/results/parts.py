@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from srcli.config.encoder import SEEN_ONLY
 from srcli.errors import ConfigError, unknown_name
-from srcli.evaluation.suites import SUITES
+from srcli.evaluation.suites import FREE, SUITES
 from srcli.methods.registry import UNTRAINED, is_shipped, spec_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def _part(params: Params, name: str, weights: str) -> Part:
         "methods": tuple(dict.fromkeys(rows)),
         "reference": section.reference,
         "splits": ("unseen",) if weights else section.splits,
-        "episodes": section.episodes,
+        # A sentence is asked as often as its suite says: more repeats of the same words tell little.
+        "episodes": 0 if suite in FREE else section.episodes,
         "limit": 0,
         "figure_cases": 0,
         # Success is by simulation; the rule would be one column more that no table here shows.

@@ -11,6 +11,8 @@ PURPOSE = {
     ("wide", "pick_place"): "Both halves in one sentence: the right object, then the right place.",
     ("compositional", "pick"): 'Sentences that need more than one word: "the red cup" among red things and other cups, two of a '
     "kind told apart by what they lie next to, superlatives. Does a method read more than how well one word fits a point?",
+    ("free", "pick"): "Sentences as people say and type them, written before any work on vocabulary and kept aside: purposes, "
+    "situations, descriptions, negation, typing errors, telegrams, long politeness. Each sentence twice.",
 }
 """What a table is for, by suite and task."""
 OTHER_SUITES = {
