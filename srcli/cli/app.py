@@ -24,6 +24,7 @@ from srcli.cli import (
     report,
     results,
     train,
+    understand,
 )
 
 
@@ -67,6 +68,7 @@ app.command("report", rich_help_panel=PIPELINE)(report.report)
 app.command("results", rich_help_panel=PIPELINE)(results.results)
 app.add_typer(methods.app, name="methods", rich_help_panel=FILES)
 app.command("info", rich_help_panel=FILES)(info.info)
+app.command("understand", rich_help_panel=FILES)(understand.understand)
 app.command("export", rich_help_panel=FILES)(export.export)
 app.add_typer(objects.app, name="objects", rich_help_panel=FILES)
 app.command("params", rich_help_panel=SETUP)(params.show)

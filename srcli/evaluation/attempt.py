@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from srcli.config.cloud import CloudConfig
     from srcli.config.evaluate import PerturbConfig
     from srcli.config.placements import PlacementConfig
+    from srcli.language.spelling import Reader
     from srcli.perception.pipeline import JointEncoder
 
 GraspSampler = Callable[[Observation], Candidates]
@@ -129,7 +130,11 @@ class AttemptInput:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeContext:
-    """What stays the same over all attempts and methods of an episode."""
+    """What stays the same over all attempts and methods of an episode.
+
+    Attributes:
+        reader: how sentences are read for the encoder; None: as they are.
+    """
 
     world: SceneWorld
     task: Task
@@ -140,6 +145,11 @@ class EpisodeContext:
     record: bool
     judge: SegmentJudge | None
     perturbation: PerturbConfig | None
+    reader: Reader | None = None
+
+    def read(self, instruction: str) -> str:
+        """The sentence as the encoder is given it."""
+        return instruction if self.reader is None else self.reader(instruction).text
 
     def attempt_input(
         self,
@@ -158,7 +168,7 @@ class EpisodeContext:
         else:
             candidates = self.placer(observation, held, generator(spec.seed, number, PROPOSE))
             valid = self.task.valid(spec, truth, candidates, phase, held=held)
-        percept = LazyPercept(observation, spec.instruction, self.encoder, self.cloud, phase)
+        percept = LazyPercept(observation, self.read(spec.instruction), self.encoder, self.cloud, phase)
         return AttemptInput(phase, number, observation, truth, candidates, exclude(candidates, failed), valid, held, percept)
 
     def decide(self, spec: EpisodeSpec, policy: Policy, given: AttemptInput) -> Choice | None:
@@ -201,7 +211,8 @@ class EpisodeContext:
             held=given.held,
         )
         if self.judge is not None and given.phase == "pick" and execution.reason is Reason.SUCCESS and execution.slot is not None:
-            asked = split_instruction(spec.instruction)[0] or spec.instruction
+            said = self.read(spec.instruction)
+            asked = split_instruction(said)[0] or said
             similarity = self.judge.similarity(given.observation, given.truth.segmentation, execution.slot, asked)
             outcome = replace(outcome, detail={**outcome.detail, "similarity": similarity})
         return execution, outcome

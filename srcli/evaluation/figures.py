@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, approaches
 from srcli.evaluation.statistics import Result, success_within, wilson
+from srcli.language.spelling import Reading
 from srcli.types import F32, F64, Candidates, Observation, Reason
 
 DPI = 110
@@ -46,11 +48,12 @@ def _save(figure: Any, path: Path) -> Path:
     return path
 
 
-def draw_case(episode: EpisodeRecord, path: Path, attempt: int = -1) -> Path:
+def draw_case(episode: EpisodeRecord, path: Path, reading: Reading | None = None, attempt: int = -1) -> Path:
     """One attempt: the views with the chosen grasp, then the cloud from above with similarity, mask and candidates.
 
     Args:
         episode: recorded with ``record=True``.
+        reading: how the sentence was read; what was changed or says nothing stands in the title.
         attempt: which attempt, by default the last.
     """
     record = episode.attempts[attempt]
@@ -73,9 +76,11 @@ def draw_case(episode: EpisodeRecord, path: Path, attempt: int = -1) -> Path:
     _draw_cloud(axes[1, 1], record, "mask")
     _draw_candidates(axes[1, 2], record)
     number = (attempt % len(episode.attempts)) + 1
+    said = fill(f"“{episode.spec.instruction}”", 130)
+    understood = f"\n{reading.told()}" if reading is not None and reading.told() else ""
     figure.suptitle(
-        f"“{episode.spec.instruction}”  ({episode.spec.split})   {episode.policy}, attempt {number} of {len(episode.attempts)}: "
-        f"{describe(episode, record)}",
+        f"{said}  ({episode.spec.split})   {episode.policy}, attempt {number} of {len(episode.attempts)}: "
+        f"{describe(episode, record)}{understood}",
         fontsize=12,
     )
     return _save(figure, path)

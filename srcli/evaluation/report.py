@@ -168,6 +168,17 @@ def not_set_up(played: Sequence[PlayedEpisode]) -> list[dict[str, Any]]:
     return list(listed.values())
 
 
+def readings(played: Sequence[PlayedEpisode]) -> list[dict[str, Any]]:
+    """The sentences of which words were read as others, or say nothing to the encoder, each once."""
+    listed: dict[str, dict[str, Any]] = {}
+    for item in played:
+        record = item.record
+        if record.get("read") or record.get("unknown"):
+            told = {"read": record.get("read", []), "unknown": record.get("unknown", [])}
+            listed.setdefault(record["instruction"], {"instruction": record["instruction"], **told})
+    return list(listed.values())
+
+
 def describe_threshold(threshold: Threshold | None) -> dict[str, Any] | None:
     """The similarity rule's threshold for JSON; None when the rule was not asked."""
     if threshold is None:

@@ -12,7 +12,7 @@ from srcli.artifacts.core import atomic_write, file_digest
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.evaluation.methods import Method
 from srcli.evaluation.plan import group_of
-from srcli.evaluation.report import PlayedEpisode, curve, describe_threshold, metrics, not_set_up, tables
+from srcli.evaluation.report import PlayedEpisode, curve, describe_threshold, metrics, not_set_up, readings, tables
 from srcli.evaluation.similarity_rule import Threshold
 from srcli.evaluation.statistics import Row, summarise_all, summarise_kinds
 from srcli.evaluation.tables import to_json, to_markdown
@@ -82,6 +82,7 @@ def write_results(
         "similarity_threshold": describe_threshold(threshold),
         "perturb": section.perturb.model_dump(mode="json"),
         "not_set_up": not_set_up(played),
+        **({"readings": told} if (told := readings(played)) else {}),
         "rows": to_json(rows),
         **({"kinds": to_json(kinds)} if kinds else {}),
         "curve": curve(rows),

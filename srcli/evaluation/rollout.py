@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from srcli.config.cloud import CloudConfig
     from srcli.config.evaluate import PerturbConfig
     from srcli.config.placements import PlacementConfig
+    from srcli.language.spelling import Reader
     from srcli.perception.pipeline import JointEncoder
 
 __all__ = [
@@ -75,6 +76,7 @@ class Options(TypedDict, total=False):
         sampler: source of grasps; by default the one that ``candidates_config`` names. What is to be held at the start of a
             placement is always grasped by the package's own sampler.
         placer: source of placements; by default the package's sampler with ``placements_config``.
+        reader: how the sentence is read for the encoder and the judge; None: as it is. Methods get it as it was said, too.
         perturbation: disturbs what is executed, not what is recorded as chosen.
     """
 
@@ -88,6 +90,7 @@ class Options(TypedDict, total=False):
     placer: PlacementSampler | None
     judge: SegmentJudge | None
     perturbation: PerturbConfig | None
+    reader: Reader | None
 
 
 def run_episode(world: SceneWorld, task: Task, spec: EpisodeSpec, policy: Policy, **options: Unpack[Options]) -> EpisodeRecord:
@@ -133,6 +136,7 @@ def run_together(
             options.get("record", False),
             options.get("judge"),
             options.get("perturbation"),
+            options.get("reader"),
         )
         try:
             built = set_up(world, task, spec, grasps or own_sampler(candidates))

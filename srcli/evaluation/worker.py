@@ -23,6 +23,7 @@ from srcli.config.tasks import BUILT_IN
 from srcli.evaluation.methods import Method
 from srcli.evaluation.rollout import EpisodeRecord, SetupError, run_together, set_up
 from srcli.evaluation.suites import SuiteEpisode
+from srcli.language.instructions import make_reader
 from srcli.language.relations import RELATIONS
 from srcli.seeding import OBSERVE, generator
 from srcli.tasks import get_task
@@ -93,6 +94,7 @@ class _Worker:
         self.tasks: dict[str, Task] = {name: get_task(name, setup.language) for name in setup.tasks}
         self.world: World = World(setup.sim)
         self.encoder: Encoder = load_encoder(setup.encoder, setup.device)
+        self.reader = make_reader(self.encoder.vocabulary, setup.language)
         self.methods = [method.build(self.encoder, setup.device) for method in setup.methods]
         self.rule: SimilarityRule | None = None
         if setup.judge:
@@ -122,15 +124,18 @@ def run_job(job: Job) -> list[dict[str, Any]]:
     task = worker.tasks[job.episode.task]
     spec = job.episode.spec(task, worker.setup.scene)
     figures = dict(job.figures)
+    reading = worker.reader(spec.instruction)
+    read: dict[str, Any] = {"read": [list(pair) for pair in reading.corrected]} if reading.corrected else {}
+    read |= {"unknown": list(reading.unknown)} if reading.unknown else {}
 
     def finish(index: int, episode: EpisodeRecord) -> dict[str, Any]:
         figure = figures.get(job.methods[index])
         if figure is not None and episode.attempts:
             from srcli.evaluation.figures import draw_case
 
-            draw_case(episode, Path(figure))
+            draw_case(episode, Path(figure), reading)
         own = {} if task.name in BUILT_IN else {"phases": list(task.phases)}
-        return {**record_of(episode, job.episode), **own}
+        return {**record_of(episode, job.episode), **own, **read}
 
     return run_together(
         worker.world,
@@ -146,6 +151,7 @@ def run_job(job: Job) -> list[dict[str, Any]]:
         record=bool(figures),
         judge=worker.rule,
         perturbation=worker.setup.perturb,
+        reader=worker.reader,
     )
 
 

@@ -1,6 +1,6 @@
 """Vocabulary and templates: instruction <-> goal."""
 
-from srcli.language.instructions import draw_keyword, pick_instruction, sentences, unknown_words, vocabulary
+from srcli.language.instructions import draw_keyword, make_reader, pick_instruction, sentences, unknown_words, vocabulary
 from srcli.language.keywords import could_mean, keyword_table, synonyms
 from srcli.language.relations import (
     PLACE_TEMPLATES,
@@ -14,6 +14,7 @@ from srcli.language.relations import (
     reference_prompt,
     split_instruction,
 )
+from srcli.language.spelling import Reader, Reading
 from srcli.language.templates import KINDS, TEMPLATES, WORDINGS, KeywordKind, Template, Wording
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "WORDINGS",
     "KeywordKind",
     "PlacePhrase",
+    "Reader",
+    "Reading",
     "Region",
     "Relation",
     "Template",
@@ -31,6 +34,7 @@ __all__ = [
     "could_mean",
     "draw_keyword",
     "keyword_table",
+    "make_reader",
     "parse_place",
     "pick_instruction",
     "pick_place_instruction",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -13,6 +12,7 @@ from srcli.errors import unknown_name
 from srcli.language.keywords import keyword_table, synonyms
 from srcli.language.phrases import phrase_texts
 from srcli.language.relations import PLACE_TEMPLATES, RELATIONS
+from srcli.language.spelling import Reader, words_of
 from srcli.language.templates import KINDS, SYNONYMS, TEMPLATES, KeywordKind, Template, Wording
 
 
@@ -77,14 +77,9 @@ def sentences(kind: KeywordKind, keyword: str, wording: Wording = "train") -> tu
     return tuple(form.fill(keyword) for form in templates(wording) if form.kind == kind)
 
 
-def words(text: str) -> tuple[str, ...]:
-    """The words of a sentence: lower case, digits and letters, in order."""
-    return tuple(re.findall(r"[a-z0-9]+", text.lower()))
-
-
 @lru_cache(maxsize=1)
-def vocabulary() -> frozenset[str]:
-    """All words that the templates of both groups, the synonyms and the catalogue can produce."""
+def phrases() -> tuple[str, ...]:
+    """The pieces of all sentences: templates of both groups, synonyms, relations, and the words of the catalogue's objects."""
     from srcli.objects import catalogue
 
     texts = [form.text.replace("{a}", "a").replace("{}", "") for forms in TEMPLATES.values() for form in forms]
@@ -95,10 +90,46 @@ def vocabulary() -> frozenset[str]:
     for name in entries.names:
         entry = entries[name]
         texts += [entry.label or "", *entry.synonyms, *entry.general, *entry.attributes, *entry.functions]
-    return frozenset(word for text in texts for word in words(text))
+    return tuple(texts)
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> frozenset[str]:
+    """All words that the templates of both groups, the synonyms and the catalogue can produce."""
+    return frozenset(word for text in phrases() for word in words_of(text))
+
+
+@lru_cache(maxsize=1)
+def content_words() -> frozenset[str]:
+    """The words that name an object, a kind, a look or a use; those that only hold sentences together are left out."""
+    from srcli.objects import catalogue
+
+    said = [*SYNONYMS, *(other for others in SYNONYMS.values() for other in others)]
+    entries = catalogue()
+    for name in entries.names:
+        entry = entries[name]
+        said += [entry.label or "", *entry.synonyms, *entry.general, *entry.attributes, *entry.functions]
+    frames = [form.text for forms in TEMPLATES.values() for form in forms]
+    frames += [form for forms in PLACE_TEMPLATES.values() for form in forms]
+    return frozenset(w for text in said for w in words_of(text) if len(w) > 2) - {w for text in frames for w in words_of(text)}
+
+
+def names_something(text: str) -> bool:
+    """Whether any word of a sentence names an object, a kind, a look or a use."""
+    return not content_words().isdisjoint(words_of(text))
+
+
+def make_reader(known: frozenset[str] | None, config: LanguageConfig) -> Reader:
+    """What reads sentences for an encoder.
+
+    Args:
+        known: the words that the encoder declares; None for one that declares none.
+    """
+    relations = frozenset(word for relation in RELATIONS for word in words_of(relation))
+    return Reader(None if known is None else known | relations, phrases(), config.spelling == "on")
 
 
 def unknown_words(text: str) -> tuple[str, ...]:
     """Words of a sentence outside :func:`vocabulary`, each once, in order."""
     known = vocabulary()
-    return tuple(dict.fromkeys(word for word in words(text) if word not in known))
+    return tuple(dict.fromkeys(word for word in words_of(text) if word not in known))

@@ -11,6 +11,7 @@ from srcli.errors import SrcliError
 from srcli.evaluation.figures import describe
 from srcli.evaluation.methods import Method, method_sections, resolve_methods
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, run_episode
+from srcli.language.instructions import make_reader
 from srcli.methods.registry import UNTRAINED
 from srcli.parallel import Progress
 from srcli.reporting.blocks import Block, Gallery, Missing, Panel, Picture, Prose, Section
@@ -128,6 +129,7 @@ class _Table:
                 candidates_config=params.candidates,
                 placements_config=params.placements,
                 cloud_config=params.cloud,
+                reader=make_reader(self.encoder.vocabulary, params.language),
                 encoder=self.encoder,
                 max_attempts=params.evaluate.attempts,
                 record=True,

@@ -73,7 +73,8 @@ def recorded_config(params: Params, task: str, seed: int) -> dict[str, Any]:
     collect = params.collect.model_dump(mode="json", include=kept)
     config: dict[str, Any] = {"task": task, "seed": seed, "collect": collect}
     for name in SECTIONS if task == "pick" else (*SECTIONS, "placements"):
-        config[name] = getattr(params, name).model_dump(mode="json")
+        # How a sentence is read for an encoder changes no demonstration: the expert knows what is meant.
+        config[name] = getattr(params, name).model_dump(mode="json", exclude={"spelling"} if name == "language" else None)
     if content := content_of(params.candidates):
         config["content"] = content
     return {**config, **extensions(task)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from srcli.evaluation.results import Summary, write_results
 from srcli.evaluation.similarity_rule import Threshold, best_threshold
 from srcli.evaluation.suites import COMPOSED, FREE, SuiteEpisode
 from srcli.evaluation.worker import Job, run_job, start
+from srcli.language.instructions import make_reader, names_something
 from srcli.language.phrases import phrase_texts
 from srcli.parallel import Executor, Progress, make_executor
 
@@ -38,6 +40,8 @@ _log = logging.getLogger(__name__)
 
 FILES = "files"
 """What the suite is called in results when the user's case files take its place."""
+
+_SHOWN = 5
 
 
 def run(
@@ -103,7 +107,7 @@ def run(
         fresh = total - kept
         todo = [*first, *jobs]
         if todo and (folder is not None or name in (*COMPOSED, *FREE)):
-            _warn_of_unknown_words(params, episodes)
+            _tell_how_read(params, episodes)
         if progress is not None:
             progress(kept, total, "starting" if todo else "all episodes are there")
         runner = executor or make_executor("processes", workers)
@@ -131,18 +135,27 @@ def run(
         return write_results(out_dir, params, name, methods, played, threshold, fresh, config)
 
 
-def _warn_of_unknown_words(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
-    """The embedded encoder was trained on a closed vocabulary: a word outside of it says nothing to any learned method."""
-    if params.encoder.name != "embedded":
-        return
+def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
+    """Warn once of words that were read as others, of those that say nothing, and of sentences of which nothing is understood."""
     from srcli.perception.encoders import load_encoder
 
+    encoder = load_encoder(params.encoder)
+    if encoder.vocabulary is None:
+        return
+    read = make_reader(encoder.vocabulary, params.language)
     said = [e.case.instruction for e in episodes if e.case is not None]
     composed = dict.fromkeys(e.wording for e in episodes if e.kind and e.case is None)
     said += [text for wording in composed for text in phrase_texts(wording)]
-    unknown = load_encoder(params.encoder).unknown_words(" ".join(said))
+    readings = {text: read(text) for text in dict.fromkeys(said)}
+    changed = dict.fromkeys(pair for reading in readings.values() for pair in reading.corrected)
+    if changed:
+        _log.warning("%s", ", ".join(f'read "{typed}" as "{meant}"' for typed, meant in changed))
+    unknown = dict.fromkeys(word for reading in readings.values() for word in reading.unknown)
     if unknown:
         _log.warning("the encoder has never read these words of the sentences: %s", ", ".join(unknown))
+    if empty := [text for text, reading in readings.items() if not names_something(reading.text)]:
+        more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
+        _log.warning("understood nothing of: %s%s", ", ".join(f'"{shorten(text, 60)}"' for text in empty[:_SHOWN]), more)
 
 
 def _state(job: Job, methods: Sequence[Method], journals: Mapping[str, Sequence[Journal]]) -> str:

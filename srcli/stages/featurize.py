@@ -90,14 +90,16 @@ class EncoderPerceiver:
 
     def start(self, params: Params, device: str) -> PerceiveFn:
         """Load the encoder."""
+        from srcli.language.instructions import make_reader
         from srcli.perception.encoders import load_encoder
         from srcli.perception.pipeline import perceive
 
         encoder = load_encoder(params.encoder, device)
+        read = make_reader(encoder.vocabulary, params.language)
 
         def percept_of(demonstration: Demonstration) -> Percept:
             step = demonstration.step
-            return perceive(step.observation, demonstration.spec.instruction, encoder, params.cloud, step.phase)
+            return perceive(step.observation, read(demonstration.spec.instruction).text, encoder, params.cloud, step.phase)
 
         return percept_of
 
@@ -161,6 +163,8 @@ def run(
         "encoder": encoder,
         "sources": [{"sha256": file_digest(path), "config": data.config} for path, data in zip(files, datasets, strict=True)],
     }
+    if params.language.spelling != "on":
+        config["spelling"] = params.language.spelling
     whole = {**config, "samples": len(wanted)}
     with output_lock(out):
         pieces = Pieces(out, config)

@@ -15,6 +15,7 @@ from srcli.actions.sources import content_of
 from srcli.artifacts.core import code_origin, file_digest
 from srcli.artifacts.evaluation import load_evaluation
 from srcli.config.candidates import CandidateConfig
+from srcli.config.language import LanguageConfig
 from srcli.errors import ArtifactError, BusyError, ConfigError, MismatchError, SrcliError, UnknownNameError
 from srcli.evaluation import plan
 from srcli.evaluation.journal import Journal, code_digest
@@ -187,6 +188,32 @@ def test_words_that_the_encoder_has_never_read_are_named(tmp_path: Path, caplog:
     case.write_text("give me the quokka apple\n1\n" + lines)
     run(params(episodes=1), [], tmp_path / "out2", cases=tmp_path, executor=FakeExecutor())
     assert [m for m in caplog.messages if m.endswith("sentences: quokka")]
+
+
+def test_what_is_read_differently_and_what_says_nothing_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = "".join(f"simplified_objects/{n}.urdf 0.5 0 0.2 0 0 0\n" for n in ("011", "012", "013"))
+    for name, said in (("a", "give me the aple"), ("b", "get the aple"), ("c", "xyzzy \u82f9\u679c")):
+        (tmp_path / f"case-{name}.txt").write_text(f"{said}\n1\n{lines}", encoding="utf-8")
+    run(params(episodes=2), [], tmp_path / "out", cases=tmp_path, executor=FakeExecutor())
+    assert caplog.messages == [
+        'read "aple" as "apple"',
+        "the encoder has never read these words of the sentences: xyzzy, \u82f9\u679c",
+        'understood nothing of: "xyzzy \u82f9\u679c"',
+    ]
+    caplog.clear()
+    off = params(episodes=2).model_copy(update={"language": LanguageConfig(spelling="off")})
+    run(off, [], tmp_path / "out2", cases=tmp_path, executor=FakeExecutor())
+    assert caplog.messages[0] == "the encoder has never read these words of the sentences: aple, xyzzy, \u82f9\u679c"
+
+
+def test_readings_stand_in_the_results(tmp_path: Path) -> None:
+    class Typed(FakeExecutor):
+        def play(self, *given: Any) -> dict[str, Any]:
+            return {**super().play(*given), "read": [["aple", "apple"]], "unknown": ["quokka"]}
+
+    summary = run(params(episodes=2), [], tmp_path, executor=Typed())
+    told = json.loads(summary.json.read_text())["readings"]
+    assert told == [{"instruction": "give me the apple", "read": [["aple", "apple"]], "unknown": ["quokka"]}]
 
 
 def test_replay_plays_the_episode_of_the_suite(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -11,9 +12,14 @@ import pytest
 from srcli.config.scene import SceneConfig
 from srcli.errors import ArtifactError, ConfigError, UnknownNameError
 from srcli.evaluation.freesentences import FREE_KINDS, MOST_TARGETS, OBJECTS, free_cases, read_sentences
-from srcli.evaluation.suites import file_episodes, find_episode, suite_episodes
+from srcli.evaluation.methods import method_sections, resolve_methods
+from srcli.evaluation.plan import make_setup
+from srcli.evaluation.suites import SuiteEpisode, file_episodes, find_episode, suite_episodes
+from srcli.evaluation.worker import Job, run_job, start
+from srcli.language.spelling import words_of
 from srcli.objects import catalogue
-from srcli.perception.encoders.text import words_of
+from srcli.parallel import make_executor
+from srcli.params import Params
 from srcli.pretraining.encoder.captions import all_templates, caption
 from srcli.pretraining.encoder.lexicon import build_lexicon
 from srcli.tasks.pick import PickTask
@@ -120,3 +126,20 @@ def test_damaged_lines_are_named(yaml: str, said: str) -> None:
 def test_an_object_that_does_not_exist_is_named() -> None:
     with pytest.raises(UnknownNameError, match="scisors"):
         read_sentences(text(targets="scisors"), "x.yaml")
+
+
+def test_a_typing_error_is_played_as_what_is_meant_and_told() -> None:
+    params = Params()
+    evaluate = params.evaluate.model_copy(update={"similarity_rule": False, "attempts": 1})
+    params = params.model_copy(update={"evaluate": evaluate})
+    setup = make_setup(params, resolve_methods(("similarity",), [], method_sections(params.methods)), ["pick"])
+    (case,) = read_sentences(text("give me the shears", "scissors"), "x.yaml")
+    episode = SuiteEpisode(0, "seen", (0, 2, 5), "train", case, "pick", kind="purpose")
+    said = [replace(case, instruction="give me the sheers quokka"), replace(case, instruction="give me the shaers quokka")]
+    said.append(replace(case, instruction="give me the shears quokka"))
+    jobs = [Job(episode, (0,)), *(Job(replace(episode, case=other), (0,)) for other in said)]
+    (plain,), (real,), (typed,), (meant,) = make_executor("processes", 1).imap(run_job, jobs, start, (setup,))
+    assert "read" not in plain and real["unknown"] == ["sheers", "quokka"] and "read" not in real
+    assert typed["read"] == [["shaers", "shears"]] and typed["unknown"] == ["quokka"]
+    assert typed["instruction"] == "give me the shaers quokka" and typed["keyword_kind"] == "purpose"
+    assert typed["attempts"] == meant["attempts"]

@@ -19,7 +19,7 @@ from srcli.language import (
     unknown_words,
     vocabulary,
 )
-from srcli.language.instructions import words
+from srcli.language.spelling import words_of
 from srcli.language.templates import SYNONYMS
 from srcli.objects import catalogue
 
@@ -107,7 +107,7 @@ def test_every_sentence_is_inside_the_vocabulary() -> None:
 
 
 def test_words_are_lower_case_and_without_punctuation() -> None:
-    assert words("Give me the Head&Shoulders care!") == ("give", "me", "the", "head", "shoulders", "care")
+    assert words_of("Give me the Head&Shoulders care!") == ("give", "me", "the", "head&shoulders", "care")
 
 
 def test_unknown_wording_is_named() -> None:

@@ -11,9 +11,9 @@ from pretraining_toys import small
 
 from srcli.config.sim import SimConfig
 from srcli.language.relations import PLACE_TEMPLATES
+from srcli.language.spelling import words_of
 from srcli.language.templates import TEMPLATES
 from srcli.objects import Variation, catalogue, describe, in_band
-from srcli.perception.encoders.text import words_of
 from srcli.pretraining.encoder.batches import View, _paste, make_batch, scenes_in_use
 from srcli.pretraining.encoder.captions import OTHER_WORDS, caption, is_held_out, place_caption
 from srcli.pretraining.encoder.concepts import Concept, Facts, concepts, name_phrases

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from srcli.language.spelling import words_of
 from srcli.perception.encoders.embedded import create_model
-from srcli.perception.encoders.text import SentenceReader, embed_texts, forward_text, unknown_words, words_of
+from srcli.perception.encoders.text import SentenceReader, embed_texts, forward_text, unknown_words
 
 TEXTS = ["give me the mug", "get something to hold other things", "red"]
 

@@ -64,6 +64,11 @@ class ConvEncoder:
         """D, width of the joint space."""
         return self.identity.dim
 
+    @property
+    def vocabulary(self) -> frozenset[str] | None:
+        """The words of pre-training."""
+        return self._vocabulary
+
     def dense(self, rgb: U8) -> DenseFeatures:
         """(M, H, W, 3) uint8 to (M, ceil(H / 8), ceil(W / 8), D); a size that is no multiple of 8 is padded with the edge.
 

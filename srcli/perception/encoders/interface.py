@@ -64,6 +64,10 @@ class Encoder(Protocol):
     def dim(self) -> int:
         """D, width of the joint space."""
 
+    @property
+    def vocabulary(self) -> frozenset[str] | None:
+        """The words that it was trained with; None for encoders trained on web text."""
+
     def dense(self, rgb: U8) -> DenseFeatures:
         """Features of M views.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -12,16 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from srcli.language.spelling import words_of
 from srcli.types import TextEmbedding
 
 # A decision asks for one or two sentences; what reads hundreds at once does so once.
 _KEPT = 2
-_WORD = re.compile(r"[a-z0-9]+(?:['&][a-z0-9]+)*")
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """The words of a sentence, lower case, in order."""
-    return tuple(_WORD.findall(text.lower()))
 
 
 def unknown_words(text: str, vocabulary: frozenset[str] | None) -> tuple[str, ...]:

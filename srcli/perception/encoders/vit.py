@@ -165,6 +165,11 @@ class VitEncoder:
         """D, width of the joint space."""
         return self.identity.dim
 
+    @property
+    def vocabulary(self) -> frozenset[str] | None:
+        """None: web text has no declared vocabulary."""
+        return None
+
     def dense(self, rgb: U8) -> DenseFeatures:
         """(M, H, W, 3) uint8 to (M, rows h, columns w, D), where (h, w) are the patches of a tile of the finest grid.
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from srcli.language.spelling import words_of
 from srcli.objects import Attributes, ObjectEntry, Variation, catalogue, describe
 from srcli.objects.palette import base_colors, color_words
-from srcli.perception.encoders.text import words_of
 from srcli.pretraining.encoder.captions import OTHER_WORDS, all_templates
 from srcli.pretraining.encoder.concepts import Concept, Facts, concepts
 

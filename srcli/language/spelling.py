@@ -1,0 +1,277 @@
+"""Reading what people type: typing errors, forms of words, words written apart or together, abbreviations.
+
+An encoder with a declared vocabulary takes nothing from a word that it has never read. Such a word is read as the known one that
+is meant: as another form of it ("lemons", "cutting", "color"), as two words that are written as one or one written as two
+("tooth paste"), as what an abbreviation stands for ("plz"), or as the closest spelling ("suger"). A real English word is never
+read as a different word, however close: it stays unknown, as does every word that is near nothing, in any script.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from types import MappingProxyType
+
+# Letters and digits of any script; an emoji is a word of its own.
+_WORD = re.compile(r"[^\W_]+(?:['&][^\W_]+)*|[\u2190-\u2bff\U0001f000-\U0001faff]")
+_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'", "`": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"'})
+_CHUNK = 2_000
+
+ABBREVIATIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "pls": "please",
+        "plz": "please",
+        "pleez": "please",
+        "u": "you",
+        "ur": "your",
+        "r": "are",
+        "n": "and",
+        "gimme": "give me",
+        "lemme": "let me",
+        "wanna": "want to",
+        "gotta": "have to",
+        "thx": "thanks",
+        "tnx": "thanks",
+        "ty": "thanks",
+        "tele": "tv",
+    }
+)
+"""What people type instead of a word or two."""
+
+VARIANTS: Mapping[str, str] = MappingProxyType(
+    {
+        "mold": "mould",
+        "molds": "mould",
+        "gray": "grey",
+        "tinned": "tin",
+        "aeroplane": "airplane",
+        "mice": "mouse",
+        "teeth": "tooth",
+    }
+)
+"""British and American spellings, and plurals, that no rule covers."""
+
+_ENDINGS = (
+    ("or", "our"),
+    ("our", "or"),
+    ("er", "re"),
+    ("re", "er"),
+    ("ise", "ize"),
+    ("ize", "ise"),
+    ("yse", "yze"),
+    ("yze", "yse"),
+)
+JOINED = ""
+"""Stands for a word that is read together with the one before."""
+
+Option = tuple[float, tuple[str, ...]]
+"""What a word may be read as, none where it stays unknown, with its cost in edits."""
+
+_BEST = 5
+"""Candidates kept for one word."""
+_OTHER_INITIAL, _IN_CONTEXT = 0.5, 0.6
+"""Cost of another first letter, which fingers rarely miss, and what two words that go together are worth, in edits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A sentence as it is read.
+
+    Attributes:
+        text: what the encoder is given; the sentence itself where nothing had to be changed.
+        corrected: (as typed, as read), each once, in order.
+        unknown: words that say nothing to the encoder, each once, in order.
+    """
+
+    text: str
+    corrected: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """What was changed and what says nothing, in words; empty when every word was read as it stands."""
+        parts = [f'read "{typed}" as "{read}"' for typed, read in self.corrected]
+        parts += [f"unknown: {', '.join(self.unknown)}"] if self.unknown else []
+        return "; ".join(parts)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a sentence in any script, lower case, in order."""
+    return tuple(_WORD.findall(text.lower()))
+
+
+def normalised(text: str) -> str:
+    """The text with plain quotes, composed characters, and spaces for control characters; plain text stays as it is."""
+    plain = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in plain if unicodedata.category(c) != "Cf")
+
+
+class Reader:
+    """Reads sentences for an encoder.
+
+    Args:
+        vocabulary: words that the encoder has read; None: it declares none, and every sentence is taken as it is.
+        phrases: what people say with these words: of two close words the one that goes with its neighbours is meant.
+        spelling: read unknown words as known ones; without it they are only named.
+    """
+
+    def __init__(self, vocabulary: Iterable[str] | None, phrases: Iterable[str] = (), spelling: bool = True) -> None:
+        self._known = None if vocabulary is None else frozenset(vocabulary)
+        said = [words_of(phrase) for phrase in phrases]
+        self._pairs = frozenset(pair for words in said for pair in pairwise(words))
+        self._spelling = spelling
+        self._read = lru_cache(maxsize=256)(self._read_anew)
+
+    def __call__(self, text: str) -> Reading:
+        """How a sentence is read. Of very long ones only the first 2,000 characters are looked at; the rest stays as it is."""
+        return Reading(text) if self._known is None else self._read(text)
+
+    def _read_anew(self, text: str) -> Reading:
+        assert self._known is not None
+        plain = normalised(text)
+        head, tail = (plain, "") if len(plain) <= _CHUNK else plain[:_CHUNK].rpartition(" ")[::2]
+        tail = plain[len(head) :] if tail or len(plain) > _CHUNK else ""
+        found = list(_WORD.finditer(head))
+        words = [match.group().lower() for match in found]
+        read = self._words(words) if self._spelling else [(word,) if word in self._known else () for word in words]
+        pieces: list[str] = []
+        corrected: dict[str, str] = {}
+        unknown: dict[str, None] = {}
+        position = number = 0
+        while number < len(found):
+            span, meant = 1, read[number]
+            if len(meant) == 1 and number + 1 < len(found) and read[number + 1] == (JOINED,):
+                span = 2
+            end = found[number + span - 1].end()
+            typed = head[found[number].start() : end]
+            pieces.append(head[position : found[number].start()])
+            if not meant:
+                unknown[typed.lower()] = None
+                pieces.append(typed)
+            elif " ".join(words[number : number + span]) == " ".join(meant):
+                pieces.append(typed)
+            else:
+                corrected[typed] = " ".join(meant)
+                pieces.append(" ".join(meant))
+                unknown.update(dict.fromkeys(word for word in meant if word not in self._known))
+            position = end
+            number += span
+        changed = "".join([*pieces, head[position:], tail])
+        return Reading(changed if corrected or changed != text else text, tuple(corrected.items()), tuple(unknown))
+
+    def _words(self, words: Sequence[str]) -> list[tuple[str, ...]]:
+        """What each word is read as: one or two words; none where it stays unknown; ``JOINED`` where the one before has it."""
+        options: list[list[Option]] = []
+        joined = False
+        for number, word in enumerate(words):
+            after = words[number + 1] if number + 1 < len(words) else ""
+            if joined:
+                options.append([(0.0, (JOINED,))])
+                joined = False
+            elif whole := self._together(word, after):
+                options.append([(0.0, (whole,))])
+                joined = True
+            else:
+                options.append(self._options(word))
+        return self._most_fitting(options)
+
+    def _together(self, word: str, after: str) -> str:
+        """The known word that two are one of ("tooth paste"); empty where both say something by themselves, or none is known."""
+        assert self._known is not None
+        whole = word + after
+        apart = after and not (word in self._known and after in self._known) and len(whole) >= 6
+        return next((form for form in forms(whole) if form in self._known), "") if apart else ""
+
+    def _options(self, word: str) -> list[Option]:
+        """What a word may be read as, each with its cost in edits; an empty reading where it stays unknown."""
+        known = self._known
+        assert known is not None
+        if word in known:
+            return [(0.0, (word,))]
+        if word in ABBREVIATIONS:
+            return [(0.0, tuple(ABBREVIATIONS[word].split()))]
+        form = next((form for form in forms(word) if form in known), "")
+        if form:
+            return [(0.0, (form,))]
+        if "'" in word or not word.isascii() or not word.isalpha() or is_real(word):
+            return [(0.0, ())]
+        for cut in range(3, len(word) - 2):
+            if word[:cut] in known and word[cut:] in known:
+                return [(0.0, (word[:cut], word[cut:]))]
+        near: list[Option] = [(cost, (other,)) for cost, other in closest(word, known)]
+        return near or [(0.0, ())]
+
+    def _most_fitting(self, options: Sequence[Sequence[Option]]) -> list[tuple[str, ...]]:
+        """One option for each word, so that edits are few and neighbours go together (the shortest path through the options)."""
+        paths: list[tuple[float, list[tuple[str, ...]]]] = [(0.0, [])]
+        for choices in options:
+            paths = [
+                min(
+                    ((cost + own - self._bond(path, choice), [*path, choice]) for cost, path in paths), key=lambda found: found[0]
+                )
+                for own, choice in choices
+            ]
+        return min(paths, key=lambda found: found[0])[1]
+
+    def _bond(self, path: Sequence[tuple[str, ...]], choice: tuple[str, ...]) -> float:
+        before = path[-1] if path else ()
+        return _IN_CONTEXT if before and choice and (before[-1], choice[0]) in self._pairs else 0.0
+
+
+def forms(word: str) -> tuple[str, ...]:
+    """A word and what it is a form of: singular, without possessive or "-ing", and in British or American spelling."""
+    found = [word, VARIANTS.get(word, "")]
+    if word.endswith("'s"):
+        found.append(word[:-2])
+    if word.endswith("ies"):
+        found.append(f"{word[:-3]}y")
+    if word.endswith("ves"):
+        found += [f"{word[:-3]}fe", f"{word[:-3]}f"]
+    if word.endswith("es"):
+        found.append(word[:-2])
+    if word.endswith("s") and not word.endswith("ss"):
+        found.append(word[:-1])
+    if word.endswith("ing") and len(word) >= 6:
+        stem = word[:-3]
+        found += [stem, f"{stem}e", *([stem[:-1]] if stem[-1] == stem[-2] else [])]
+    found += [word[: -len(old)] + new for old, new in _ENDINGS if word.endswith(old) and len(word) > len(old) + 2]
+    return tuple(dict.fromkeys(form for form in found if len(form) > 2))
+
+
+def closest(word: str, known: Iterable[str]) -> list[tuple[float, str]]:
+    """The known words that a typing error may have turned into this one, with their costs in edits, the nearest first.
+
+    One edit (a letter added, left out, changed, or two swapped) in words of up to five letters, two in longer ones, three from
+    ten letters on, but one where the first letter is another; of three letters only swapped ones.
+    """
+    from rapidfuzz.distance import OSA
+
+    if len(word) < 3:
+        return []
+    most = 1 if len(word) <= 5 else 2 if len(word) < 10 else 3
+    found = []
+    for other in known:
+        if len(other) < 3 or abs(len(other) - len(word)) > most or not other.isalpha():
+            continue
+        edits = OSA.distance(word, other, score_cutoff=most)
+        initial = word[0] == other[0]
+        if edits > most or (edits > 1 and not initial) or (min(len(word), len(other)) == 3 and sorted(word) != sorted(other)):
+            continue
+        found.append((edits + (0.0 if initial else _OTHER_INITIAL), other))
+    return sorted(found)[:_BEST]
+
+
+def is_real(word: str) -> bool:
+    """Whether this is an English word, known to the encoder or not."""
+    return word in _english()
+
+
+@lru_cache(maxsize=1)
+def _english() -> frozenset[str]:
+    """160,000 English words of the package `pyspellchecker`."""
+    from spellchecker import SpellChecker
+
+    return frozenset(SpellChecker(language="en").word_frequency.words())

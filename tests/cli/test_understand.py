@@ -1,0 +1,67 @@
+"""``srcli understand``: one screen, or JSON, and honest about what says nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from srcli.cli.app import app
+from srcli.errors import ConfigError
+from srcli.params import Params
+from srcli.stages.understand import run
+
+runner = CliRunner()
+
+
+def screen(sentence: str, *more: str) -> list[str]:
+    result = runner.invoke(app, ["understand", sentence, *more])
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def test_both_halves_the_relation_and_what_was_corrected() -> None:
+    lines = screen("give me the suger, put it naer the aple")
+    assert [line.split("  ")[0] for line in lines if not line.startswith(" ")] == [
+        "said",
+        "read as",
+        "corrected",
+        "pick",
+        "place",
+        "relation",
+        "reference",
+    ]
+    assert '"suger" as "sugar", "naer" as "near", "aple" as "apple"' in lines[2]
+    names = [line for line in lines if "closest names" in line]
+    assert "closest names: sugar 1.00" in names[0] and "closest names: apple 1.00" in names[1]
+    assert any(line.split() == ["relation", "near", "(around", "the", "reference)"] for line in lines)
+
+
+def test_json_has_every_number() -> None:
+    told = json.loads("\n".join(screen("I want a strawberry", "--json", "-n", "3")))
+    assert told["place"] is None and told["relation"] == "" and told["corrected"] == [] and told["unknown"] == []
+    names = told["pick"]["names"]
+    assert names[0]["name"] == "strawberry" and len(names) == 3
+    assert 1.0 >= names[0]["closeness"] > names[1]["closeness"] >= names[2]["closeness"]
+
+
+@pytest.mark.parametrize("sentence", ["拿苹果", "🍎", "xyzzy frobnicate", "give me the crocodile", "\x00\x07"])
+def test_nothing_understood_is_said_and_no_name_is_guessed(sentence: str) -> None:
+    lines = screen(sentence)
+    assert lines[-1].startswith("understood") and "nothing: no word names an object" in lines[-1]
+    assert not any("closest names" in line for line in lines)
+
+
+def test_ten_thousand_characters_fit_one_screen() -> None:
+    lines = screen("please give me the aple " * 420)
+    assert len(lines) < 10 and max(map(len, lines)) < 260
+    assert any("closest names: apple" in line for line in lines)
+
+
+@pytest.mark.parametrize("sentence", ["", "   ", "\n\t"])
+def test_an_empty_sentence_is_refused_in_one_line(sentence: str) -> None:
+    with pytest.raises(ConfigError, match="the sentence is empty"):
+        run(Params(), sentence)
+    result = runner.invoke(app, ["understand", sentence])
+    assert result.exit_code == ConfigError.exit_code and result.stdout == ""
