@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,19 +43,20 @@ def understand(
 
 def told(found: Understood) -> list[str]:
     """One screen."""
-    rows = [("said", shorten(found.sentence, LONGEST))]
+    rows = [("said", _cut(found.sentence))]
+    if found.read_as != found.sentence:
+        rows.append(("read as", _cut(found.read_as)))
     if found.corrected:
-        rows.append(("read as", shorten(found.read_as, LONGEST)))
-        rows.append(("corrected", ", ".join(f'"{typed}" as "{read}"' for typed, read in found.corrected)))
+        rows.append(("corrected", _cut(", ".join(f'"{typed}" as "{read}"' for typed, read in found.corrected))))
     if found.unknown:
-        rows.append(("unknown", shorten(", ".join(found.unknown), LONGEST)))
+        rows.append(("unknown", _cut(", ".join(found.unknown))))
     if not found.something:
         rows.append(("understood", "nothing: no word names an object, a kind, a look or a use that the encoder has read"))
         return _aligned(rows)
     if found.pick is not None:
-        rows += [("pick", shorten(found.pick.text, LONGEST)), ("", _names(found.pick))]
+        rows += [("pick", _cut(found.pick.text)), ("", _names(found.pick))]
     if found.place is not None:
-        rows.append(("place", shorten(found.place.text, LONGEST)))
+        rows.append(("place", _cut(found.place.text)))
     if found.relation:
         rows.append(("relation", f"{found.relation} ({found.region} the reference)"))
         rows.append(("reference", found.reference))
@@ -65,6 +65,12 @@ def told(found: Understood) -> list[str]:
     if found.place is not None:
         rows.append(("", _names(found.place)))
     return _aligned(rows)
+
+
+def _cut(text: str) -> str:
+    """The text on one line, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
 def _aligned(rows: list[tuple[str, str]]) -> list[str]:

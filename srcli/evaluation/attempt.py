@@ -14,7 +14,6 @@ from srcli.evaluation.candidate_slots import candidate_slots
 from srcli.evaluation.exclusion import exclude
 from srcli.evaluation.perturb import perturb
 from srcli.evaluation.setup import NO_IMAGE, SceneWorld, Segmentation
-from srcli.language.relations import split_instruction
 from srcli.methods.base import Choice, Decision, Policy
 from srcli.seeding import DECIDE, OBSERVE, PERTURB, PRESENT, PROPOSE, generator
 from srcli.tasks.base import Task
@@ -211,9 +210,7 @@ class EpisodeContext:
             held=given.held,
         )
         if self.judge is not None and given.phase == "pick" and execution.reason is Reason.SUCCESS and execution.slot is not None:
-            said = self.read(spec.instruction)
-            asked = split_instruction(said)[0] or said
-            similarity = self.judge.similarity(given.observation, given.truth.segmentation, execution.slot, asked)
+            similarity = self.judge.similarity(given.observation, given.truth.segmentation, execution.slot, spec.instruction)
             outcome = replace(outcome, detail={**outcome.detail, "similarity": similarity})
         return execution, outcome
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, shorten
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ def draw_case(episode: EpisodeRecord, path: Path, reading: Reading | None = None
     _draw_candidates(axes[1, 2], record)
     number = (attempt % len(episode.attempts)) + 1
     said = fill(f"“{episode.spec.instruction}”", 130)
-    understood = f"\n{reading.told()}" if reading is not None and reading.told() else ""
+    understood = f"\n{shorten(reading.told(), 260)}" if reading is not None and reading.told() else ""
     figure.suptitle(
         f"{said}  ({episode.spec.split})   {episode.policy}, attempt {number} of {len(episode.attempts)}: "
         f"{describe(episode, record)}{understood}",

@@ -15,6 +15,7 @@ from srcli.evaluation.journal import Journal, code_digest
 from srcli.evaluation.methods import Method
 from srcli.evaluation.suites import SuiteEpisode, file_episodes, suite_episodes
 from srcli.evaluation.worker import Job, Setup
+from srcli.language.relations import own_relation_records
 from srcli.objects.library import library_folder, library_records
 from srcli.seeding import CALIBRATION_OFFSET, Domain, episode_seed
 from srcli.tasks.records import extensions
@@ -95,6 +96,9 @@ def scene_record(setup: Setup, task: str, seed: int) -> dict[str, Any]:
     if task != "pick":
         recorded["placements"] = setup.placements.model_dump(mode="json")
         recorded |= extensions(task)
+    if relations := own_relation_records():
+        # Their words are read in any sentence.
+        recorded["relations"] = relations
     if setup.perturb is not None:
         recorded["perturb"] = setup.perturb.model_dump(mode="json")
     if setup.assets:

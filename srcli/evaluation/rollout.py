@@ -76,7 +76,7 @@ class Options(TypedDict, total=False):
         sampler: source of grasps; by default the one that ``candidates_config`` names. What is to be held at the start of a
             placement is always grasped by the package's own sampler.
         placer: source of placements; by default the package's sampler with ``placements_config``.
-        reader: how the sentence is read for the encoder and the judge; None: as it is. Methods get it as it was said, too.
+        reader: how the sentence is read for the encoder; None: as it is. Methods get it as it was said, too.
         perturbation: disturbs what is executed, not what is recorded as chosen.
     """
 

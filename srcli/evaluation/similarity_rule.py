@@ -7,12 +7,14 @@ views, cosine with the pooled sentence; the threshold is calibrated on validatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from srcli.language.relations import split_instruction
+from srcli.language.spelling import Reading
 from srcli.types import F32, F64, Bool, Observation
 
 if TYPE_CHECKING:
@@ -37,10 +39,14 @@ class Threshold:
 
 
 class SimilarityRule:
-    """Similarity of an object's image segment and a sentence. Needs the segmentation, so it may only judge."""
+    """Similarity of an object's image segment and the pick half of a sentence. Needs the segmentation, so it may only judge.
 
-    def __init__(self, encoder: JointEncoder) -> None:
-        self._encoder = encoder
+    Args:
+        reader: how sentences are read for this encoder.
+    """
+
+    def __init__(self, encoder: JointEncoder, reader: Callable[[str], Reading] = Reading) -> None:
+        self._encoder, self._reader = encoder, reader
 
     def similarity(self, observation: Observation, segmentation: Segmentation, slot: int, instruction: str) -> float:
         """Cosine in -1..1; NaN when no camera sees the object."""
@@ -49,7 +55,8 @@ class SimilarityRule:
     def similarities(self, observation: Observation, segmentation: Segmentation, slots: Sequence[int], instruction: str) -> F64:
         """The same for several slots (S,) of one scene."""
         features = self._encoder.dense(observation.rgb).values.astype(np.float32)
-        text = self._encoder.text([instruction])[0].pooled
+        said = self._reader(instruction).text
+        text = self._encoder.text([split_instruction(said)[0] or said])[0].pooled
         out = np.full(len(slots), np.nan)
         for i, slot in enumerate(slots):
             share = coverage(segmentation == slot + 1, features.shape[1], features.shape[2])

@@ -227,6 +227,8 @@ def _content(case: Case) -> str:
     parts = [case.instruction, case.objects, case.place_objects, case.targets, case.relation, case.reference, case.split]
     if case.modifier:
         parts += [case.keyword_kind, case.keyword, case.modifier]
+    if case.keyword_kind in FREE_KINDS:
+        parts += [case.keyword_kind]
     said = "|".join(str(part) for part in parts)
     return hashlib.sha256(said.encode() + drops).hexdigest()[:8]
 
@@ -237,7 +239,7 @@ def find_episode(
     """The episode of a case by its name and repeat, or of a generated scene by its key ("0-4-1000007-train").
 
     Args:
-        name: of a case of the `paper` suite or of ``cases``, also as ``TASK/NAME``; or the key of any episode.
+        name: of a case of the `paper` suite or of ``cases``, also as ``TASK/NAME``; of a free sentence; or any episode's key.
         repeat: from 1.
         cases: cases read from files; they come first.
         task: look only among the cases of this task.
@@ -252,6 +254,10 @@ def find_episode(
     generated = _by_key(name)
     if generated is not None:
         return generated
+    for suite in () if cases else HALVES:
+        for case in free_cases(suite):
+            if name == case.name:
+                return _free_episode(suite, root, 0, case, repeat - 1)
     known: dict[str, tuple[str, Case, FileCase | None]] = {}
     for item in cases:
         known[f"{item.task}/{item.case.name}"] = (item.task, item.case, item)
@@ -278,7 +284,7 @@ def find_episode(
     return next(e for e in reversed(listed) if e.case is not None and e.case.name == case.name)
 
 
-_KEY = re.compile(r"(\d+)-(\d+)-(\d+)(?:-(train|heldout)(?:-[0-9a-f]{8})?)?")
+_KEY = re.compile(r"(\d+)-(\d+)-(\d+)(?:-(train|heldout)(?:-([0-9a-f]{8}))?)?")
 
 
 def _by_key(key: str) -> SuiteEpisode | None:
@@ -295,7 +301,14 @@ def _by_key(key: str) -> SuiteEpisode | None:
         for case in free_cases(suite) if SUITES[suite] == domain else ():
             repeat = index - FREE[suite] - sentence_number(case.split, case.instruction) * CASE_STRIDE
             if 0 <= repeat < CASE_STRIDE:
-                return _free_episode(suite, root, 0, case, repeat)
+                episode = _free_episode(suite, root, 0, case, repeat)
+                if match.group(5) not in (None, episode.content):
+                    raise ConfigError(
+                        f"episode '{key}': what this sentence asks for has changed since", f"play the present one: {episode.key}"
+                    )
+                return episode
+    if match.group(5) is not None:
+        raise unknown_name("episode", key, [])
     for suite, value in SUITES.items():
         if suite in FREE:
             continue

@@ -102,7 +102,8 @@ class _Worker:
 
             # One fixed judge, whatever encoder the methods use.
             fixed = EncoderConfig()
-            self.rule = SimilarityRule(self.encoder if fixed == setup.encoder else load_encoder(fixed, setup.device))
+            judge = self.encoder if fixed == setup.encoder else load_encoder(fixed, setup.device)
+            self.rule = SimilarityRule(judge, make_reader(judge.vocabulary, setup.language))
 
 
 _worker: _Worker | None = None

@@ -12,7 +12,7 @@ from srcli.errors import unknown_name
 from srcli.language.keywords import keyword_table, synonyms
 from srcli.language.phrases import phrase_texts
 from srcli.language.relations import PLACE_TEMPLATES, RELATIONS
-from srcli.language.spelling import Reader, words_of
+from srcli.language.spelling import FUNCTION_WORDS, Reader, words_of
 from srcli.language.templates import KINDS, SYNONYMS, TEMPLATES, KeywordKind, Template, Wording
 
 
@@ -99,24 +99,14 @@ def vocabulary() -> frozenset[str]:
     return frozenset(word for text in phrases() for word in words_of(text))
 
 
-@lru_cache(maxsize=1)
-def content_words() -> frozenset[str]:
-    """The words that name an object, a kind, a look or a use; those that only hold sentences together are left out."""
-    from srcli.objects import catalogue
+def names_something(text: str, known: frozenset[str] | None) -> bool:
+    """Whether any word of a sentence that an encoder knows names an object, a kind, a look or a use.
 
-    said = [*SYNONYMS, *(other for others in SYNONYMS.values() for other in others)]
-    entries = catalogue()
-    for name in entries.names:
-        entry = entries[name]
-        said += [entry.label or "", *entry.synonyms, *entry.general, *entry.attributes, *entry.functions]
-    frames = [form.text for forms in TEMPLATES.values() for form in forms]
-    frames += [form for forms in PLACE_TEMPLATES.values() for form in forms]
-    return frozenset(w for text in said for w in words_of(text) if len(w) > 2) - {w for text in frames for w in words_of(text)}
-
-
-def names_something(text: str) -> bool:
-    """Whether any word of a sentence names an object, a kind, a look or a use."""
-    return not content_words().isdisjoint(words_of(text))
+    Args:
+        known: the words that the encoder declares; None for one that declares none: any word counts.
+    """
+    said = set(words_of(text)) - FUNCTION_WORDS
+    return bool(said if known is None else said & known)
 
 
 def make_reader(known: frozenset[str] | None, config: LanguageConfig) -> Reader:

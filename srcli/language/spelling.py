@@ -26,18 +26,17 @@ ABBREVIATIONS: Mapping[str, str] = MappingProxyType(
         "pls": "please",
         "plz": "please",
         "pleez": "please",
-        "u": "you",
-        "ur": "your",
-        "r": "are",
-        "n": "and",
+        "plase": "please",
         "gimme": "give me",
         "lemme": "let me",
         "wanna": "want to",
         "gotta": "have to",
         "thx": "thanks",
         "tnx": "thanks",
-        "ty": "thanks",
         "tele": "tv",
+        "nexto": "next to",
+        "ontop": "on top",
+        "closeto": "close to",
     }
 )
 """What people type instead of a word or two."""
@@ -51,9 +50,246 @@ VARIANTS: Mapping[str, str] = MappingProxyType(
         "aeroplane": "airplane",
         "mice": "mouse",
         "teeth": "tooth",
+        "knives": "knife",
+        "loaves": "loaf",
+        "shelves": "shelf",
     }
 )
 """British and American spellings, and plurals, that no rule covers."""
+
+FUNCTION_WORDS = frozenset(
+    [
+        "a",
+        "about",
+        "across",
+        "after",
+        "all",
+        "along",
+        "alongside",
+        "also",
+        "always",
+        "am",
+        "an",
+        "and",
+        "any",
+        "anything",
+        "are",
+        "around",
+        "as",
+        "ask",
+        "at",
+        "away",
+        "back",
+        "be",
+        "because",
+        "been",
+        "before",
+        "behind",
+        "being",
+        "below",
+        "beside",
+        "besides",
+        "between",
+        "both",
+        "bring",
+        "but",
+        "by",
+        "can",
+        "choose",
+        "close",
+        "come",
+        "could",
+        "do",
+        "does",
+        "don",
+        "down",
+        "each",
+        "else",
+        "every",
+        "everything",
+        "fetch",
+        "find",
+        "first",
+        "for",
+        "from",
+        "front",
+        "fun",
+        "get",
+        "give",
+        "go",
+        "grab",
+        "grasp",
+        "had",
+        "hand",
+        "has",
+        "have",
+        "he",
+        "hello",
+        "help",
+        "helps",
+        "her",
+        "here",
+        "him",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "inside",
+        "into",
+        "is",
+        "it",
+        "item",
+        "items",
+        "its",
+        "just",
+        "keep",
+        "kindly",
+        "last",
+        "lay",
+        "leave",
+        "let",
+        "lets",
+        "lift",
+        "like",
+        "look",
+        "looking",
+        "looks",
+        "made",
+        "make",
+        "makes",
+        "may",
+        "me",
+        "middle",
+        "mine",
+        "must",
+        "my",
+        "near",
+        "need",
+        "needs",
+        "never",
+        "next",
+        "no",
+        "not",
+        "nothing",
+        "now",
+        "object",
+        "objects",
+        "of",
+        "off",
+        "on",
+        "one",
+        "only",
+        "onto",
+        "or",
+        "other",
+        "others",
+        "our",
+        "out",
+        "over",
+        "pass",
+        "people",
+        "photo",
+        "pick",
+        "piece",
+        "place",
+        "please",
+        "put",
+        "quite",
+        "reach",
+        "robot",
+        "see",
+        "set",
+        "shape",
+        "she",
+        "should",
+        "show",
+        "so",
+        "some",
+        "someone",
+        "something",
+        "surrounding",
+        "table",
+        "take",
+        "than",
+        "thanks",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "thing",
+        "things",
+        "this",
+        "those",
+        "through",
+        "to",
+        "together",
+        "too",
+        "top",
+        "toward",
+        "two",
+        "under",
+        "until",
+        "up",
+        "upside",
+        "us",
+        "use",
+        "used",
+        "very",
+        "want",
+        "was",
+        "we",
+        "were",
+        "what",
+        "whatever",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "without",
+        "would",
+        "yes",
+        "you",
+        "your",
+    ]
+)
+"""Words that hold a sentence together and name nothing."""
+
+VERBS = frozenset(
+    [
+        "bite",
+        "change",
+        "clean",
+        "cut",
+        "draw",
+        "drill",
+        "drink",
+        "drive",
+        "eat",
+        "hit",
+        "hold",
+        "keep",
+        "lock",
+        "make",
+        "peel",
+        "play",
+        "sip",
+        "slice",
+        "store",
+        "wash",
+        "write",
+    ]
+)
+"""What one does with things: of these alone "-ing" is a form ("cutting"; a "bowling" ball is no bowl)."""
 
 _ENDINGS = (
     ("or", "our"),
@@ -126,48 +362,44 @@ class Reader:
         self._read = lru_cache(maxsize=256)(self._read_anew)
 
     def __call__(self, text: str) -> Reading:
-        """How a sentence is read. Of very long ones only the first 2,000 characters are looked at; the rest stays as it is."""
+        """How a sentence is read. Of a very long text the first 2,000 characters are read; what follows stays as it is."""
         return Reading(text) if self._known is None else self._read(text)
 
     def _read_anew(self, text: str) -> Reading:
         assert self._known is not None
         plain = normalised(text)
-        head, tail = (plain, "") if len(plain) <= _CHUNK else plain[:_CHUNK].rpartition(" ")[::2]
-        tail = plain[len(head) :] if tail or len(plain) > _CHUNK else ""
+        head = plain if len(plain) <= _CHUNK else plain[:_CHUNK].rpartition(" ")[0] or plain[:_CHUNK]
         found = list(_WORD.finditer(head))
         words = [match.group().lower() for match in found]
-        read = self._words(words) if self._spelling else [(word,) if word in self._known else () for word in words]
+        if not self._spelling:
+            return Reading(text, unknown=tuple(dict.fromkeys(word for word in words if word not in self._known)))
+        gaps = [head[one.end() : other.start()] for one, other in pairwise(found)]
+        read = self._words(words, [re.fullmatch(r" +|-", gap) is not None for gap in gaps])
         pieces: list[str] = []
-        corrected: dict[str, str] = {}
+        corrected: dict[tuple[str, str], None] = {}
         unknown: dict[str, None] = {}
         position = number = 0
         while number < len(found):
-            span, meant = 1, read[number]
-            if len(meant) == 1 and number + 1 < len(found) and read[number + 1] == (JOINED,):
-                span = 2
-            end = found[number + span - 1].end()
+            span = 2 if number + 1 < len(found) and read[number + 1] == (JOINED,) else 1
+            meant, end = " ".join(read[number]), found[number + span - 1].end()
             typed = head[found[number].start() : end]
             pieces.append(head[position : found[number].start()])
             if not meant:
                 unknown[typed.lower()] = None
-                pieces.append(typed)
-            elif " ".join(words[number : number + span]) == " ".join(meant):
-                pieces.append(typed)
-            else:
-                corrected[typed] = " ".join(meant)
-                pieces.append(" ".join(meant))
-                unknown.update(dict.fromkeys(word for word in meant if word not in self._known))
+            elif meant != typed.lower():
+                corrected[typed, meant] = None
+            pieces.append(meant if meant and meant != typed.lower() else typed)
             position = end
             number += span
-        changed = "".join([*pieces, head[position:], tail])
-        return Reading(changed if corrected or changed != text else text, tuple(corrected.items()), tuple(unknown))
+        changed = "".join([*pieces, plain[position:]])
+        return Reading(changed if changed != text else text, tuple(corrected), tuple(unknown))
 
-    def _words(self, words: Sequence[str]) -> list[tuple[str, ...]]:
+    def _words(self, words: Sequence[str], beside: Sequence[bool]) -> list[tuple[str, ...]]:
         """What each word is read as: one or two words; none where it stays unknown; ``JOINED`` where the one before has it."""
         options: list[list[Option]] = []
         joined = False
         for number, word in enumerate(words):
-            after = words[number + 1] if number + 1 < len(words) else ""
+            after = words[number + 1] if number < len(beside) and beside[number] else ""
             if joined:
                 options.append([(0.0, (JOINED,))])
                 joined = False
@@ -182,7 +414,8 @@ class Reader:
         """The known word that two are one of ("tooth paste"); empty where both say something by themselves, or none is known."""
         assert self._known is not None
         whole = word + after
-        apart = after and not (word in self._known and after in self._known) and len(whole) >= 6
+        halves = word in self._known and after in self._known
+        apart = after and not halves and len(whole) >= 6 and word not in FUNCTION_WORDS and after not in FUNCTION_WORDS
         return next((form for form in forms(whole) if form in self._known), "") if apart else ""
 
     def _options(self, word: str) -> list[Option]:
@@ -192,7 +425,8 @@ class Reader:
         if word in known:
             return [(0.0, (word,))]
         if word in ABBREVIATIONS:
-            return [(0.0, tuple(ABBREVIATIONS[word].split()))]
+            meant = tuple(ABBREVIATIONS[word].split())
+            return [(0.0, meant if known.issuperset(meant) else ())]
         form = next((form for form in forms(word) if form in known), "")
         if form:
             return [(0.0, (form,))]
@@ -226,26 +460,25 @@ def forms(word: str) -> tuple[str, ...]:
     found = [word, VARIANTS.get(word, "")]
     if word.endswith("'s"):
         found.append(word[:-2])
-    if word.endswith("ies"):
+    elif word.endswith("ies"):
         found.append(f"{word[:-3]}y")
-    if word.endswith("ves"):
-        found += [f"{word[:-3]}fe", f"{word[:-3]}f"]
-    if word.endswith("es"):
-        found.append(word[:-2])
-    if word.endswith("s") and not word.endswith("ss"):
+    elif re.search(r"(?:s|x|z|ch|sh|o)es$", word):
+        found += [word[:-2], word[:-1]]
+    elif re.search(r"[^su\W]s$", word):
         found.append(word[:-1])
-    if word.endswith("ing") and len(word) >= 6:
+    if word.endswith("ing"):
         stem = word[:-3]
-        found += [stem, f"{stem}e", *([stem[:-1]] if stem[-1] == stem[-2] else [])]
+        found += [verb for verb in (stem, f"{stem}e", stem[:-1] if stem[-2:-1] == stem[-1:] else "") if verb in VERBS]
     found += [word[: -len(old)] + new for old, new in _ENDINGS if word.endswith(old) and len(word) > len(old) + 2]
-    return tuple(dict.fromkeys(form for form in found if len(form) > 2))
+    return tuple(dict.fromkeys(form for form in found if len(form) > 2 and (form == word or form not in FUNCTION_WORDS)))
 
 
 def closest(word: str, known: Iterable[str]) -> list[tuple[float, str]]:
     """The known words that a typing error may have turned into this one, with their costs in edits, the nearest first.
 
     One edit (a letter added, left out, changed, or two swapped) in words of up to five letters, two in longer ones, three from
-    ten letters on, but one where the first letter is another; of three letters only swapped ones.
+    ten letters on, but one where the first letter is another; of three letters only swapped ones or
+    a last one left out.
     """
     from rapidfuzz.distance import OSA
 
@@ -258,7 +491,8 @@ def closest(word: str, known: Iterable[str]) -> list[tuple[float, str]]:
             continue
         edits = OSA.distance(word, other, score_cutoff=most)
         initial = word[0] == other[0]
-        if edits > most or (edits > 1 and not initial) or (min(len(word), len(other)) == 3 and sorted(word) != sorted(other)):
+        short = min(len(word), len(other)) == 3 and sorted(word) != sorted(other) and other[:-1] != word
+        if edits > most or short or (edits > 1 and not initial):
             continue
         found.append((edits + (0.0 if initial else _OTHER_INITIAL), other))
     return sorted(found)[:_BEST]

@@ -137,11 +137,11 @@ def run(
 
 def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
     """Warn once of words that were read as others, of those that say nothing, and of sentences of which nothing is understood."""
+    if params.encoder.name != "embedded":
+        return
     from srcli.perception.encoders import load_encoder
 
     encoder = load_encoder(params.encoder)
-    if encoder.vocabulary is None:
-        return
     read = make_reader(encoder.vocabulary, params.language)
     said = [e.case.instruction for e in episodes if e.case is not None]
     composed = dict.fromkeys(e.wording for e in episodes if e.kind and e.case is None)
@@ -153,7 +153,7 @@ def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
     unknown = dict.fromkeys(word for reading in readings.values() for word in reading.unknown)
     if unknown:
         _log.warning("the encoder has never read these words of the sentences: %s", ", ".join(unknown))
-    if empty := [text for text, reading in readings.items() if not names_something(reading.text)]:
+    if empty := [text for text, reading in readings.items() if not names_something(reading.text, encoder.vocabulary)]:
         more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
         _log.warning("understood nothing of: %s%s", ", ".join(f'"{shorten(text, 60)}"' for text in empty[:_SHOWN]), more)
 

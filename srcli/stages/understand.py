@@ -49,8 +49,9 @@ class Understood:
         sentence, read_as: as it was said, and as the encoder is given it.
         corrected: (as typed, as read).
         unknown: words that say nothing to the encoder.
-        something: whether any word names an object, a kind, a look or a use; for an encoder of web text, whether there are words.
-        pick, place: the halves; None where the sentence has none.
+        something: whether any word that the encoder has read names an object, a kind, a look or a use; for an encoder of web
+            text, whether there is any word but those that hold sentences together.
+        pick, place: the halves; None where the sentence has none, or where nothing is understood.
         relation, region: relation word and what it asks for (in, on or around the reference); empty when none is read.
         reference: words of what the relation refers to.
     """
@@ -85,14 +86,15 @@ def run(params: Params, sentence: str, *, count: int = 5, device: str = "cpu") -
     reading = make_reader(encoder.vocabulary, params.language)(sentence)
     pick, place = split_instruction(reading.text)
     phrase = parse_place(reading.text)
+    something = names_something(reading.text, encoder.vocabulary)
     return Understood(
         sentence=sentence,
         read_as=reading.text,
         corrected=reading.corrected,
         unknown=reading.unknown,
-        something=encoder.vocabulary is None or names_something(reading.text),
-        pick=_half(encoder, reading.text, pick, "pick", count) if pick else None,
-        place=_half(encoder, reading.text, place, "place", count) if place else None,
+        something=something,
+        pick=_half(encoder, reading.text, pick, "pick", count) if pick and something else None,
+        place=_half(encoder, reading.text, place, "place", count) if place and something else None,
         relation="" if phrase is None else phrase.relation,
         region="" if phrase is None else RELATIONS[phrase.relation].region,
         reference="" if phrase is None else phrase.reference,

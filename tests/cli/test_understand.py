@@ -51,12 +51,16 @@ def test_nothing_understood_is_said_and_no_name_is_guessed(sentence: str) -> Non
     lines = screen(sentence)
     assert lines[-1].startswith("understood") and "nothing: no word names an object" in lines[-1]
     assert not any("closest names" in line for line in lines)
+    told = json.loads("\n".join(screen(sentence, "--json")))
+    assert told["something"] is False and told["pick"] is None and told["place"] is None
 
 
 def test_ten_thousand_characters_fit_one_screen() -> None:
     lines = screen("please give me the aple " * 420)
     assert len(lines) < 10 and max(map(len, lines)) < 260
     assert any("closest names: apple" in line for line in lines)
+    typos = " ".join(f"{a}{b}ple" for a in "abcdefgh" for b in "abcdefghijklmn")
+    assert max(map(len, screen(typos))) < 260 and max(map(len, screen("\u82f9" * 300))) < 260
 
 
 @pytest.mark.parametrize("sentence", ["", "   ", "\n\t"])

@@ -14,7 +14,7 @@ from srcli.errors import ArtifactError, ConfigError, UnknownNameError
 from srcli.evaluation.freesentences import FREE_KINDS, MOST_TARGETS, OBJECTS, free_cases, read_sentences
 from srcli.evaluation.methods import method_sections, resolve_methods
 from srcli.evaluation.plan import make_setup
-from srcli.evaluation.suites import SuiteEpisode, file_episodes, find_episode, suite_episodes
+from srcli.evaluation.suites import SuiteEpisode, _content, file_episodes, find_episode, suite_episodes
 from srcli.evaluation.worker import Job, run_job, start
 from srcli.language.spelling import words_of
 from srcli.objects import catalogue
@@ -89,13 +89,18 @@ def test_episodes_repeat_sentences_and_are_found_again_by_name_and_key() -> None
     assert not {e.seed for e in episodes} & {e.seed for e in suite_episodes("free-development", 3)}
     assert [e.seed for e in suite_episodes("free", 3, ("unseen",), limit=5)] == [e.seed for e in episodes[:5]]
     last = episodes[-1]
-    found = find_episode(last.key, 1, 3)
-    assert (found.seed, found.case, found.kind) == (last.seed, last.case, last.kind)
+    assert last.case is not None
+    for found in (find_episode(last.key, 1, 3), find_episode(last.case.name, 2, 3)):
+        assert (found.seed, found.case, found.kind) == (last.seed, last.case, last.kind)
+    with pytest.raises(ConfigError, match="has changed since"):
+        find_episode(last.key[:-8] + "00000000", 1, 3)
+    other = replace(last.case, keyword_kind="polite" if last.kind != "polite" else "typing")
+    assert _content(other) != _content(last.case)
     task = PickTask()
     spec = last.spec(task, SceneConfig())
-    assert spec.instruction == last.case.instruction  # type: ignore[union-attr]
+    assert spec.instruction == last.case.instruction
     named = {spec.objects[slot] for slot in spec.goal.targets}
-    assert named == {last.case.objects[slot] for slot in last.case.targets}  # type: ignore[union-attr]
+    assert last.case.targets is not None and named == {last.case.objects[slot] for slot in last.case.targets}
     with pytest.raises(UnknownNameError):
         find_episode("3-9-17-train-01234567", 1, 3)
     assert file_episodes([], 3, ("seen",)) == ()
