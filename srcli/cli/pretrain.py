@@ -146,6 +146,50 @@ def pretrain_teach(
     emit(summary, as_json)
 
 
+@app.command("language")
+@command
+def pretrain_language(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Weights to write (.safetensors).", rich_help_panel=PATHS)] = Path(
+        "runs/pretrain/language.safetensors"
+    ),
+    cache: Annotated[Path, typer.Option("--cache", help="Folder for the checkpoint.", rich_help_panel=PATHS)] = Path(
+        "runs/pretrain/language"
+    ),
+    begin: Annotated[
+        str,
+        typer.Option(
+            "--start",
+            metavar="FILE",
+            help="Weights to go on from; 'embedded' or 'seen-only': those of the package.",
+            rich_help_panel=PATHS,
+        ),
+    ] = "embedded",
+    params: ParamsFile = None,
+    steps: Annotated[int | None, parameter("--steps", key="pretrain.language.steps", text="Optimiser steps.", min=1)] = None,
+    seed: Annotated[int | None, parameter("--seed", key="pretrain.language.seed", text="Root seed.", min=0)] = None,
+    assignments: Assignments = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Teach the embedded encoder's text tower how people speak; its picture side stays as it is. Resumable."""
+    flags = (Flag("--steps", "pretrain.language.steps", steps), Flag("--seed", "pretrain.language.seed", seed))
+    values = parameters(params, flags, assignments or ())
+    from srcli.cli.output import emit, emit_plan
+
+    if dry_run:
+        section = values.pretrain.language
+        does = (f"train the text tower of {begin} for {section.steps} steps of {section.batch} sentences",)
+        emit_plan(Plan("pretrain language", (begin,), does, (str(cache), str(out)), {"pretrain.language": section}), as_json)
+        return
+    from srcli.cli.progress import progress
+    from srcli.stages import pretrain_language as stage
+
+    with progress("pretrain language") as report:
+        summary = stage.run(values, out, cache, start=begin, report=lambda *step: report(*_told(*step)))
+    emit(summary, as_json)
+
+
 @app.command("grasp")
 @command
 def pretrain_grasp(

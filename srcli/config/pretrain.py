@@ -57,6 +57,21 @@ class TeachConfig(Section):
     )
 
 
+class LanguageTrainingConfig(Section):
+    """What the text tower learns of language, beside pictures that stay as they are."""
+
+    seed: int = Field(20264, ge=0, description="root seed of sentences and of the tokens that are new")
+    steps: int = Field(2000, ge=1, description="optimiser steps")
+    batch: int = Field(256, ge=4, le=4096, description="sentences per step")
+    rehearsal: float = Field(0.4, gt=0, lt=1, description="share of these that are known before and stay as they were")
+    negations: float = Field(0.1, ge=0, le=1, description="share of the others that want one of a kind and not another")
+    fillers: float = Field(0.4, ge=0, le=1, description="share of sentences with something polite or idle before or after them")
+    blanks: float = Field(0.3, ge=0, le=1, description="share of rehearsed sentences with unread words among theirs")
+    keep: float = Field(4.0, ge=0, le=100, description="weight of staying where the weights before were")
+    temperature: float = Field(0.1, gt=0, le=1, description="of the contrast between names")
+    learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
+
+
 class GraspNetConfig(_Piles):
     """GraspNet's network on labelled scenes of the simulation: small, so that the path is proven, not the best of detectors."""
 
@@ -106,6 +121,7 @@ class PretrainConfig(Section):
     validate_every: int = Field(500, ge=1, description="steps between validations")
     grasp: GraspConfig = Field(default_factory=GraspConfig)
     teach: TeachConfig = Field(default_factory=TeachConfig)
+    language: LanguageTrainingConfig = Field(default_factory=LanguageTrainingConfig)
     graspnet: GraspNetConfig = Field(default_factory=GraspNetConfig)
 
     @model_validator(mode="after")

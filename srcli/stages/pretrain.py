@@ -219,7 +219,7 @@ def export(
     """
     from srcli.perception.encoders.embedded import save_embedded
 
-    recipe = config.model_dump(mode="json", exclude={"grasp", "teach", "graspnet"})
+    recipe = config.model_dump(mode="json", exclude={"grasp", "teach", "language", "graspnet"})
     if learner.start_sha256:
         # Where a file lies says nothing to others.
         recipe |= {"start": Path(config.start).name, "start_sha256": learner.start_sha256}

@@ -244,7 +244,7 @@ def fingerprint_of(config: PretrainConfig, learner: Learner, lexicon: Lexicon) -
     from srcli.pretraining.encoder import batches, captions, loss, muon
     from srcli.pretraining.encoder import concepts as facts
 
-    skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach", "graspnet"}
+    skip = {"threads", "checkpoint_every", "validate_every", "valid_scenes", "grasp", "teach", "language", "graspnet"}
     start = file_sha256(start_weights(config)) if config.start else ""
     # Half of a training by other code would be weights that no code gives.
     modules = (batches, captions, facts, loss, muon, tower, Loop, Schedule)

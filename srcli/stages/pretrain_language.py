@@ -1,0 +1,88 @@
+"""``srcli pretrain language``: the embedded encoder's text tower learns how people speak; its picture side stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srcli.pretraining.cache import Report, no_report
+
+if TYPE_CHECKING:
+    from srcli.learning.loop import Progress
+    from srcli.params import Params
+
+
+@dataclass(frozen=True)
+class LanguageSummary:
+    """What a run made.
+
+    Attributes:
+        weights: the safetensors file; its JSON sidecar lies beside it.
+        sha256: of the weights.
+        statements, held_back: learned from, and kept for measuring.
+        before, after: of the statements held back, share whose closest name is meant (``statements``, and by kind); mean cosine
+            of the names to where they were (``names_kept``).
+    """
+
+    weights: Path
+    sha256: str
+    words: int
+    statements: int
+    held_back: int
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", report: Report = no_report) -> LanguageSummary:
+    """Train, measure before and after, write weights. Killed and started again it goes on from the last checkpoint.
+
+    Policies that were trained with the weights it starts from take the new ones, with a warning: pictures are read as before.
+
+    Args:
+        out: ``*.safetensors`` to write.
+        cache: folder for the checkpoint.
+        start: ``embedded`` or ``seen-only`` for those of the package, or a file. Of objects that these have never met nothing is
+            said.
+
+    Raises:
+        MissingAssetError, ArtifactError: the weights to start from are not there, or damaged.
+        MismatchError: the checkpoint belongs to other settings.
+    """
+    from srcli.artifacts.core import output_lock, sidecar_path
+    from srcli.objects import catalogue
+    from srcli.perception.encoders.embedded import load_embedded, save_embedded, weights_file
+    from srcli.pretraining.encoder.knowledge import load_knowledge
+    from srcli.pretraining.encoder.lexicon import build_lexicon
+    from srcli.pretraining.encoder.text_training import TextLearner, make_language, measure, train_text
+
+    sidecar_path(out)
+    config = params.pretrain.language
+    first = load_embedded(weights_file(start or "embedded"))
+    lexicon = build_lexicon(first.hides_unseen, first.taught)
+    language = make_language(first, lexicon, load_knowledge(catalogue().seen if first.hides_unseen else None))
+    vocabulary = first.vocabulary | language.vocabulary
+    learner = TextLearner(first, lexicon, vocabulary, config.seed)
+    cache.mkdir(parents=True, exist_ok=True)
+    with output_lock(cache / "text"):
+        before = measure(learner, language)
+        report("before", 1, 1, before)
+
+        def told(now: Progress) -> None:
+            report("train", now.update, now.updates, {"loss": now.mean_loss, **now.values})
+
+        train_text(config, learner, language, cache / "text.safetensors", told)
+        learner.model.eval()
+        after = measure(learner, language)
+        sidecar = {
+            "recipe": config.model_dump(mode="json"),
+            "start_sha256": first.sha256,
+            "statements": len(language.train),
+            "before": before,
+            "after": after,
+        }
+        parents = (*first.parents, first.sha256)
+        digest = save_embedded(
+            learner.state(), learner.rows, vocabulary, out, sidecar, parents, first.taught, hides_unseen=first.hides_unseen
+        )
+    return LanguageSummary(out, digest, len(vocabulary), len(language.train), len(language.valid), before, after)
