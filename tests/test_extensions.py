@@ -173,7 +173,9 @@ def test_placing_draws_and_judges_it_and_records_it(alongside: None) -> None:
     setup = make_setup(Params(), (), ("place",))
     assert recorded(setup, "place", 0)["relations"] == {"alongside": "around, unseen"}
     assert recorded_config(Params(), "place", 0)["relations"] == {"alongside": "around, unseen"}
-    assert "relations" not in recorded(setup, "pick", 0) and "relations" not in recorded_config(Params(), "pick", 0)
+    # Its words may stand in any sentence that is read; the demonstrations of picking have none.
+    assert recorded(setup, "pick", 0)["relations"] == {"alongside": "around, unseen"}
+    assert "relations" not in recorded_config(Params(), "pick", 0)
 
 
 def test_without_packages_nothing_is_recorded() -> None:

@@ -256,7 +256,7 @@ def test_a_reference_that_is_gone_ends_the_episode() -> None:
     assert not record.success and record.ended == NO_TARGET and len(record.attempts) == 1
 
 
-def test_the_similarity_rule_hears_the_pick_half_only() -> None:
+def test_the_similarity_rule_is_asked_once_something_is_held() -> None:
     asked: list[str] = []
 
     class Judge:
@@ -265,7 +265,7 @@ def test_the_similarity_rule_hears_the_pick_half_only() -> None:
             return 0.5
 
     play(TwoZones(), Chooser(), "pick_place", judge=Judge())
-    assert asked == ["give me the pear"]
+    assert asked == ["give me the pear and put it near the apple"]
 
 
 def test_a_disturbance_changes_what_is_executed_not_what_is_recorded() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from srcli.config.language import LanguageConfig
 from srcli.evaluation.similarity_rule import SimilarityRule, best_threshold, coverage
+from srcli.language import make_reader, vocabulary
 from srcli.types import Observation, TextEmbedding
 
 
@@ -51,7 +53,11 @@ class HalfEncoder:
         values[:, :, 4:, 1] = 1
         return SimpleNamespace(values=values)
 
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
     def text(self, sentences: Any) -> list[TextEmbedding]:
+        self.asked += sentences
         pooled = np.array([1, 0], np.float32)
         return [TextEmbedding(pooled, pooled[None], np.ones(1, bool)) for _ in sentences]
 
@@ -69,3 +75,16 @@ def test_similarity_of_a_segment() -> None:
     np.testing.assert_allclose(found[:3], [1.0, 0.0, np.sqrt(0.5)], atol=1e-6)
     assert np.isnan(found[3])
     assert rule.similarity(observation, segmentation, 0, "the left one") == pytest.approx(1.0)
+
+
+def test_it_hears_the_pick_half_as_it_is_read_for_its_own_encoder() -> None:
+    segmentation = np.ones((1, 8, 16), np.uint16)
+    observation = Observation(
+        np.zeros((1, 8, 16, 3), np.uint8), np.zeros((1, 8, 16), np.float32), np.eye(3)[None], np.eye(4)[None]
+    )
+    encoder = HalfEncoder()
+    rule = SimilarityRule(encoder, make_reader(vocabulary(), LanguageConfig()))
+    rule.similarity(observation, segmentation, 0, "give me the aple and put it near the red bowl")
+    rule.similarity(observation, segmentation, 0, "give me the lemon")
+    SimilarityRule(encoder).similarity(observation, segmentation, 0, "give me the aple and put it near the red bowl")
+    assert encoder.asked == ["give me the apple", "give me the lemon", "give me the aple"]
