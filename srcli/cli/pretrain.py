@@ -12,8 +12,18 @@ from srcli.cli.running import Flag, Plan, command, parameters, torch_device, wor
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Make models: the embedded encoder, objects of your own that it is taught, the rating of grasps, GraspNet.",
+    help="Make models: the embedded encoder, objects and language that it is taught, the rating of grasps, GraspNet.",
 )
+
+Begin = Annotated[
+    str,
+    typer.Option(
+        "--start",
+        metavar="FILE",
+        help="Weights to go on from; 'embedded' or 'seen-only': those of the package.",
+        rich_help_panel=PATHS,
+    ),
+]
 
 
 @app.command("encoder")
@@ -88,15 +98,7 @@ def pretrain_teach(
     cache: Annotated[
         Path, typer.Option("--cache", help="Folder for rendered scenes and checkpoints.", rich_help_panel=PATHS)
     ] = Path("runs/pretrain/taught"),
-    begin: Annotated[
-        str,
-        typer.Option(
-            "--start",
-            metavar="FILE",
-            help="Weights to go on from; 'embedded' or 'seen-only': those of the package.",
-            rich_help_panel=PATHS,
-        ),
-    ] = "embedded",
+    begin: Begin = "embedded",
     params: ParamsFile = None,
     scenes: Annotated[int | None, parameter("--scenes", key="pretrain.teach.scenes", text="Scenes to render.", min=20)] = None,
     steps: Annotated[int | None, parameter("--steps", key="pretrain.teach.steps", text="Optimiser steps.", min=1)] = None,
@@ -155,15 +157,7 @@ def pretrain_language(
     cache: Annotated[Path, typer.Option("--cache", help="Folder for the checkpoint.", rich_help_panel=PATHS)] = Path(
         "runs/pretrain/language"
     ),
-    begin: Annotated[
-        str,
-        typer.Option(
-            "--start",
-            metavar="FILE",
-            help="Weights to go on from; 'embedded' or 'seen-only': those of the package.",
-            rich_help_panel=PATHS,
-        ),
-    ] = "embedded",
+    begin: Begin = "embedded",
     params: ParamsFile = None,
     steps: Annotated[int | None, parameter("--steps", key="pretrain.language.steps", text="Optimiser steps.", min=1)] = None,
     seed: Annotated[int | None, parameter("--seed", key="pretrain.language.seed", text="Root seed.", min=0)] = None,

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from srcli.perception.encoders.interface import Encoder
     from srcli.types import Phase
 
-NAME_PROMPT = "give me the {}"
-"""The sentence that stands for an object's name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -104,6 +101,7 @@ def run(params: Params, sentence: str, *, count: int = 5, device: str = "cpu") -
 def _half(encoder: Encoder, whole: str, text: str, phase: Phase, count: int) -> Half:
     from srcli.objects import catalogue
     from srcli.perception.pipeline import sentence
+    from srcli.probing.encoder import NAME_PROMPT
 
     labels = list(dict.fromkeys(catalogue()[name].label for name in catalogue().names))
     directions = np.stack([named.pooled for named in encoder.text([NAME_PROMPT.format(label) for label in labels])])

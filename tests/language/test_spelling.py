@@ -48,12 +48,8 @@ def test_only_the_misread_words_change_and_each_is_told_once() -> None:
     reading = READ("Give me the SUGER ,  the suger - put it next to the (aple)!")
     assert reading.text == "Give me the sugar ,  the sugar - put it next to the (apple)!"
     assert reading.corrected == (("SUGER", "sugar"), ("suger", "sugar"), ("aple", "apple"))
-    assert Reader({"power", "cover", "drill", "peeler"}, ("power drill", "peeler cover"))(
-        "pover drill peeler pover"
-    ).corrected == (
-        ("pover", "power"),
-        ("pover", "cover"),
-    )
+    twice = Reader({"soup", "sour", "lemon", "can"}, ("sour lemon", "soup can"))("soux lemon, soux can")
+    assert twice.corrected == (("soux", "sour"), ("soux", "soup"))
     assert reading.told() == 'read "SUGER" as "sugar"; read "suger" as "sugar"; read "aple" as "apple"'
     assert split_instruction(reading.text)[1] == "put it next to the (apple)!"
 
@@ -65,12 +61,12 @@ def test_a_sentence_of_known_words_is_the_same_object_and_tells_nothing() -> Non
 
 
 def test_of_two_close_words_the_one_that_goes_with_its_neighbours_is_meant() -> None:
-    known = {"power", "cover", "drill", "peeler", "the"}
-    read = Reader(known, ("power drill", "peeler cover"))
-    assert read("the pover drill").text == "the power drill"
-    assert read("the peeler pover").text == "the peeler cover"
+    known = {"soup", "sour", "lemon", "can", "the"}
+    read = Reader(known, ("sour lemon", "soup can"))
+    assert read("the soux lemon").text == "the sour lemon"
+    assert read("the soux can").text == "the soup can"
     # Two unknown words beside each other settle each other.
-    assert read("pover dril").text == "power drill"
+    assert read("soux lemno").text == "sour lemon"
 
 
 def test_real_words_are_never_read_as_other_words() -> None:

@@ -23,10 +23,11 @@ from srcli.learning.loop import Loop, Progress, Settings, Task
 from srcli.learning.schedule import Schedule
 from srcli.perception.encoders.embedded import EmbeddedModel, create_model, file_sha256
 from srcli.perception.encoders.text import forward_text
+from srcli.pretraining.encoder import captions, concepts, saying
 from srcli.pretraining.encoder.captions import caption, place_caption
 from srcli.pretraining.encoder.knowledge import Knowledge, Statement
 from srcli.pretraining.encoder.lexicon import Lexicon, token_rows
-from srcli.pretraining.encoder.saying import Said, deny, fill, say
+from srcli.pretraining.encoder.saying import FORMS, Said, deny, fill, say
 from srcli.seeding import generator
 
 if TYPE_CHECKING:
@@ -66,14 +67,8 @@ class Language:
     @property
     def vocabulary(self) -> frozenset[str]:
         """All words that are read."""
-        said = {word for text in (*self.knowledge.texts(), *_form_texts()) for word in words_of(text)}
-        return self.lexicon.words | said
-
-
-def _form_texts() -> list[str]:
-    from srcli.pretraining.encoder.saying import FORMS
-
-    return [form.format("") for forms in FORMS.values() for form in forms]
+        forms = [form.format("") for group in FORMS.values() for form in group]
+        return self.lexicon.words | {word for text in (*self.knowledge.texts(), *forms) for word in words_of(text)}
 
 
 def make_language(first: EmbeddedModel, lexicon: Lexicon, knowledge: Knowledge) -> Language:
@@ -177,7 +172,8 @@ class TextLearner:
         used = torch.zeros(len(table), 1)
         used[rows] = 1.0
         self.model.token_embedding.weight.register_hook(lambda gradient: gradient * used)
-        self._ids = partial(_ids, self.tokenizer, _unused(self.tokenizer, set(self.rows)))
+        # The end mark has the largest id of all.
+        self._ids = partial(_ids, self.tokenizer, max(set(range(len(table) - 1)) - set(self.rows)))
 
     def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """(T, D) pooled and (T, L, D) token features, and (T, L) where a token is real."""
@@ -194,12 +190,6 @@ class TextLearner:
         """Weights with the token rows in use, as :func:`save_embedded` takes them."""
         state = {name: value.detach() for name, value in self.model.state_dict().items()}
         return {**state, _EMBEDDING: state[_EMBEDDING][torch.tensor(self.rows)]}
-
-
-def _unused(tokenizer: Any, rows: set[int]) -> int:
-    """The id of a whole-word token that is not in use."""
-    ends = [int(tokenizer([word])[0, 1]) for word in ("zeppelin", "quantum", "parliament", "walrus")]
-    return next(i for i in ends if i not in rows)
 
 
 def _ids(tokenizer: Any, blank: int, texts: Sequence[str]) -> Tensor:
@@ -286,7 +276,9 @@ def train_text(
         "knowledge": [[s.kind, s.say, *s.of, "|", *s.maybe] for s in language.knowledge.statements],
         "around": [*language.knowledge.fillers, *language.knowledge.requests, *language.knowledge.negations],
         "rows": len(learner.rows),
-        "code": file_sha256(Path(__file__)),
+        # Half of a training by other code would be weights that no code gives.
+        "code": [file_sha256(Path(module.__file__)) for module in (captions, concepts, saying) if module.__file__]
+        + [file_sha256(Path(__file__))],
     }
     settings = Settings(
         updates=config.steps,
@@ -294,7 +286,7 @@ def train_text(
         clip=1.0,
         record_every=20,
         validate_every=200,
-        checkpoint_every=500,
+        checkpoint_every=100,
         parallel="operations",
         advice="lower pretrain.language.learning_rate",
         foreign="refuse",
