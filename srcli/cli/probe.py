@@ -66,9 +66,12 @@ def probe(
 
         check_source(values.candidates)
         section = values.probe
+        most = min(section.sentences, section.scenes)
+        named = ", ".join(dict.fromkeys(section.suites))
+        suites = f", answer {most} sentences of each kind per split of {named}" if named else ""
         each = {
             "encoder": f"name and find objects in {section.scenes} piles and {section.scenes} zones for placing per split "
-            f"with encoder '{values.encoder.name}'",
+            f"with encoder '{values.encoder.name}'{suites}",
             "grasps": f"execute candidates from '{values.candidates.source}' and a dense search's grasps in "
             f"{section.grasp_scenes} piles per split",
         }

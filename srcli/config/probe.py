@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from srcli.config.base import Section
+from srcli.config.evaluate import SuiteName
 
 PartName = Literal["encoder", "grasps"]
 
@@ -27,6 +28,13 @@ class ProbeConfig(Section):
         default=40, ge=1, le=10_000, description="scenes per split for the encoder, as many again in which references are named"
     )
     grasp_scenes: int = Field(default=8, ge=1, le=10_000, description="scenes per split for the grasps")
+    suites: Annotated[tuple[SuiteName, ...], Field(strict=False)] = Field(
+        default=("free-development", "compositional-development"),
+        description="suites whose sentences for picking are asked for in their own scenes, by kind; none: []",
+    )
+    sentences: int = Field(
+        default=6, ge=1, le=1000, description="sentences of each kind per suite and split, but no more than `scenes`"
+    )
     keywords: int = Field(default=3, ge=1, le=50, description="keywords of each kind that are asked for in a scene")
     min_points: int = Field(
         default=5, ge=1, le=1000, description="an object is a region, and may be asked for, from this many points of the cloud on"

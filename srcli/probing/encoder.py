@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcli.language import could_mean
+from srcli.evaluation.suites import SuiteEpisode, suite_episodes
+from srcli.language import could_mean, make_reader
 from srcli.params import Params
 from srcli.perception.cloud import neighbour_mean
 from srcli.perception.encoders.interface import DenseFeatures
 from srcli.perception.pipeline import cosine, perceive, sentence
 from srcli.probing.colors import reference_histograms, region_histograms
-from srcli.probing.scenes import Question, Scene, build_scene, pick_questions, place_questions, point_owners
+from srcli.probing.scenes import (
+    Question,
+    Scene,
+    build_episode,
+    build_scene,
+    pick_questions,
+    place_questions,
+    point_owners,
+    suite_question,
+)
+from srcli.tasks import get_task
 from srcli.types import F32, I64, U8, Observation, Phase, SemanticCloud, TextEmbedding
 
 if TYPE_CHECKING:
@@ -30,11 +41,32 @@ TASKS: tuple[Phase, ...] = ("pick", "place")
 
 @dataclass(frozen=True, slots=True)
 class EncoderJob:
-    """One scene: a pile, or a zone with references for placing."""
+    """One scene: a pile, or a zone with references for placing.
+
+    Attributes:
+        suite, episode: the suite and its episode that the scene is of; empty and None of the probe's own scenes.
+    """
 
     task: Phase
     split: str
     number: int
+    suite: str = ""
+    episode: SuiteEpisode | None = None
+
+
+def suite_jobs(params: Params) -> list[EncoderJob]:
+    """The first episodes of each suite that ``probe.suites`` names, equally many of each kind of sentence and split."""
+    section = params.probe
+    task = get_task("pick", params.language)
+    jobs = []
+    for suite in dict.fromkeys(section.suites):
+        count: dict[tuple[str, str], int] = {}
+        for episode in suite_episodes(suite, params.seed, tuple(dict.fromkeys(section.splits))):
+            group = episode.split, episode.kind or episode.spec(task, params.scene).goal.keyword_kind
+            count[group] = count.get(group, 0) + 1
+            if count[group] <= min(section.sentences, section.scenes):
+                jobs.append(EncoderJob("pick", episode.split, episode.index, suite, episode))
+    return jobs
 
 
 class _Worker:
@@ -46,6 +78,7 @@ class _Worker:
         self.params, self.device = params, device
         self.world = World(params.sim)
         self.encoder: Encoder = load_encoder(params.encoder, device)
+        self.reader = make_reader(self.encoder.vocabulary, params.language)
         self.names = catalogue().names
         self.colors = reference_histograms(params, self.names)
         texts = self.encoder.text([NAME_PROMPT.format(catalogue()[name].label) for name in self.names])
@@ -84,12 +117,16 @@ def play(job: EncoderJob) -> dict[str, Any]:
     Returns:
         Plain data: ``regions`` (piles only: true name, rank of its own name, the names found), ``questions`` (right or wrong by
         point, region and colours), ``dense_ms`` per view, and ``drawings``, one right and one wrong question with its cloud.
+        Of a suite's episode there are no regions and drawings, and one question at most.
     """
     if _worker is None:
         raise RuntimeError("the worker has not been started")
     worker = _worker
-    record: dict[str, Any] = {"task": job.task, "split": job.split, "number": job.number, "set_up": False}
-    scene = build_scene(worker.world, worker.params, job.task, job.split, job.number)
+    record: dict[str, Any] = {"task": job.task, "split": job.split, "number": job.number, "suite": job.suite, "set_up": False}
+    if job.episode is None:
+        scene = build_scene(worker.world, worker.params, job.task, job.split, job.number)
+    else:
+        scene = build_episode(worker.world, worker.params, job.episode)
     if scene is None:
         return record
     features, milliseconds = _timed_dense(worker, scene.observation.rgb)
@@ -104,11 +141,15 @@ def play(job: EncoderJob) -> dict[str, Any]:
         return record
     means = np.stack([cloud.features[owner == slot].mean(axis=0) for slot in visible])
     colors = region_histograms(scene.observation.rgb, scene.segmentation, visible) @ worker.colors.T
-    if job.task == "pick":
+    if job.episode is not None:
+        questions = [suite_question(scene, worker.reader)]
+    elif job.task == "pick":
         record["regions"] = _named(worker, scene, visible, means, colors)
-    ask = pick_questions if job.task == "pick" else place_questions
+        questions = pick_questions(scene, visible, worker.params)
+    else:
+        questions = place_questions(scene, visible, worker.params)
     answers = []
-    for question in ask(scene, visible, worker.params):
+    for question in questions:
         text = sentence(question.sentence, worker.encoder, job.task)
         similarity = neighbour_mean(cloud.points, cosine(cloud.features, text.pooled), config.smooth_radius)
         best = int(np.argmax(similarity))
@@ -129,7 +170,7 @@ def play(job: EncoderJob) -> dict[str, Any]:
                 "found": "table" if owner[best] < 0 else scene.spec.objects[int(owner[best])],
             }
         )
-    if job.number < worker.params.probe.drawn:
+    if job.episode is None and job.number < worker.params.probe.drawn:
         record["drawings"] = _drawings(scene, cloud, owner, answers, job)
     return record
 

@@ -28,8 +28,8 @@ def rate(values: Iterable[bool]) -> dict[str, Any]:
 
 
 def encoder_numbers(records: Sequence[Record]) -> dict[str, Any]:
-    """Naming of regions by split, answers by split, wording and kind, and the time of dense features."""
-    played = [r for r in records if r["set_up"]]
+    """Naming of regions by split, answers by split, wording and kind, those of suites apart, and the time of dense features."""
+    played = [r for r in records if r["set_up"] and not r["suite"]]
     splits = list(dict.fromkeys(r["split"] for r in records))
     regions = {}
     for split in splits:
@@ -48,17 +48,39 @@ def encoder_numbers(records: Sequence[Record]) -> dict[str, Any]:
             for kind in (EPISODE, *PICK_KINDS, REFERENCE):
                 rows = [q for s, q in asked if (s, q["wording"], q["kind"]) == (split, wording, kind)]
                 if rows:
-                    shares = {name: rate(q[name] for q in rows) for name in ("point", "region", "color")}
-                    chance = round(float(np.mean([q["chance"] for q in rows])), 4)
-                    answers.append({"split": split, "wording": wording, "kind": kind, **shares, "chance": chance})
+                    found = _answered(rows, ("point", "region", "color"))
+                    answers.append({"split": split, "wording": wording, "kind": kind, **found})
     times = [r["dense_ms"] for r in played]
     return {
         "scenes": {split: sum(r["split"] == split and r["task"] == "pick" for r in played) for split in splits},
         "not_set_up": sum(not r["set_up"] for r in records),
         "regions": regions,
         "answers": answers,
+        "suites": _of_suites([r for r in records if r["set_up"] and r["suite"]]),
         "dense_ms_per_view": _times(times),
     }
+
+
+def _of_suites(records: Sequence[Record]) -> dict[str, Any]:
+    """Suite -> split -> kind of sentence -> how many there are, answers and chance; in the order of the suites."""
+    groups: dict[str, dict[str, dict[str, list[Record]]]] = {}
+    for record in records:
+        for question in record["questions"]:
+            kinds = groups.setdefault(record["suite"], {}).setdefault(record["split"], {})
+            kinds.setdefault(question["kind"], []).append(question)
+    return {
+        suite: {
+            split: {kind: {"n": len(rows), **_answered(rows, ("point", "region"))} for kind, rows in kinds.items()}
+            for split, kinds in splits.items()
+        }
+        for suite, splits in groups.items()
+    }
+
+
+def _answered(questions: Sequence[Record], ways: Sequence[str]) -> dict[str, Any]:
+    """Right answers in each way, and the mean of chance."""
+    chance = round(float(np.mean([q["chance"] for q in questions])), 4)
+    return {**{way: rate(q[way] for q in questions) for way in ways}, "chance": chance}
 
 
 def confusions(records: Sequence[Record], split: str) -> dict[tuple[str, str], int]:

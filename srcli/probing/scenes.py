@@ -12,12 +12,15 @@ import numpy.typing as npt
 from srcli.language import KINDS, KeywordKind, could_mean, keyword_table, pick_instruction, place_instruction
 from srcli.objects import color_words
 from srcli.perception.geometry import unproject_view
-from srcli.seeding import PROBE_OFFSET, Domain, episode_seed, generator
+from srcli.seeding import OBSERVE, PROBE_OFFSET, Domain, episode_seed, generator
+from srcli.tasks import Task, get_task
 from srcli.tasks.draws import split_names
 from srcli.tasks.placing import named, relations
 from srcli.types import F32, I64, EpisodeSpec, Observation, Phase, SceneTruth
 
 if TYPE_CHECKING:
+    from srcli.evaluation.suites import SuiteEpisode
+    from srcli.language import Reader
     from srcli.params import Params
     from srcli.sim import World
 
@@ -49,8 +52,8 @@ class Question:
     """A sentence, and the slots that answer it.
 
     Attributes:
-        kind: one of :data:`PICK_KINDS`, or "episode" or "reference".
-        names: catalogue names that carry the keyword, of both splits.
+        kind: one of :data:`PICK_KINDS`, or "episode" or "reference"; of a suite's sentence its own kind.
+        names: catalogue names that carry the keyword, of both splits; none of a suite's sentence.
     """
 
     kind: str
@@ -72,17 +75,26 @@ def build_scene(world: World, params: Params, task: Phase, split: str, number: i
     Args:
         task: "pick": a pile of ``scene.objects``; "place": the zone where something is to be placed.
     """
-    from srcli.evaluation.setup import SetupError, set_up
-    from srcli.tasks import get_task
-
     seed = probe_seed(params.seed, task, split, number)
     maker = get_task(task, params.language)
+    return _seen(world, maker, maker.sample(seed, split, "train", params.scene), generator(seed, _OBSERVE))
+
+
+def build_episode(world: World, params: Params, episode: SuiteEpisode) -> Scene | None:
+    """The scene of a suite's episode, as every method sees it before its first attempt; None when it cannot be laid out."""
+    maker = get_task(episode.task, params.language)
+    return _seen(world, maker, episode.spec(maker, params.scene), generator(episode.seed, 0, OBSERVE))
+
+
+def _seen(world: World, task: Task, spec: EpisodeSpec, noise: np.random.Generator) -> Scene | None:
+    from srcli.evaluation.setup import SetupError, set_up
+
     try:
-        spec = set_up(world, maker, maker.sample(seed, split, "train", params.scene))
+        settled = set_up(world, task, spec)
     except SetupError:
         return None
-    observation, segmentation = world.observe(generator(seed, _OBSERVE))
-    return Scene(seed, spec, observation, segmentation, world.truth(segmentation))
+    observation, segmentation = world.observe(noise)
+    return Scene(spec.seed, settled, observation, segmentation, world.truth(segmentation))
 
 
 def point_owners(scene: Scene, points: F32, table: float = 0.0) -> I64:
@@ -161,6 +173,13 @@ def place_questions(scene: Scene, visible: Sequence[int], params: Params) -> lis
             sentence = place_instruction(rng, relation, word, wording)
             out.append(Question(REFERENCE, wording, word, sentence, targets, carriers))
     return out
+
+
+def suite_question(scene: Scene, reader: Reader) -> Question:
+    """What the episode of a suite asks for, in the words that the encoder is given in an evaluation."""
+    spec = scene.spec
+    goal = spec.goal
+    return Question(goal.keyword_kind, spec.wording, goal.keyword, reader(spec.instruction).text, goal.targets, ())
 
 
 def _all_names() -> tuple[str, ...]:

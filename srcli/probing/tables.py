@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from srcli.evaluation.suites import COMPOSED, FREE
+
 _WORDING = {"train": "as in demonstrations", "heldout": "held out"}
 
 
 def encoder_table(numbers: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
-    """Regions, then sentences."""
+    """Regions, then sentences, then those of suites."""
     time = numbers["dense_ms_per_view"]
     out = [
         f"## Encoder {identity['name']}",
@@ -36,7 +38,29 @@ def encoder_table(numbers: Mapping[str, Any], identity: Mapping[str, Any]) -> st
         cells = (share(row[key]) for key in ("point", "region", "color"))
         wording = _WORDING.get(row["wording"], row["wording"])
         out.append(f"| {row['split']} | {wording} | {row['kind']} | " + " | ".join(cells) + f" | {100 * row['chance']:.0f}% |")
+    for suite, splits in numbers["suites"].items():
+        out += ["", *_suite_table(suite, splits)]
     return "\n".join([*out, *_left_out(numbers), ""])
+
+
+def _suite_table(suite: str, splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A row per kind of sentence, the splits side by side."""
+    said = "sentences as people say them" if suite in FREE else "compositional sentences" if suite in COMPOSED else "sentences"
+    out = [
+        f"{suite}: {said}",
+        "",
+        "| kind | " + " | ".join(f"{split}: point | region | chance" for split in splits) + " |",
+        "|---|" + "---|---|---|" * len(splits),
+    ]
+    for kind in dict.fromkeys(kind for kinds in splits.values() for kind in kinds):
+        out.append(f"| {kind} | " + " | ".join(_suite_cells(kinds.get(kind)) for kinds in splits.values()) + " |")
+    return out
+
+
+def _suite_cells(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "- | - | -"
+    return f"{_count(row['point'])} | {_count(row['region'])} | {100 * row['chance']:.0f}%"
 
 
 def grasp_table(numbers: Mapping[str, Any], source: str) -> str:
@@ -75,6 +99,10 @@ def share(found: Mapping[str, Any]) -> str:
     if not found["n"]:
         return "-"
     return f"{found['k']}/{found['n']} = {100 * found['rate']:.0f}% [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
+
+
+def _count(found: Mapping[str, Any]) -> str:
+    return f"{found['k']}/{found['n']}"
 
 
 def _precision(row: Mapping[str, Any]) -> str:

@@ -42,7 +42,8 @@ def run(
 ) -> Summary:
     """Measure the parts that ``probe.parts`` names; write ``PART.json`` and ``PART.md`` for each, and pictures.
 
-    All scenes come from seeds of their own (``Domain.PROBE``), so that nothing is measured on what it was learned or tuned on.
+    All scenes come from seeds of their own (``Domain.PROBE``), so that nothing is measured on what it was learned or tuned on;
+    but those of ``probe.suites`` are the scenes of an evaluation.
     The result does not depend on the number of workers, its times apart.
 
     Args:
@@ -93,6 +94,7 @@ def _encoder(
         for split in dict.fromkeys(section.splits)
         for task in encoder.TASKS
     ]
+    jobs += encoder.suite_jobs(params)
     records = _play(executor, encoder.play, jobs, encoder.start, (params, device), progress, "encoder")
     numbers = {"encoder": identity, **encoder_numbers(records), "settings": _settings(params)}
     pictures = [draw_answers(out_dir / "answers.png", numbers["answers"])]
@@ -165,8 +167,10 @@ def _play(
         if progress is not None:
             progress(finished, total, name)
     records = [done[key] for key in keys]
-    if not any(record["set_up"] for record in records):
-        raise SceneError(f"none of the {len(jobs)} scenes for the {name} could be laid out", "check the sections scene and sim")
+    # Suites bring scenes of their own, which say nothing about those of the sections.
+    own = [record for record in records if not record.get("suite")]
+    if not any(record["set_up"] for record in own):
+        raise SceneError(f"none of the {len(own)} scenes for the {name} could be laid out", "check the sections scene and sim")
     return records
 
 

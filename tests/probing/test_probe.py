@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 from srcli.cli.app import app
 from srcli.cli.running import split_encoder
 from srcli.errors import SceneError
+from srcli.evaluation.rollout import run_episode
 from srcli.language import could_mean
+from srcli.language.phrases import PHRASE_KINDS
 from srcli.objects import build, catalogue
 from srcli.parallel import make_executor
 from srcli.params import Params
@@ -25,12 +27,23 @@ from srcli.probing import encoder as encoder_part
 from srcli.probing import grasps as grasp_part
 from srcli.probing.antipodal_search import search
 from srcli.probing.colors import histogram
-from srcli.probing.rates import average_precision, calibration, grasp_numbers, rate
-from srcli.probing.scenes import PICK_KINDS, Question, Scene, build_scene, pick_questions, place_questions, point_owners
+from srcli.probing.rates import average_precision, calibration, encoder_numbers, grasp_numbers, rate
+from srcli.probing.scenes import (
+    PICK_KINDS,
+    Question,
+    Scene,
+    build_episode,
+    build_scene,
+    pick_questions,
+    place_questions,
+    point_owners,
+)
 from srcli.probing.surface import scene_points, surface
+from srcli.probing.tables import encoder_table
 from srcli.sim import World
 from srcli.stages import probe as stage
-from srcli.types import U8, Reason, TextEmbedding
+from srcli.tasks import get_task
+from srcli.types import U8, Candidates, Reason, TextEmbedding
 
 SMALL = override(
     Params(),
@@ -42,6 +55,7 @@ SMALL = override(
         "probe.scenes": 1,
         "probe.grasp_scenes": 1,
         "probe.splits": ["seen"],
+        "probe.suites": [],
         "probe.drawn": 1,
         "cloud.voxel": 0.015,
     },
@@ -165,6 +179,7 @@ class PaintedEncoder:
 
     colors: U8
     words: dict[str, int]
+    vocabulary: frozenset[str] | None = None
     identity: EncoderIdentity = field(default=EncoderIdentity("painted", "0" * 64, 4, "none", "none", "fp32", 1))
 
     def dense(self, rgb: U8) -> DenseFeatures:
@@ -238,15 +253,114 @@ class Served:
 def test_the_encoder_part_writes_numbers_tables_and_pictures(
     tmp_path: Path, painted: Callable[[bool], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = iter([painted(True), {**painted(False), "split": "seen"}])
-    monkeypatch.setattr(encoder_part, "play", lambda job: next(records))
-    summary = stage.run(override(SMALL, {"probe.parts": ["encoder"]}), tmp_path, executor=Served())
+    own = iter([painted(True), {**painted(False), "split": "seen"}])
+
+    def play(job: encoder_part.EncoderJob) -> dict[str, Any]:
+        return said(job.suite, job.split, job.episode.kind, True) if job.episode else next(own)
+
+    monkeypatch.setattr(encoder_part, "play", play)
+    params = override(SMALL, {"probe.parts": ["encoder"], "probe.suites": ["compositional-development"]})
+    summary = stage.run(params, tmp_path, executor=Served())
     found = json.loads((tmp_path / "encoder.json").read_text())
     count = found["regions"]["seen"]["top1"]["n"]
     assert found["regions"]["seen"]["top1"]["k"] * 2 == count and found["answers"][0]["point"]["n"] == count
     assert {path.name for path in summary.pictures} == {"answers.png", "confusions.png", "similarity-seen.png"}
     assert all(path.stat().st_size > 5000 for path in summary.pictures)
     assert f"{count // 2}/{count} = 50%" in summary.markdown == (tmp_path / "encoder.md").read_text()
+    assert list(found["suites"]["compositional-development"]["seen"]) == list(PHRASE_KINDS)
+    assert "compositional-development: compositional sentences" in summary.markdown
+
+
+def said(suite: str, split: str, kind: str, right: bool) -> dict[str, Any]:
+    """The record of a suite's sentence: its region is found, its point as said."""
+    question = {"kind": kind, "wording": "train", "point": right, "region": True, "color": False, "chance": 0.125}
+    empty: dict[str, Any] = {"regions": [], "drawings": []}
+    return {"task": "pick", "suite": suite, "split": split, "set_up": True, "dense_ms": 1.0, "questions": [question], **empty}
+
+
+def test_sentences_of_suites_are_counted_by_kind_and_apart_from_the_probes_own() -> None:
+    free, composed = "free-development", "compositional-development"
+    records = [
+        said("", "seen", "label", False),
+        *(said(free, "seen", "typing", right) for right in (True, True, False)),
+        said(free, "unseen", "polite", False),
+        said(composed, "seen", "reference", True),
+        {"suite": composed, "split": "seen", "set_up": False},
+    ]
+    numbers = encoder_numbers(records)
+    assert [(row["kind"], row["point"]["n"]) for row in numbers["answers"]] == [("label", 1)]
+    assert numbers["scenes"] == {"seen": 1, "unseen": 0} and numbers["dense_ms_per_view"]["n"] == 1
+    typing = numbers["suites"][free]["seen"]["typing"]
+    assert (typing["n"], typing["point"]["k"], typing["region"]["k"], typing["chance"]) == (3, 2, 3, 0.125)
+    assert {suite: {split: list(kinds) for split, kinds in of.items()} for suite, of in numbers["suites"].items()} == {
+        free: {"seen": ["typing"], "unseen": ["polite"]},
+        composed: {"seen": ["reference"]},
+    }
+    table = encoder_table(numbers, {"name": "toy", "sha256": "0", "dim": 4, "route": "none"}).splitlines()
+    start = table.index("free-development: sentences as people say them")
+    assert table[start + 2 : start + 6] == [
+        "| kind | seen: point | region | chance | unseen: point | region | chance |",
+        "|---|---|---|---|---|---|---|",
+        "| typing | 2/3 | 3/3 | 12% | - | - | - |",
+        "| polite | - | - | - | 0/1 | 1/1 | 12% |",
+    ]
+    assert "| reference | 1/1 | 1/1 | 12% |" in table and "1 scene(s) could not be laid out" in table[-1]
+
+
+class Looked(Exception):
+    """A method has seen enough."""
+
+
+class Looks:
+    """A method that keeps what it sees at its first attempt."""
+
+    name, privileged = "looks", False
+
+    def act(self, decision: Any) -> Any:
+        self.observation, self.cloud = decision.observation, decision.percept().cloud
+        raise Looked
+
+
+def test_suites_are_answered_in_the_scenes_and_words_of_an_evaluation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = override(
+        SMALL, {"probe.suites": ["free-development", "compositional-development"], "probe.sentences": 1, "cloud.select": "all"}
+    )
+    monkeypatch.setattr(encoder_part, "reference_histograms", lambda params, names: np.ones((len(names), 324), np.float32))
+    monkeypatch.setattr("srcli.sim.World", lambda config: world)
+    encoder_part.start(params, "cpu")
+    assert encoder_part._worker is not None
+    encoder, reader = encoder_part._worker.encoder, encoder_part._worker.reader
+    one = Candidates(np.eye(1, 7, dtype=np.float32), np.ones(1, np.float32), np.ones(1, np.float32), "grasp")
+    jobs = {job.episode.kind: job for job in encoder_part.suite_jobs(params) if job.episode is not None}
+    assert len(jobs) == 10 and {job.split for job in jobs.values()} == {"seen"}
+    for kind in ("typing", "attribute_noun"):
+        job = jobs[kind]
+        assert job.episode is not None
+        record = encoder_part.play(job)
+        (question,) = record["questions"]
+        assert (record["suite"], record["regions"], question["kind"]) == (job.suite, [], kind)
+        # Easy ones: "give me the aple", "I want the yellow box".
+        assert question["point"] and question["region"] and 0 < question["chance"] < 0.5
+
+        scene = build_episode(world, params, job.episode)
+        assert scene is not None
+        assert (question["sentence"] != scene.spec.instruction) == (kind == "typing")
+        task, looks = get_task("pick", params.language), Looks()
+        with pytest.raises(Looked):
+            run_episode(
+                world,
+                task,
+                job.episode.spec(task, params.scene),
+                looks,
+                sampler=lambda observation: one,
+                cloud_config=params.cloud,
+                encoder=encoder,
+                reader=reader,
+            )
+        assert np.array_equal(scene.observation.rgb, looks.observation.rgb)
+        assert np.array_equal(scene.observation.depth, looks.observation.depth)
+        best = point_owners(scene, looks.cloud.points)[int(np.argmax(looks.cloud.similarity))]
+        assert question["found"] == scene.spec.objects[best]
 
 
 def test_scenes_that_cannot_be_laid_out_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,3 +441,13 @@ def test_a_dry_run_tells_the_scale(tmp_path: Path) -> None:
     assert len(plan["does"]) == 1 and "in 7 piles" in plan["does"][0] and not (tmp_path / "o").exists()
     wrong = CliRunner().invoke(app, ["probe", "--part", "arm", "--dry-run"])
     assert wrong.exit_code == 2 and "probe.parts" in wrong.output
+    whole = CliRunner().invoke(app, ["probe", "--scenes", "2", "--part", "encoder", "--dry-run"])
+    assert whole.exit_code == 0 and "2 sentences of each kind per split of free-development" in " ".join(whole.output.split())
+
+
+def test_an_unknown_suite_is_refused_before_any_work(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    result = CliRunner().invoke(app, ["probe", "--part", "encoder", "-S", 'probe.suites=["fre"]', "-o", str(out)])
+    assert result.exit_code == 2 and not out.exists()
+    (line,) = [line for line in result.output.splitlines() if line.startswith("error:")]
+    assert "probe.suites" in line and '"fre"' in line and "'free-development'" in line and "'compositional'" in line
