@@ -149,14 +149,18 @@ def evaluate(
 
     if dry_run:
         from srcli.actions.sources import check_source
+        from srcli.evaluation.casefiles import read_cases_folder
         from srcli.evaluation.methods import check_tasks, chosen_methods
         from srcli.evaluation.plan import planned_episodes
+        from srcli.evaluation.suites import find_episode
 
         section = values.evaluate
         methods_given = chosen_methods(values, given)
-        if not cases and not case:
-            planned = planned_episodes(values, section.suite, None)
-            check_tasks(methods_given, dict.fromkeys(episode.task for episode in planned))
+        folder = read_cases_folder(cases, assets) if cases else None
+        only = tasks[0] if tasks and len(tasks) == 1 else None
+        planned = [find_episode(one, repeat, values.seed, folder.cases if folder else (), only) for one in case or ()]
+        planned = planned or list(planned_episodes(values, section.suite, folder))
+        check_tasks(methods_given, dict.fromkeys(episode.task for episode in planned))
         check_source(values.candidates)
         what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
         grasping = "" if values.candidates.source == "sampler" else f", grasps from {values.candidates.source}"

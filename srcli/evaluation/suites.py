@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 
@@ -254,10 +255,10 @@ def find_episode(
     generated = _by_key(name)
     if generated is not None:
         return generated
-    for suite in () if cases else HALVES:
-        for case in free_cases(suite):
-            if name == case.name:
-                return _free_episode(suite, root, 0, case, repeat - 1)
+    free = {case.name: (suite, case) for suite in (() if cases else HALVES) for case in free_cases(suite)}
+    if name in free:
+        suite, sentence = free[name]
+        return _free_episode(suite, root, 0, sentence, repeat - 1)
     known: dict[str, tuple[str, Case, FileCase | None]] = {}
     for item in cases:
         known[f"{item.task}/{item.case.name}"] = (item.task, item.case, item)
@@ -273,7 +274,8 @@ def find_episode(
     exact = [full for full in wanted if name in (full, known[full][1].name)]
     wanted = exact or wanted
     if not wanted:
-        raise unknown_name("case", name, known)
+        # Free sentences are too long to be listed: only one that is spelt alike is named.
+        raise unknown_name("case", name, [*get_close_matches(name, free, n=1), *known])
     if len(wanted) > 1:
         raise ConfigError(f"several cases are named '{name}': {', '.join(wanted)}", "give one of these")
     kind, case, from_file = known[wanted[0]]

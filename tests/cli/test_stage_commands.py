@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from srcli.cli.app import app
-from srcli.errors import MismatchError
+from srcli.errors import ArtifactError, MismatchError, UnknownNameError
 
 runner = CliRunner()
 STAGES = (
@@ -53,7 +53,7 @@ def _replace(monkeypatch: pytest.MonkeyPatch, stage: str, result: Any) -> list[t
             raise result
         return result
 
-    fake = SimpleNamespace(run=run, checked=lambda names: ("whisk",))
+    fake = SimpleNamespace(run=run, checked=lambda names: ("whisk",), check=lambda *settings: None)
     monkeypatch.setitem(sys.modules, f"srcli.stages.{stage}", fake)
     monkeypatch.setattr(srcli.stages, stage, fake, raising=False)
     return calls
@@ -72,6 +72,15 @@ def test_dry_run_says_what_and_does_nothing(stage: str, tmp_path: Path, monkeypa
     assert data["writes"]
     assert calls == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_refuses_cases_that_the_run_refuses(tmp_path: Path) -> None:
+    told = runner.invoke(app, ["evaluate", "--case", "typing/give-me-teh-aple", "--dry-run"])
+    assert told.exit_code == UnknownNameError.exit_code and "did you mean 'typing/give-me-the-aple'" in told.output
+    (tmp_path / "cut.yaml").write_text("name: a\nobjects: [")
+    told = runner.invoke(app, ["evaluate", "--cases", str(tmp_path), "--dry-run"])
+    assert told.exit_code == ArtifactError.exit_code and "cut.yaml is not a case file" in told.output
+    assert runner.invoke(app, ["evaluate", "--case", "sugar-1", "--dry-run"]).exit_code == 0
 
 
 def test_collect_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
