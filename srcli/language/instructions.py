@@ -12,8 +12,9 @@ from srcli.errors import unknown_name
 from srcli.language.keywords import keyword_table, synonyms
 from srcli.language.phrases import phrase_texts
 from srcli.language.relations import PLACE_TEMPLATES, RELATIONS
-from srcli.language.spelling import FUNCTION_WORDS, Reader, words_of
+from srcli.language.spelling import Reader, words_of
 from srcli.language.templates import KINDS, SYNONYMS, TEMPLATES, KeywordKind, Template, Wording
+from srcli.language.wordlists import FUNCTION_WORDS
 
 
 def templates(wording: str) -> tuple[Template, ...]:

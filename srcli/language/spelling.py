@@ -10,81 +10,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from types import MappingProxyType
+
+from srcli.language.wordlists import ABBREVIATIONS, FUNCTION_WORDS, VARIANTS, VERBS
 
 # Letters and digits of any script; an emoji is a word of its own.
 _WORD = re.compile(r"[^\W_]+(?:['&][^\W_]+)*|[\u2190-\u2bff\U0001f000-\U0001faff]")
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'", "`": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"'})
 _CHUNK = 2_000
-
-ABBREVIATIONS: Mapping[str, str] = MappingProxyType(
-    {
-        "pls": "please",
-        "plz": "please",
-        "pleez": "please",
-        "plase": "please",
-        "gimme": "give me",
-        "lemme": "let me",
-        "wanna": "want to",
-        "gotta": "have to",
-        "thx": "thanks",
-        "tnx": "thanks",
-        "tele": "tv",
-        "nexto": "next to",
-        "ontop": "on top",
-        "closeto": "close to",
-    }
-)
-"""What people type instead of a word or two."""
-
-VARIANTS: Mapping[str, str] = MappingProxyType(
-    {
-        "mold": "mould",
-        "molds": "mould",
-        "gray": "grey",
-        "tinned": "tin",
-        "aeroplane": "airplane",
-        "mice": "mouse",
-        "teeth": "tooth",
-        "knives": "knife",
-        "loaves": "loaf",
-        "shelves": "shelf",
-    }
-)
-"""British and American spellings, and plurals, that no rule covers."""
-
-FUNCTION_WORDS = frozenset(
-    [
-        "a", "about", "across", "after", "all", "along", "alongside", "also", "always", "am", "an", "and", "any", "anything",
-        "are", "around", "as", "ask", "at", "away", "back", "be", "because", "been", "before", "behind", "being", "below",
-        "beside", "besides", "between", "both", "bring", "but", "by", "can", "choose", "close", "come", "could", "do", "does",
-        "don", "down", "each", "else", "every", "everything", "fetch", "find", "first", "for", "from", "front", "fun", "get",
-        "give", "go", "grab", "grasp", "had", "hand", "has", "have", "he", "hello", "help", "helps", "her", "here", "him",
-        "his", "how", "i", "if", "in", "inside", "into", "is", "it", "item", "items", "its", "just", "keep", "kindly", "last",
-        "lay", "leave", "let", "lets", "lift", "like", "look", "looking", "looks", "made", "make", "makes", "may", "me",
-        "middle", "mine", "must", "my", "near", "need", "needs", "never", "next", "no", "not", "nothing", "now", "object",
-        "objects", "of", "off", "on", "one", "only", "onto", "or", "other", "others", "our", "out", "over", "pass", "people",
-        "photo", "pick", "piece", "place", "please", "put", "quite", "reach", "robot", "see", "set", "shape", "she", "should",
-        "show", "so", "some", "someone", "something", "surrounding", "table", "take", "than", "thanks", "that", "the", "their",
-        "them", "then", "there", "these", "they", "thing", "things", "this", "those", "through", "to", "together", "too", "top",
-        "toward", "two", "under", "until", "up", "upside", "us", "use", "used", "very", "want", "was", "we", "were", "what",
-        "whatever", "when", "where", "which", "while", "who", "whose", "why", "will", "with", "without", "would", "yes", "you",
-        "your",
-    ]
-)  # fmt: skip
-"""Words that hold a sentence together and name nothing."""
-
-VERBS = frozenset(
-    [
-        "bite", "change", "clean", "cut", "draw", "drill", "drink", "drive", "eat", "hit", "hold", "keep", "lock", "make",
-        "peel", "play", "sip", "slice", "store", "wash", "write",
-    ]
-)  # fmt: skip
-"""What one does with things: of these alone "-ing" is a form ("cutting"; a "bowling" ball is no bowl)."""
 
 _ENDINGS = (
     ("or", "our"),
@@ -105,8 +41,9 @@ Option = tuple[float, tuple[str, ...]]
 
 _BEST = 5
 """Candidates kept for one word."""
-_OTHER_INITIAL, _IN_CONTEXT = 0.5, 0.6
-"""Cost of another first letter, which fingers rarely miss, and what two words that go together are worth, in edits."""
+_OTHER_INITIAL, _IN_CONTEXT, _UNUSUAL = 0.5, 0.6, 1.25
+"""Cost of another first letter, which fingers rarely miss, what two words that go together are worth, and cost of a word that is
+rarely said here, in edits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +83,15 @@ class Reader:
 
     Args:
         vocabulary: words that the encoder has read; None: it declares none, and every sentence is taken as it is.
-        phrases: what people say with these words: of two close words the one that goes with its neighbours is meant.
+        phrases: what is usually said with them. Other words are read as these, where they are forms of one, and of two close ones
+            a usual one, and the one that goes with its neighbours, is meant.
         spelling: read unknown words as known ones; without it they are only named.
     """
 
     def __init__(self, vocabulary: Iterable[str] | None, phrases: Iterable[str] = (), spelling: bool = True) -> None:
         self._known = None if vocabulary is None else frozenset(vocabulary)
         said = [words_of(phrase) for phrase in phrases]
+        self._usual = (self._known or frozenset()) & FUNCTION_WORDS.union(*said)
         self._pairs = frozenset(pair for words in said for pair in pairwise(words))
         self._spelling = spelling
         self._read = lru_cache(maxsize=256)(self._read_anew)
@@ -207,31 +146,30 @@ class Reader:
         return self._most_fitting(options)
 
     def _together(self, word: str, after: str) -> str:
-        """The known word that two are one of ("tooth paste"); empty where both say something by themselves, or none is known."""
-        assert self._known is not None
+        """The usual word that two are one of ("tooth paste"); empty where both are usual words, or the whole is none."""
         whole = word + after
-        halves = word in self._known and after in self._known
+        halves = word in self._usual and after in self._usual
         apart = after and not halves and len(whole) >= 6 and word not in FUNCTION_WORDS and after not in FUNCTION_WORDS
-        return next((form for form in forms(whole) if form in self._known), "") if apart else ""
+        return next((form for form in forms(whole) if form in self._usual), "") if apart else ""
 
     def _options(self, word: str) -> list[Option]:
         """What a word may be read as, each with its cost in edits; an empty reading where it stays unknown."""
         known = self._known
         assert known is not None
-        if word in known:
+        if word in self._usual:
             return [(0.0, (word,))]
         if word in ABBREVIATIONS:
             meant = tuple(ABBREVIATIONS[word].split())
             return [(0.0, meant if known.issuperset(meant) else ())]
-        form = next((form for form in forms(word) if form in known), "")
+        form = next((form for words in (self._usual, known) for form in forms(word) if form in words), "")
         if form:
             return [(0.0, (form,))]
         if "'" in word or not word.isascii() or not word.isalpha() or is_real(word):
             return [(0.0, ())]
         for cut in range(3, len(word) - 2):
-            if word[:cut] in known and word[cut:] in known:
+            if word[:cut] in self._usual and word[cut:] in self._usual:
                 return [(0.0, (word[:cut], word[cut:]))]
-        near: list[Option] = [(cost, (other,)) for cost, other in closest(word, known)]
+        near: list[Option] = [(cost, (other,)) for cost, other in closest(word, known, self._usual)]
         return near or [(0.0, ())]
 
     def _most_fitting(self, options: Sequence[Sequence[Option]]) -> list[tuple[str, ...]]:
@@ -269,12 +207,12 @@ def forms(word: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(form for form in found if len(form) > 2 and (form == word or form not in FUNCTION_WORDS)))
 
 
-def closest(word: str, known: Iterable[str]) -> list[tuple[float, str]]:
+def closest(word: str, known: Iterable[str], usual: frozenset[str] | None = None) -> list[tuple[float, str]]:
     """The known words that a typing error may have turned into this one, with their costs in edits, the nearest first.
 
     One edit (a letter added, left out, changed, or two swapped) in words of up to five letters, two in longer ones, three from
     ten letters on, but one where the first letter is another. In words of three letters they are only swapped, or the last one
-    is left out.
+    is left out. Words that are not ``usual`` cost more (None: all are).
     """
     from rapidfuzz.distance import OSA
 
@@ -290,7 +228,9 @@ def closest(word: str, known: Iterable[str]) -> list[tuple[float, str]]:
         short = min(len(word), len(other)) == 3 and sorted(word) != sorted(other) and other[:-1] != word
         if edits > most or short or (edits > 1 and not initial):
             continue
-        found.append((edits + (0.0 if initial else _OTHER_INITIAL), other))
+        found.append(
+            (edits + (0.0 if initial else _OTHER_INITIAL) + (0.0 if usual is None or other in usual else _UNUSUAL), other)
+        )
     return sorted(found)[:_BEST]
 
 

@@ -7,9 +7,13 @@ import pytest
 from srcli.config.language import LanguageConfig
 from srcli.language import make_reader, parse_place, split_instruction, vocabulary
 from srcli.language.instructions import names_something, phrases
-from srcli.language.spelling import ABBREVIATIONS, VARIANTS, VERBS, Reader, _english, closest, is_real, normalised, words_of
+from srcli.language.spelling import Reader, _english, closest, is_real, normalised, words_of
+from srcli.language.wordlists import ABBREVIATIONS, FUNCTION_WORDS, VARIANTS, VERBS
+from srcli.pretraining.encoder.variety import common_words
 
 READ = Reader(vocabulary(), phrases())
+WIDE = Reader(vocabulary() | FUNCTION_WORDS | set(common_words(12_000)), phrases())
+"""As an encoder that has read the language of the web knows words."""
 
 
 @pytest.mark.parametrize(
@@ -40,8 +44,17 @@ READ = Reader(vocabulary(), phrases())
     ],
 )
 def test_what_is_meant_is_read(typed: str, read: str) -> None:
-    reading = READ(typed)
-    assert reading.text == read and reading.corrected and not set(reading.unknown) & vocabulary()
+    for reader in (READ, WIDE):
+        reading = reader(typed)
+        assert reading.text == read and reading.corrected and not set(reading.unknown) & vocabulary()
+
+
+def test_with_many_words_the_usual_ones_are_meant_and_real_ones_stay() -> None:
+    assert WIDE("give me the aple").text == "give me the apple"
+    assert WIDE("a mosqito bit me").text == "a mosquito bit me"
+    for text in ("the maker of the pear", "we sail to the island", "the tooth and the paste"):
+        assert WIDE(text).text == text and not WIDE(text).unknown
+    assert WIDE("give me the quxblorf").unknown == ("quxblorf",)
 
 
 def test_only_the_misread_words_change_and_each_is_told_once() -> None:
