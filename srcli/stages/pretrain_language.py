@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srcli.errors import ConfigError
 from srcli.pretraining.cache import Report, no_report
 
 if TYPE_CHECKING:
+    from srcli.config.pretrain import LanguageTrainingConfig
     from srcli.learning.loop import Progress
     from srcli.params import Params
 
@@ -20,7 +22,9 @@ class LanguageSummary:
     Attributes:
         weights: the safetensors file; its JSON sidecar lies beside it.
         sha256: of the weights.
+        words: that are read.
         statements, held_back: learned from, and kept for measuring.
+        wide: further sentences whose meaning the teacher told; 0 without one.
         before, after: of the statements held back, share whose closest name is meant (``statements``, and by kind); mean cosine
             of the names to where they were (``names_kept``).
     """
@@ -30,8 +34,25 @@ class LanguageSummary:
     words: int
     statements: int
     held_back: int
+    wide: int
     before: dict[str, float]
     after: dict[str, float]
+
+
+def check(config: LanguageTrainingConfig, out: Path, start: str) -> Path | None:
+    """Refuse before anything is done what a run would refuse; the folder of the teacher's files, None without one.
+
+    Raises:
+        ConfigError: ``out`` is no ``.safetensors``.
+        MissingAssetError: the weights to start from, or the teacher's, are not there.
+    """
+    from srcli.perception.encoders.embedded import require_weights, weights_file
+    from srcli.pretraining.encoder.teacher import find_teacher
+
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"weights are written as .safetensors, not '{out.name}'", f"--out {out.with_suffix('.safetensors')}")
+    require_weights(weights_file(start or "embedded"))
+    return find_teacher(config.teacher)
 
 
 def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", report: Report = no_report) -> LanguageSummary:
@@ -46,38 +67,42 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
             said.
 
     Raises:
-        MissingAssetError, ArtifactError: the weights to start from are not there, or damaged.
+        MissingAssetError, ArtifactError: the weights to start from, or the teacher's, are not there, or damaged.
         MismatchError: the checkpoint belongs to other settings.
     """
-    from srcli.artifacts.core import output_lock, sidecar_path
+    from srcli.artifacts.core import output_lock
     from srcli.objects import catalogue
     from srcli.perception.encoders.embedded import load_embedded, save_embedded, weights_file
     from srcli.pretraining.encoder.knowledge import load_knowledge
     from srcli.pretraining.encoder.lexicon import build_lexicon
-    from srcli.pretraining.encoder.text_training import TextLearner, make_language, measure, train_text
+    from srcli.pretraining.encoder.teacher import load_teacher
+    from srcli.pretraining.encoder.text_training import TextLearner, make_language, make_lessons, measure, train_text
 
-    sidecar_path(out)
     config = params.pretrain.language
+    found = check(config, out, start)
     first = load_embedded(weights_file(start or "embedded"))
     lexicon = build_lexicon(first.hides_unseen, first.taught)
     language = make_language(first, lexicon, load_knowledge(catalogue().seen if first.hides_unseen else None))
-    vocabulary = first.vocabulary | language.vocabulary
-    learner = TextLearner(first, lexicon, vocabulary, config.seed)
+    teacher = None if found is None else load_teacher(found)
     cache.mkdir(parents=True, exist_ok=True)
     with output_lock(cache / "text"):
+        lessons = make_lessons(config, language, first, teacher, cache, lambda done, of: report("teacher", done, of, {}))
+        vocabulary = first.vocabulary | language.vocabulary | frozenset(lessons.words)
+        learner = TextLearner(first, lexicon, vocabulary, lessons, config.seed)
         before = measure(learner, language)
         report("before", 1, 1, before)
 
         def told(now: Progress) -> None:
             report("train", now.update, now.updates, {"loss": now.mean_loss, **now.values})
 
-        train_text(config, learner, language, cache / "text.safetensors", told)
+        train_text(config, learner, language, lessons, cache / "text.safetensors", told)
         learner.model.eval()
         after = measure(learner, language)
         sidecar = {
             "recipe": config.model_dump(mode="json"),
             "start_sha256": first.sha256,
             "statements": len(language.train),
+            "teacher_sha256": "" if teacher is None else teacher.sha256,
             "before": before,
             "after": after,
         }
@@ -85,4 +110,5 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
         digest = save_embedded(
             learner.state(), learner.rows, vocabulary, out, sidecar, parents, first.taught, hides_unseen=first.hides_unseen
         )
-    return LanguageSummary(out, digest, len(vocabulary), len(language.train), len(language.valid), before, after)
+    counts = (len(vocabulary), len(language.train), len(language.valid), len(lessons.wide))
+    return LanguageSummary(out, digest, *counts, before, after)

@@ -76,7 +76,7 @@ def run(
     from srcli.config.encoder import SEEN_ONLY
     from srcli.objects.library import library_folder, library_records
     from srcli.perception.encoders.embedded import load_embedded, weights_file
-    from srcli.pretraining.encoder.lexicon import build_lexicon
+    from srcli.pretraining.encoder.lexicon import build_lexicon, widened
     from srcli.pretraining.encoder.loop import make_learner
 
     sidecar_path(out)
@@ -89,7 +89,7 @@ def run(
         )
     taught = checked(names, first.taught, first.hides_unseen)
     config = settings(params, start, first.hides_unseen)
-    lexicon = build_lexicon(config.hide_unseen, taught)
+    lexicon = widened(build_lexicon(config.hide_unseen, taught), first.vocabulary)
     learner = make_learner(config, lexicon)
     records = library_records(library_folder())
     # What is taught at another time, or to other weights, has scenes of its own.

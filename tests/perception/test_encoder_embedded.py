@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from srcli.config.encoder import EncoderConfig
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, SceneError
 from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, image_tensor, load_embedded, save_embedded
 from srcli.perception.encoders.loading import load_encoder
+from srcli.perception.encoders.text import forward_text
 
 ROWS = (0, 320, 1781, 9722, 49406, 49407)
 
@@ -45,6 +47,24 @@ def test_weights_survive_the_file(weights):
     assert int((table.abs().sum(1) > 0).sum()) == len(ROWS)
     key = "visual.trunk.blocks.0.first.0.weight"
     assert torch.allclose(loaded.model.state_dict()[key], state[key], atol=1e-6)
+
+
+def test_weights_of_the_format_before_read_as_they_did(weights, tmp_path):
+    """Shorter sentences and two layers of text: a file of format 3."""
+    path, _, _ = weights
+    with safe_open(path, "pt") as stored:
+        header = json.loads(stored.metadata()["srcli"])
+        tensors = {key: stored.get_tensor(key) for key in stored.keys() if ".resblocks.2." not in key}  # noqa: SIM118
+    tensors["positional_embedding"] = tensors["positional_embedding"][:24].clone()
+    old = tmp_path / "old.safetensors"
+    save_file(tensors, old, metadata={"srcli": json.dumps({**header, "format": 3})})
+    short = load_embedded(path).model
+    short.transformer.resblocks = short.transformer.resblocks[:2]
+    ids = torch.zeros(1, 24, dtype=torch.long)
+    ids[0, :4] = torch.tensor([49406, 320, 1781, 49407])
+    expected, read = forward_text(short, ids), forward_text(load_embedded(old).model, ids)
+    for one, other in zip(expected, read, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_dense_features_are_the_unfolded_tower(weights):
@@ -105,7 +125,7 @@ def test_damaged_and_foreign_files(weights, tmp_path):
     with pytest.raises(ArtifactError, match="not weights of the embedded encoder"):
         load_embedded(foreign)
     with pytest.raises(ConfigError, match="max_tokens"):
-        load_encoder(EncoderConfig(pretrained=str(weights[0]), max_tokens=30))
+        load_encoder(EncoderConfig(pretrained=str(weights[0]), max_tokens=49))
 
 
 def test_shipped_weights_ground_words():

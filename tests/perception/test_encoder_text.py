@@ -30,7 +30,7 @@ def test_pooled_equals_open_clip(model_and_tokenizer):
         short, _ = forward_text(model, ids[:, : int(ids.argmax(1).max()) + 1])
     assert torch.allclose(pooled, expected, atol=1e-5)
     assert torch.allclose(short, expected, atol=1e-5), "cutting the padding must not change a causal transformer"
-    assert tokens.shape == (3, 24, 128)
+    assert tokens.shape == (3, 48, 128)
 
 
 def test_embeddings_have_fixed_length_and_mask_words_and_end_mark(model_and_tokenizer):
@@ -50,6 +50,9 @@ def test_kept_tokens_can_be_fewer_than_the_sentence(model_and_tokenizer):
     model, tokenizer = model_and_tokenizer
     (e,) = embed_texts(model, tokenizer, [TEXTS[1]], 4, "cpu")
     assert e.tokens.shape == (4, 128) and e.mask.tolist() == [False, True, True, True]
+    assert np.array_equal(e.tokens[-1], e.pooled), "the end mark has read the whole sentence"
+    whole = embed_texts(model, tokenizer, [TEXTS[1]], 24, "cpu")[0]
+    assert np.allclose(e.tokens[1:3], whole.tokens[1:3], atol=1e-6)
     assert embed_texts(model, tokenizer, [], 4, "cpu") == []
 
 

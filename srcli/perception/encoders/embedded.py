@@ -26,7 +26,9 @@ from srcli.perception.encoders.compat import import_open_clip
 from srcli.types import U8
 
 MODEL_NAME = "srcli-embedded"
-FORMAT = 3
+FORMAT = 4
+_READ = (3, FORMAT)
+"""Files of format 3 know sentences of 24 tokens and two layers of text; they read as before."""
 _HERE = Path(__file__).parent
 SHIPPED = _HERE.parent / "weights" / "embedded.safetensors"
 PACKAGED = {"embedded": SHIPPED, SEEN_ONLY: SHIPPED.with_name(f"embedded-{SEEN_ONLY}.safetensors")}
@@ -36,6 +38,8 @@ BLACK = -_MEAN / _STD
 """What black is in a scaled image."""
 IMAGE_RECIPE = f"whole view, cells of 8 px, mean {_MEAN}, std {_STD}"
 _EMBEDDING = "token_embedding.weight"
+_POSITIONS = "positional_embedding"
+_LAYERS = "transformer.resblocks."
 _ROWS = "token_rows"
 _HEADER = "srcli"
 _KEEP_FP32 = ("running_mean", "running_var", "logit_scale")
@@ -67,6 +71,15 @@ class EmbeddedModel:
 def weights_file(name: str) -> Path:
     """The file of weights that a setting names: one of the package (nothing: of all categories), or a path."""
     return PACKAGED.get(name or "embedded") or Path(name)
+
+
+def require_weights(path: Path) -> None:
+    """Refuse a file that is not there (:class:`MissingAssetError`)."""
+    if not path.is_file():
+        raise MissingAssetError(
+            f"encoder weights not found: {path}",
+            f"the package has {' and '.join(repr(name) for name in PACKAGED)}; 'srcli pretrain encoder' makes others",
+        )
 
 
 def create_model() -> tuple[Any, Any]:
@@ -149,13 +162,27 @@ def save_embedded(
     return digest
 
 
-def expand_state(state: dict[str, Tensor], rows: Tensor, vocab_size: int) -> dict[str, Tensor]:
-    """A state dict in fp32 with the full token table: the rows in use in their place, zeros elsewhere."""
+def expand_state(state: dict[str, Tensor], rows: Tensor, model: Any) -> dict[str, Tensor]:
+    """A state dict in fp32 with the full token table: the rows in use in their place, zeros elsewhere.
+
+    What a file of the format before lacks changes nothing that it reads: positions after its last are zero, and a further layer
+    of text is the one before that adds nothing.
+    """
     out = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     compact = out[_EMBEDDING]
-    full = torch.zeros(vocab_size, compact.shape[1])
+    full = torch.zeros(model.vocab_size, compact.shape[1])
     full[rows.long()] = compact
     out[_EMBEDDING] = full
+    wanted = model.state_dict()
+    positions = torch.zeros_like(wanted[_POSITIONS])
+    positions[: len(out[_POSITIONS])] = out[_POSITIONS]
+    out[_POSITIONS] = positions
+    for name in sorted(wanted.keys() - out.keys()):
+        if name.startswith(_LAYERS):
+            number, _, part = name.removeprefix(_LAYERS).partition(".")
+            before = out[f"{_LAYERS}{int(number) - 1}.{part}"]
+            adds = part.endswith(("out_proj.weight", "out_proj.bias", "c_proj.weight", "c_proj.bias"))
+            out[name] = torch.zeros_like(before) if adds else before.clone()
     return out
 
 
@@ -168,11 +195,7 @@ def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise MissingAssetError(
-            f"encoder weights not found: {path}",
-            f"the package has {' and '.join(repr(name) for name in PACKAGED)}; 'srcli pretrain encoder' makes others",
-        )
+    require_weights(path)
     hint = "make it anew with 'srcli pretrain encoder'"
     try:
         with safe_open(path, "pt") as stored:
@@ -182,12 +205,12 @@ def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
         raise ArtifactError(f"not a safetensors file: {path} ({error})", hint) from error
     if header.get("model") != MODEL_NAME or _ROWS not in tensors:
         raise ArtifactError(f"not weights of the embedded encoder: {path}", hint)
-    if header["format"] != FORMAT:
-        raise ArtifactError(f"{path} has format {header['format']}, this version reads {FORMAT}", hint)
+    if header.get("format") not in _READ:
+        raise ArtifactError(f"{path} has format {header.get('format')}, this version reads {' and '.join(map(str, _READ))}", hint)
     model, tokenizer = create_model()
     rows = tensors.pop(_ROWS)
     try:
-        model.load_state_dict(expand_state(tensors, rows, model.vocab_size))
+        model.load_state_dict(expand_state(tensors, rows, model))
     except (RuntimeError, KeyError) as error:
         raise ArtifactError(f"{path} does not fit the model '{MODEL_NAME}'", str(error).splitlines()[0]) from error
     model.eval().requires_grad_(False)

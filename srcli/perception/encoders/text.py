@@ -57,7 +57,8 @@ def forward_text(model: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
 def embed_texts(model: Any, tokenizer: Any, texts: Iterable[str], max_tokens: int, device: str) -> list[TextEmbedding]:
     """Sentences as :class:`TextEmbedding` with L = ``max_tokens`` rows.
 
-    The start mark is masked out (in a causal transformer it has read nothing); words and the end mark are kept.
+    The start mark is masked out (in a causal transformer it has read nothing); words and the end mark are kept. Of a sentence
+    with more tokens than rows the last row is the end mark, which has read all of it, as far as the model's context goes.
     """
     ids = tokenizer(list(texts)).to(device)
     if ids.shape[0] == 0:
@@ -72,7 +73,8 @@ def embed_texts(model: Any, tokenizer: Any, texts: Iterable[str], max_tokens: in
         mask = np.zeros(max_tokens, np.bool_)
         last = min(int(end), max_tokens - 1)
         mask[1 : last + 1] = True
-        kept[1 : last + 1] = tokens_np[row, 1 : last + 1]
+        kept[1:last] = tokens_np[row, 1:last]
+        kept[last] = tokens_np[row, end]
         out.append(TextEmbedding(pooled_np[row].astype(np.float32), kept, mask))
     return out
 

@@ -46,18 +46,26 @@ class Knowledge:
         fillers: what may stand before or after any request.
         requests: ways to ask for a thing, with one ``{}``.
         negations: ways to want one thing (``{}``) and not another (``{not}``).
+        negated_looks, negated_uses: ways to want a thing that does not look so (``{not}`` is a colour), or is not for
+            that (a verb).
     """
 
     statements: tuple[Statement, ...]
     fillers: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
     negations: tuple[str, ...] = ()
+    negated_looks: tuple[str, ...] = ()
+    negated_uses: tuple[str, ...] = ()
 
     def texts(self) -> tuple[str, ...]:
         """Everything that is said in it."""
         around = (*self.fillers, *(text.format("") for text in self.requests))
-        around += tuple(text.replace("{not}", "").replace("{}", "") for text in self.negations)
+        around += tuple(text.replace("{not}", "").replace("{}", "") for text in self.denying())
         return (*(statement.say for statement in self.statements), *around)
+
+    def denying(self) -> tuple[str, ...]:
+        """Every way to want one thing and not another."""
+        return (*self.negations, *self.negated_looks, *self.negated_uses)
 
 
 class _Line(Section):
@@ -79,6 +87,8 @@ class _File(Section):
     fillers: list[str] = Field(default_factory=list)
     requests: list[str] = Field(default_factory=list)
     negations: list[str] = Field(default_factory=list)
+    negated_looks: list[str] = Field(default_factory=list)
+    negated_uses: list[str] = Field(default_factory=list)
 
 
 def load_knowledge(names: Sequence[str] | None = None) -> Knowledge:
@@ -125,7 +135,15 @@ def read_knowledge(text: str, where: str, names: Sequence[str] | None = None) ->
             doubtful = tuple(name for name in line.maybe if wanted is None or name in wanted)
             if true:
                 statements.append(Statement(kind, line.say.lower(), true, doubtful))
-    for form in (*model.requests, *model.negations):
-        if form.count("{}") != 1 or (form in model.negations and form.count("{not}") != 1):
+    knowledge = Knowledge(
+        tuple(statements),
+        tuple(model.fillers),
+        tuple(model.requests),
+        tuple(model.negations),
+        tuple(model.negated_looks),
+        tuple(model.negated_uses),
+    )
+    for form in (*knowledge.requests, *knowledge.denying()):
+        if form.count("{}") != 1 or (form not in knowledge.requests and form.count("{not}") != 1):
             raise ArtifactError(f"{where}: '{form}' has no single place for what it is about", "write {} (and {not}) once")
-    return Knowledge(tuple(statements), tuple(model.fillers), tuple(model.requests), tuple(model.negations))
+    return knowledge

@@ -75,6 +75,11 @@ def build_lexicon(hide_unseen: bool = False, taught: tuple[str, ...] = ()) -> Le
     return Lexicon(tuple(sorted(found)), tuple(sorted(names)), words)
 
 
+def widened(lexicon: Lexicon, vocabulary: frozenset[str]) -> Lexicon:
+    """The lexicon with further words, which an encoder has read and goes on to read."""
+    return Lexicon(lexicon.concepts, lexicon.names, lexicon.words | vocabulary)
+
+
 def token_rows(lexicon: Lexicon, tokenizer: Any) -> tuple[int, ...]:
     """Ids of all tokens that the words may be cut into, ascending; the end-of-text mark is the largest.
 

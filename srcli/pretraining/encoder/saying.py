@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from srcli.pretraining.encoder.captions import is_held_out
+from srcli.pretraining.encoder.concepts import Concept
 from srcli.pretraining.encoder.knowledge import Knowledge, Statement
 
 FORMS: Mapping[str, tuple[str, ...]] = {
@@ -58,6 +59,15 @@ FORMS: Mapping[str, tuple[str, ...]] = {
 """How a statement of each kind becomes a sentence."""
 
 
+_WANTED: Mapping[str, str] = {"general": "{}", "attribute": "{} thing", "function": "thing to {}"}
+"""How something that several objects are is wanted, by kind of concept."""
+
+_ONE_OF_TWO = 0.3
+"""Share of denials that want one name and not another."""
+_DENIED = (0.4, 0.45, 0.15)
+"""Shares of a name, a colour and a use among the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """A sentence, the objects that it means, and those that it may mean."""
@@ -79,22 +89,81 @@ def say(statement: Statement, knowledge: Knowledge, rng: np.random.Generator, fi
             return Said(text, statement.of, statement.maybe)
 
 
-def deny(groups: Mapping[str, Sequence[str]], labels: Mapping[str, str], knowledge: Knowledge, rng: np.random.Generator) -> Said:
-    """A kind of thing without one of its members: "fruit but not the banana".
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Something that is wanted, and something that it must not be.
+
+    Attributes:
+        wanted: noun phrase; ``unwanted``: noun phrase, colour or verb phrase that is true of some of what ``wanted`` names.
+        of: objects that are meant.
+    """
+
+    wanted: str
+    unwanted: str
+    of: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Denials:
+    """What can be denied: a name, a colour, a use."""
+
+    names: tuple[Denial, ...]
+    looks: tuple[Denial, ...]
+    uses: tuple[Denial, ...]
+
+
+def make_denials(facts: Mapping[str, frozenset[Concept]], labels: Mapping[str, str], colors: frozenset[str]) -> Denials:
+    """Every pair of something that several objects are, and something that some of these are and others are not.
 
     Args:
-        groups: objects of each kind word, at least two.
-        labels: the word of each object.
+        facts: what is true of each object; ``labels``: its name.
+        colors: words for colours.
     """
+    true: dict[Concept, set[str]] = {}
+    for name, concepts in facts.items():
+        for concept in concepts:
+            true.setdefault(concept, set()).add(name)
+    wanted: dict[str, set[str]] = {}
+    for concept, names in sorted(true.items()):
+        form = _WANTED.get(concept.kind)
+        if form is not None and len({labels[name] for name in names}) > 1:
+            wanted[form.format(concept.phrase)] = names
+    found: dict[str, list[Denial]] = {"label": [], "attribute": [], "function": []}
+    for phrase, names in wanted.items():
+        for concept, others in sorted(true.items()):
+            if concept.kind not in found or (concept.kind == "attribute" and concept.phrase not in colors):
+                continue
+            left_out = names & others
+            # What bears the same name as one that is left out is meant no more than that.
+            spoken = {labels[name] for name in left_out}
+            meant = tuple(sorted(name for name in names - others if labels[name] not in spoken))
+            if left_out and meant and concept.phrase not in phrase.split():
+                found[concept.kind].append(Denial(phrase, concept.phrase, meant))
+    return Denials(tuple(found["label"]), tuple(found["attribute"]), tuple(found["function"]))
+
+
+def deny(denials: Denials, labels: Mapping[str, str], knowledge: Knowledge, rng: np.random.Generator) -> Said:
+    """Something wanted, but not all that bears its name ("fruit but not the banana"), or one name and not another."""
+    names = tuple(labels)
+    kinds = [
+        (denials.names, knowledge.negations),
+        (denials.looks, knowledge.negated_looks),
+        (denials.uses, knowledge.negated_uses),
+    ]
+    shares = np.array([share if all(kind) else 0.0 for share, kind in zip(_DENIED, kinds, strict=True)])
     while True:
-        word = _one(tuple(groups), rng)
-        left_out = _one(tuple(groups[word]), rng)
-        form = _one(knowledge.negations, rng)
-        text = form.replace("{not}", labels[left_out]).format(word).lower()
-        # What bears the same word as the one that is left out is meant no more than that.
-        meant = tuple(name for name in groups[word] if labels[name] != labels[left_out])
-        if meant and not is_held_out(text):
-            return Said(text, meant)
+        if rng.random() < _ONE_OF_TWO:
+            one, other = _one(names, rng), _one(names, rng)
+            if labels[one] == labels[other]:
+                continue
+            meant = tuple(name for name in names if labels[name] == labels[one])
+            denial, forms = Denial(labels[one], labels[other], meant), knowledge.negations
+        else:
+            all_of_kind, forms = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+            denial = all_of_kind[int(rng.integers(len(all_of_kind)))]
+        text = _one(forms, rng).replace("{not}", denial.unwanted).format(denial.wanted).lower()
+        if not is_held_out(text):
+            return Said(text, denial.of)
 
 
 def fill(text: str, knowledge: Knowledge, rng: np.random.Generator, share: float) -> str:
