@@ -61,7 +61,7 @@ class LanguageTrainingConfig(Section):
     """What the text tower learns of language, beside pictures that stay as they are."""
 
     seed: int = Field(20264, ge=0, description="root seed of sentences and of the tokens that are new")
-    steps: int = Field(1500, ge=1, description="optimiser steps")
+    steps: int = Field(1200, ge=1, description="optimiser steps")
     batch: int = Field(512, ge=8, le=4096, description="sentences per step")
     rehearsal: float = Field(0.2, gt=0, lt=1, description="share of these that are known before and stay as they were")
     composed: float = Field(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ConfigError
 from srcli.pretraining.cache import Report, no_report
@@ -55,6 +56,18 @@ def check(config: LanguageTrainingConfig, out: Path, start: str) -> Path | None:
     return find_teacher(config.teacher)
 
 
+def _told_of(weights: Path) -> dict[str, Any]:
+    """What the sidecar of the weights before says: how their picture side was made, and how well it sees."""
+    from srcli.artifacts.core import sidecar_path
+
+    beside = sidecar_path(weights)
+    try:
+        told: dict[str, Any] = json.loads(beside.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told
+
+
 def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", report: Report = no_report) -> LanguageSummary:
     """Train, measure before and after, write weights. Killed and started again it goes on from the last checkpoint.
 
@@ -101,6 +114,7 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
         sidecar = {
             "recipe": config.model_dump(mode="json"),
             "start_sha256": first.sha256,
+            "start": _told_of(weights_file(start or "embedded")),
             "statements": len(language.train),
             "teacher_sha256": "" if teacher is None else teacher.sha256,
             "before": before,

@@ -317,6 +317,7 @@ def test_weights_of_a_run_know_the_new_words_and_their_parents_and_read_pictures
     made, before = load_embedded(out), load_embedded()
     assert made.parents == (*before.parents, before.sha256) and made.sha256 == summary.sha256
     assert before.vocabulary < made.vocabulary and summary.words == len(made.vocabulary)
+    assert json.loads(out.with_suffix(".json").read_text())["start"]["sha256"] == before.sha256
     assert summary.held_back > 0.05 * summary.statements and summary.before["names_kept"] == pytest.approx(1.0, abs=1e-4)
     for name, value in made.model.visual.state_dict().items():
         assert torch.equal(value, before.model.visual.state_dict()[name]), name

@@ -63,9 +63,9 @@ def embed_texts(model: Any, tokenizer: Any, texts: Iterable[str], max_tokens: in
     ids = tokenizer(list(texts)).to(device)
     if ids.shape[0] == 0:
         return []
-    with torch.inference_mode():
-        pooled, tokens = forward_text(model, ids)
     ends = ids.argmax(dim=-1).cpu().numpy()
+    with torch.inference_mode():
+        pooled, tokens = forward_text(model, ids[:, : int(ends.max()) + 1])
     pooled_np, tokens_np = pooled.cpu().numpy(), tokens.cpu().numpy()
     out = []
     for row, end in enumerate(ends):
