@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -207,26 +207,24 @@ def forms(word: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(form for form in found if len(form) > 2 and (form == word or form not in FUNCTION_WORDS)))
 
 
-def closest(word: str, known: Iterable[str], usual: frozenset[str] | None = None) -> list[tuple[float, str]]:
+def closest(word: str, known: Collection[str], usual: frozenset[str] | None = None) -> list[tuple[float, str]]:
     """The known words that a typing error may have turned into this one, with their costs in edits, the nearest first.
 
     One edit (a letter added, left out, changed, or two swapped) in words of up to five letters, two in longer ones, three from
     ten letters on, but one where the first letter is another. In words of three letters they are only swapped, or the last one
     is left out. Words that are not ``usual`` cost more (None: all are).
     """
+    from rapidfuzz import process
     from rapidfuzz.distance import OSA
 
     if len(word) < 3:
         return []
     most = 1 if len(word) <= 5 else 2 if len(word) < 10 else 3
     found = []
-    for other in known:
-        if len(other) < 3 or abs(len(other) - len(word)) > most or not other.isalpha():
-            continue
-        edits = OSA.distance(word, other, score_cutoff=most)
+    for other, edits, _ in process.extract(word, known, scorer=OSA.distance, score_cutoff=most, limit=None):
         initial = word[0] == other[0]
         short = min(len(word), len(other)) == 3 and sorted(word) != sorted(other) and other[:-1] != word
-        if edits > most or short or (edits > 1 and not initial):
+        if len(other) < 3 or not other.isalpha() or short or (edits > 1 and not initial):
             continue
         found.append(
             (edits + (0.0 if initial else _OTHER_INITIAL) + (0.0 if usual is None or other in usual else _UNUSUAL), other)
