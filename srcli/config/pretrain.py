@@ -133,6 +133,9 @@ class PretrainConfig(Section):
     crop_height: int = Field(192, ge=64, le=360, multiple_of=8, description="height of a training crop in pixels")
     crop_width: int = Field(208, ge=64, le=640, multiple_of=8, description="width of a training crop in pixels")
     pasted: float = Field(0.0, ge=0, le=1, description="share of crops over which up to three objects of another scene are laid")
+    twins: float = Field(
+        0.0, ge=0, le=1, description="share of scenes in which up to three objects lie beside others of their kind or colour"
+    )
     texts: int = Field(112, ge=8, le=1024, description="sentences contrasted per step, besides the list of all names")
     relations: int = Field(24, ge=1, le=512, description="sentences for placing per step, of which the relation is told apart")
     relation_weight: float = Field(0.3, ge=0, le=10, description="weight of telling relations apart in the loss")

@@ -96,7 +96,7 @@ def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[st
     from srcli.objects import variation
     from srcli.pretraining.encoder import render
 
-    keys = {"seed", "objects_min", "objects_max", "hide_unseen"}
+    keys = {"seed", "objects_min", "objects_max", "hide_unseen", "twins"}
     wanted: dict[str, Any] = {
         "pretrain": config.model_dump(mode="json", include=keys),
         "sim": sim.model_dump(mode="json"),

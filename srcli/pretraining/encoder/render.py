@@ -25,8 +25,10 @@ Kind = Literal["train", "valid_seen", "valid_unseen", "valid_taught"]
 WINDOW = (304, 384)
 """Height and width in pixels of what is kept of a training view: a window around the objects."""
 _STREAM: dict[Kind, int] = {"train": 0, "valid_seen": 1, "valid_unseen": 2, "valid_taught": 3}
-_TAUGHT = 4
-_MOST_TAUGHT = 3
+_TAUGHT, _TWINS = 4, 5
+_MOST_TAUGHT, _MOST_TWINS = 3, 3
+_DRAWS = 16
+"""Variations that are drawn for a twin before it is given up."""
 _DROP_INTERVAL, _SETTLE_LIMIT = 24, 120
 _PILE_HALF_WIDTH = SceneConfig().half_width
 _PILED, _PILE_RANGE, _SCATTER_HALF_WIDTH = 0.75, (0.075, 0.135), 0.17
@@ -128,6 +130,28 @@ def _taught(config: PretrainConfig, kind: Kind, index: int, names: Sequence[str]
     return out
 
 
+def twins(chosen: Sequence[Instance], rng: np.random.Generator) -> list[Instance]:
+    """What is easily confused with objects of a scene: for up to three of them another one of its category in another colour, or,
+    for every other one, an object of another category in its colour.
+    """
+    out: list[Instance] = []
+    order = [chosen[i] for i in rng.permutation(len(chosen))]
+    free = [instance for instance in order if catalogue()[instance.facts.name].recolor]
+    for number, instance in enumerate(order[: int(rng.integers(1, _MOST_TWINS + 1))]):
+        others = [other for other in free if other.facts.name != instance.facts.name]
+        same_kind = number % 2 == 0 and instance in free
+        if not same_kind and not others:
+            continue
+        name = instance.facts.name if same_kind else others[number % len(others)].facts.name
+        for _ in range(_DRAWS):
+            variation, attributes = sample_variation(catalogue()[name], rng)
+            facts = facts_of(catalogue()[name], attributes)
+            if bool(set(facts.colors) & set(instance.facts.colors)) is not same_kind:
+                out.append(Instance(build(catalogue()[name], variation), facts))
+                break
+    return out
+
+
 def choose(pool: Sequence[Instance], count: int, rng: np.random.Generator) -> list[Instance]:
     """Objects of a training scene. Half of the scenes gather what is easily confused: the same colour, category or use."""
     weights = np.ones(len(pool))
@@ -151,6 +175,10 @@ def render_scene(
     fewest = config.objects_min if kind == "train" else config.objects_max
     count = min(int(rng.integers(fewest, config.objects_max + 1)), len(pool))
     chosen = choose(pool, count, rng) if kind == "train" else [pool[i] for i in rng.choice(len(pool), size=count, replace=False)]
+    twinning = generator(_seed(config, kind, index), _STREAM[kind], _TWINS)
+    if kind == "train" and twinning.random() < config.twins:
+        added = twins(chosen, twinning)
+        chosen = [*chosen[: max(1, count - len(added))], *added]
     if taught and kind in ("train", "valid_taught"):
         own = _taught(config, kind, index, taught)
         others = [instance for instance in chosen if instance.facts.name not in taught]
