@@ -42,6 +42,13 @@ class CloudConfig(Section):
         le=0.1,
         description="similarity is averaged over neighbours within this radius, metres; 0 turns it off (not in the paper)",
     )
+    denied: float = Field(
+        default=0.7,
+        ge=0.0,
+        le=2.0,
+        description="how much of the direction of what a sentence denies ('but not the zebra') is taken from that of the rest; 0 "
+        "reads sentences as they stand (not in the paper)",
+    )
     select: Literal["similarity", "farthest", "all"] = Field(
         default="similarity",
         description="which points are kept: the most similar to the instruction, a farthest-point sample blind to it, or all",

@@ -10,6 +10,7 @@ import numpy as np
 
 from srcli.config.cloud import CloudConfig
 from srcli.errors import SceneError
+from srcli.language.denial import Wish, split_denied
 from srcli.language.relations import reference_prompt, split_instruction
 from srcli.perception.cloud import neighbour_mean, select, unproject
 from srcli.perception.fusion import DenseValues, fuse
@@ -49,7 +50,7 @@ def perceive(
     if not bool(seen.any()):
         raise SceneError("no camera sees any point of the cloud", "depth and camera poses do not fit together")
     points, features, views = points[seen], features[seen], views[seen]
-    text = sentence(instruction, encoder, phase)
+    text = sentence(instruction, encoder, phase, config.denied)
     similarity = neighbour_mean(points, cosine(features, text.pooled), config.smooth_radius)
     kept = select(points, similarity, config, phase)
     cloud = SemanticCloud(
@@ -62,14 +63,24 @@ def perceive(
     return Percept(cloud=cloud, text=text)
 
 
-def sentence(instruction: str, encoder: JointEncoder, phase: Phase) -> TextEmbedding:
-    """The embedding of the half of a sentence that concerns a phase; of the whole where it has no such half."""
+def sentence(instruction: str, encoder: JointEncoder, phase: Phase, denied: float = 0.0) -> TextEmbedding:
+    """The embedding of the half of a sentence that concerns a phase; of the whole where it has no such half.
+
+    Args:
+        denied: how much of the direction of what the half denies ("but not the zebra") is taken from that of the rest; 0 reads
+            the half as it stands.
+    """
     pick, place = split_instruction(instruction)
-    if phase == "pick":
-        return encoder.text([pick or instruction])[0]
-    half = place or instruction
-    whole, reference = encoder.text([half, reference_prompt(half)])
-    return replace(whole, pooled=reference.pooled)
+    half = (pick if phase == "pick" else place) or instruction
+    named = half if phase == "pick" else reference_prompt(half)
+    wish = split_denied(named) if denied else Wish(named)
+    texts = [wish.wanted] if phase == "pick" else [half, wish.wanted]
+    found = encoder.text([*texts, wish.denied] if wish.denied else texts)
+    pooled = found[len(texts) - 1].pooled
+    if wish.denied:
+        pooled = pooled - denied * found[-1].pooled
+        pooled = (pooled / np.maximum(np.linalg.norm(pooled), 1e-9)).astype(np.float32)
+    return replace(found[0], pooled=pooled)
 
 
 def cosine(features: F32, direction: F32) -> F32:

@@ -150,7 +150,7 @@ def play(job: EncoderJob) -> dict[str, Any]:
         questions = place_questions(scene, visible, worker.params)
     answers = []
     for question in questions:
-        text = sentence(question.sentence, worker.encoder, job.task)
+        text = sentence(question.sentence, worker.encoder, job.task, config.denied)
         similarity = neighbour_mean(cloud.points, cosine(cloud.features, text.pooled), config.smooth_radius)
         best = int(np.argmax(similarity))
         region = visible[int(np.argmax(cosine(means, text.pooled)))]

@@ -87,9 +87,10 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
     from srcli.objects import catalogue
     from srcli.perception.encoders.embedded import load_embedded, save_embedded, weights_file
     from srcli.pretraining.encoder.knowledge import load_knowledge
+    from srcli.pretraining.encoder.lessons import make_language, make_lessons
     from srcli.pretraining.encoder.lexicon import build_lexicon
     from srcli.pretraining.encoder.teacher import load_teacher
-    from srcli.pretraining.encoder.text_training import TextLearner, make_language, make_lessons, measure, train_text
+    from srcli.pretraining.encoder.text_training import TextLearner, measure, train_text
 
     config = params.pretrain.language
     found = check(config, out, start)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srcli.errors import ConfigError
+from srcli.language.denial import split_denied
 from srcli.language.instructions import make_reader, names_something
-from srcli.language.relations import RELATIONS, parse_place, split_instruction
+from srcli.language.relations import RELATIONS, parse_place, reference_prompt, split_instruction
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -31,10 +32,12 @@ class Half:
 
     Attributes:
         text: its words, as the encoder is given them.
+        denied: what it does not want, of what is picked or of the reference; empty where it denies nothing.
         names: the closest names of the catalogue, the closest first. Those of a placement are of its reference.
     """
 
     text: str
+    denied: str
     names: tuple[Named, ...]
 
 
@@ -90,21 +93,22 @@ def run(params: Params, sentence: str, *, count: int = 5, device: str = "cpu") -
         corrected=reading.corrected,
         unknown=reading.unknown,
         something=something,
-        pick=_half(encoder, reading.text, pick, "pick", count) if pick and something else None,
-        place=_half(encoder, reading.text, place, "place", count) if place and something else None,
+        pick=_half(params, encoder, reading.text, pick, "pick", count) if pick and something else None,
+        place=_half(params, encoder, reading.text, place, "place", count) if place and something else None,
         relation="" if phrase is None else phrase.relation,
         region="" if phrase is None else RELATIONS[phrase.relation].region,
         reference="" if phrase is None else phrase.reference,
     )
 
 
-def _half(encoder: Encoder, whole: str, text: str, phase: Phase, count: int) -> Half:
+def _half(params: Params, encoder: Encoder, whole: str, text: str, phase: Phase, count: int) -> Half:
     from srcli.objects import catalogue
     from srcli.perception.pipeline import sentence
     from srcli.probing.encoder import NAME_PROMPT
 
     labels = list(dict.fromkeys(catalogue()[name].label for name in catalogue().names))
     directions = np.stack([named.pooled for named in encoder.text([NAME_PROMPT.format(label) for label in labels])])
-    closeness = directions @ sentence(whole, encoder, phase).pooled
+    closeness = directions @ sentence(whole, encoder, phase, params.cloud.denied).pooled
     order = np.argsort(-closeness, kind="stable")[:count]
-    return Half(text, tuple(Named(labels[i], round(float(closeness[i]), 3)) for i in order))
+    denied = split_denied(text if phase == "pick" else reference_prompt(text)).denied if params.cloud.denied else ""
+    return Half(text, denied, tuple(Named(labels[i], round(float(closeness[i]), 3)) for i in order))

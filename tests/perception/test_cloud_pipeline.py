@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from srcli.config.cloud import CloudConfig
 from srcli.errors import SceneError
 from srcli.perception.cloud import farthest_points, neighbour_mean, unproject, voxel_means
-from srcli.perception.pipeline import perceive
+from srcli.perception.pipeline import perceive, sentence
 from srcli.types import Observation, TextEmbedding
 
 HEIGHT, WIDTH = 144, 256
@@ -193,3 +193,32 @@ def test_bounds_must_be_ordered() -> None:
     with pytest.raises(ValidationError, match="below"):
         CloudConfig(lower=(0.8, 0.0, 0.0))
     assert CloudConfig.model_validate({"lower": [0.2, -0.2, 0.0]}).lower == (0.2, -0.2, 0.0)
+
+
+class Words:
+    """Texts as their own axes of a space, so that every part of a direction can be told."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    def text(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        self.asked.append(tuple(texts))
+        axes = {"a mug": 0, "cup": 1, "give me the mug": 0, "put it near the mug, not the cup": 2}
+        out = []
+        for text in texts:
+            pooled = np.eye(4, dtype=np.float32)[axes.get(text, 3)]
+            out.append(TextEmbedding(pooled, pooled[None], np.ones(1, np.bool_)))
+        return out
+
+
+def test_what_a_sentence_denies_is_taken_from_its_direction() -> None:
+    words = Words()
+    read = sentence("a mug, not a cup", words, "pick", 0.75)  # type: ignore[arg-type]
+    assert words.asked == [("a mug", "cup")]
+    np.testing.assert_allclose(read.pooled, [0.8, -0.6, 0, 0], atol=1e-6)
+    np.testing.assert_array_equal(read.tokens[0], [1, 0, 0, 0])
+    placed = sentence("put it near the mug, not the cup", words, "place", 0.75)  # type: ignore[arg-type]
+    np.testing.assert_allclose(placed.pooled, [0.8, -0.6, 0, 0], atol=1e-6)
+    np.testing.assert_array_equal(placed.tokens[0], [0, 0, 1, 0])
+    whole = sentence("a mug, not a cup", words, "pick")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(whole.pooled, [0, 0, 0, 1])

@@ -21,6 +21,7 @@ from srcli.params import Params
 from srcli.perception.encoders.embedded import PACKAGED, load_embedded
 from srcli.pretraining.encoder.captions import is_held_out
 from srcli.pretraining.encoder.knowledge import STATEMENT_KINDS, load_knowledge, read_knowledge
+from srcli.pretraining.encoder.lessons import make_language, make_lessons, targets
 from srcli.pretraining.encoder.lexicon import build_lexicon
 from srcli.pretraining.encoder.saying import FORMS, Said, deny, say
 from srcli.pretraining.encoder.teacher import SentenceModel, find_teacher, load_teacher
@@ -28,11 +29,8 @@ from srcli.pretraining.encoder.text_training import (
     BLANK,
     TextLearner,
     loss_of,
-    make_language,
-    make_lessons,
     make_text_batch,
     measure,
-    targets,
 )
 from srcli.stages.pretrain_language import run
 

@@ -1,0 +1,73 @@
+"""What a sentence does not want: "a mug, not a cup", "fruit that is not red", "anything to drink but no coconut".
+
+A sentence's one direction in the joint space lies near everything that is named in it, wanted or not. So what is denied is taken
+out of the sentence and given by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from srcli.language.wordlists import FUNCTION_WORDS
+
+_ARTICLE = r"(?:(?:the|a|an|any|some|in|with)\s+)?"
+_THING = r"(?P<denied>[^,;.!?]+?)(?=$|[,;.!?]|\s+(?:please|but|and)\b)"
+_AUXILIARY = r"(?<!\bam )(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bdo )(?<!\bdoes )(?<!\bif )(?<!\bwhy )(?<!\bor )(?<!\bcan )"
+_FORMS = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        # "which is not red", "that needs no electricity"
+        rf"\b(?:that|which)\s+(?:is\s+not|isn't|is\s+no|are\s+not|aren't|has\s+no|have\s+no|needs\s+no|need\s+no|does\s+not|doesn't|"
+        rf"do\s+not|don't|cannot|can't)\s+{_ARTICLE}{_THING}",
+        # "I don't want the red one", "don't give me a cup"
+        rf"\b(?:i|we)\s+(?:do\s+not|don't)\s+(?:want|need|like|mean)\s+{_ARTICLE}{_THING}",
+        rf"(?:(?<=^)|(?<=[,;.!?])\s*)(?:please\s+)?(?:do\s+not|don't|never)\s+(?:give\s+me|take|touch|bring|pick\s+up|pick|grasp)\s+"
+        rf"{_ARTICLE}{_THING}",
+        # "but not the zebra", "apart from the orange"
+        rf"\b(?:(?:but|and|just|only)\s+)*(?:{_AUXILIARY}not|except\s+for|except|apart\s+from|other\s+than|rather\s+than|instead\s+of|"
+        rf"excluding|without)\s+{_ARTICLE}{_THING}",
+        # ", no bleach", "but no cup"
+        rf"(?:[,;]\s*(?:but\s+)?|\bbut\s+)no\s+{_THING}",
+    )
+)
+_MOST_WORDS = 5
+_EMPTY = FUNCTION_WORDS | {"another", "different", "please"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a sentence wants.
+
+    Attributes:
+        wanted: the sentence without what it denies.
+        denied: what is not to be taken; empty where nothing is denied.
+    """
+
+    wanted: str
+    denied: str = ""
+
+
+def split_denied(text: str) -> Wish:
+    """Take what is denied out of a sentence.
+
+    Where nothing else is named ("not the black marker, the other one") another of its kind is wanted, which its last word names.
+    """
+    for form in _FORMS:
+        for found in form.finditer(text):
+            denied = found["denied"].strip()
+            words = denied.lower().split()
+            if len(words) > _MOST_WORDS or set(words) <= _EMPTY or words[0] in ("to", "too", "so"):
+                continue
+            rest = f"{text[: found.start()]} {text[found.end() :]}"
+            wanted = re.sub(r"\s+([,;.!?])", r"\1", re.sub(r"\s+", " ", rest)).strip(" ,;")
+            if _names_nothing(wanted):
+                if len(words) < 2:
+                    continue
+                wanted = f"{wanted} {words[-1]}"
+            return Wish(wanted, denied)
+    return Wish(text)
+
+
+def _names_nothing(text: str) -> bool:
+    return set(re.findall(r"[^\W\d_]+", text.lower())) <= _EMPTY
