@@ -20,7 +20,7 @@ from srcli.pretraining.encoder.concepts import Concept, Facts, concepts, name_ph
 from srcli.pretraining.encoder.lexicon import build_lexicon, facts_of
 from srcli.pretraining.encoder.loop import make_learner
 from srcli.pretraining.encoder.loss import multi_positive
-from srcli.pretraining.encoder.render import choose, make_pool, twins
+from srcli.pretraining.encoder.render import choose, make_pool, with_twins
 from srcli.pretraining.encoder.store import Shard, read_shard, shard_path, write_shard
 from srcli.pretraining.encoder.validate import smooth, validate
 from srcli.stages.pretrain import measure
@@ -113,15 +113,18 @@ def test_half_of_the_scenes_gather_what_is_easily_confused():
     assert len({i.facts.name for i in choose(pool, 10, rng)}) == 10
 
 
-def test_twins_share_a_kind_or_a_colour_with_something_in_the_scene():
+def test_twins_lie_beside_what_they_are_confused_with():
     pool = make_pool(small(), "train", 0)
     kinds = colors = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
         chosen = choose(pool, 10, rng)
-        for twin in twins(chosen, rng):
-            same_kind = [o for o in chosen if o.facts.name == twin.facts.name and not {*o.facts.colors} & {*twin.facts.colors}]
-            same_color = [o for o in chosen if {*o.facts.colors} & {*twin.facts.colors} and o.facts.name != twin.facts.name]
+        scene = with_twins(chosen, rng)
+        assert len(scene) == 10
+        for twin in (instance for instance in scene if not any(instance is other for other in chosen)):
+            rest = [o.facts for o in scene if o is not twin]
+            same_kind = [o for o in rest if o.name == twin.facts.name and not {*o.colors} & {*twin.facts.colors}]
+            same_color = [o for o in rest if {*o.colors} & {*twin.facts.colors} and o.name != twin.facts.name]
             assert same_kind or same_color
             kinds, colors = kinds + bool(same_kind), colors + bool(same_color)
     assert kinds > 20 and colors > 10

@@ -130,14 +130,16 @@ def _taught(config: PretrainConfig, kind: Kind, index: int, names: Sequence[str]
     return out
 
 
-def twins(chosen: Sequence[Instance], rng: np.random.Generator) -> list[Instance]:
-    """What is easily confused with objects of a scene: for up to three of them another one of its category in another colour, or,
-    for every other one, an object of another category in its colour.
+def with_twins(chosen: Sequence[Instance], rng: np.random.Generator) -> list[Instance]:
+    """A scene in which up to three objects lie beside what is easily confused with them: another one of the same category in
+    another colour, or, for every other one, an object of another category in the same colour. Twins take the place of objects
+    that have none; there are as many as before.
     """
     out: list[Instance] = []
     order = [chosen[i] for i in rng.permutation(len(chosen))]
     free = [instance for instance in order if catalogue()[instance.facts.name].recolor]
-    for number, instance in enumerate(order[: int(rng.integers(1, _MOST_TWINS + 1))]):
+    anchors = order[: min(int(rng.integers(1, _MOST_TWINS + 1)), len(order) // 2)]
+    for number, instance in enumerate(anchors):
         others = [other for other in free if other.facts.name != instance.facts.name]
         same_kind = number % 2 == 0 and instance in free
         if not same_kind and not others:
@@ -149,7 +151,7 @@ def twins(chosen: Sequence[Instance], rng: np.random.Generator) -> list[Instance
             if bool(set(facts.colors) & set(instance.facts.colors)) is not same_kind:
                 out.append(Instance(build(catalogue()[name], variation), facts))
                 break
-    return out
+    return [*anchors, *out, *order[len(anchors) :]][: len(chosen)]
 
 
 def choose(pool: Sequence[Instance], count: int, rng: np.random.Generator) -> list[Instance]:
@@ -177,8 +179,7 @@ def render_scene(
     chosen = choose(pool, count, rng) if kind == "train" else [pool[i] for i in rng.choice(len(pool), size=count, replace=False)]
     twinning = generator(_seed(config, kind, index), _STREAM[kind], _TWINS)
     if kind == "train" and twinning.random() < config.twins:
-        added = twins(chosen, twinning)
-        chosen = [*chosen[: max(1, count - len(added))], *added]
+        chosen = with_twins(chosen, twinning)
     if taught and kind in ("train", "valid_taught"):
         own = _taught(config, kind, index, taught)
         others = [instance for instance in chosen if instance.facts.name not in taught]
