@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from srcli.language.instructions import vocabulary
 from srcli.language.wordlists import FUNCTION_WORDS
 
-_ARTICLE = r"(?:(?:the|a|an|any|some|in|with)\s+)?"
+_ARTICLE = r"(?:(?:the|a|an|any|some|in|with|for)\s+)*"
 _THING = r"(?P<denied>[^,;.!?]+?)(?=$|[,;.!?]|\s+(?:please|but|and)\b)"
-_AUXILIARY = r"(?<!\bam )(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bdo )(?<!\bdoes )(?<!\bif )(?<!\bwhy )(?<!\bor )(?<!\bcan )"
+_AUXILIARIES = "am are can could did do does had has have if is may might must or shall should was were why will would"
+_NO_AUXILIARY = "".join(rf"(?<!\b{word} )" for word in _AUXILIARIES.split())
 _FORMS = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -21,17 +23,19 @@ _FORMS = tuple(
         rf"\b(?:that|which)\s+(?:is\s+not|isn't|is\s+no|are\s+not|aren't|has\s+no|have\s+no|needs\s+no|need\s+no|does\s+not|doesn't|"
         rf"do\s+not|don't|cannot|can't)\s+{_ARTICLE}{_THING}",
         # "I don't want the red one", "don't give me a cup"
-        rf"\b(?:i|we)\s+(?:do\s+not|don't)\s+(?:want|need|like|mean)\s+{_ARTICLE}{_THING}",
+        rf"\b(?:i|we)\s+(?:do\s+not|don't)\s+(?:want|need|mean)\s+{_ARTICLE}{_THING}",
         rf"(?:(?<=^)|(?<=[,;.!?])\s*)(?:please\s+)?(?:do\s+not|don't|never)\s+(?:give\s+me|take|touch|bring|pick\s+up|pick|grasp)\s+"
         rf"{_ARTICLE}{_THING}",
         # "but not the zebra", "apart from the orange"
-        rf"\b(?:(?:but|and|just|only)\s+)*(?:{_AUXILIARY}not|except\s+for|except|apart\s+from|other\s+than|rather\s+than|instead\s+of|"
+        rf"\b(?:(?:but|and|just|only)\s+)*(?:{_NO_AUXILIARY}not|except\s+for|except|apart\s+from|other\s+than|rather\s+than|instead\s+of|"
         rf"excluding|without)\s+{_ARTICLE}{_THING}",
         # ", no bleach", "but no cup"
         rf"(?:[,;]\s*(?:but\s+)?|\bbut\s+)no\s+{_THING}",
     )
 )
 _MOST_WORDS = 5
+_OTHERWISE = frozenset(["to", "too", "so", "my", "our", "your", "its", "something", "anything", "need"])
+"""Words before which a denial is of another sort: of a size, of a matter of course, of what was never asked for."""
 _EMPTY = FUNCTION_WORDS | {"another", "different", "please"}
 
 
@@ -51,13 +55,16 @@ class Wish:
 def split_denied(text: str) -> Wish:
     """Take what is denied out of a sentence.
 
-    Where nothing else is named ("not the black marker, the other one") another of its kind is wanted, which its last word names.
+    Only what the catalogue has a word for, a name, a kind, a look or a use, is taken for denied: "without burning my fingers"
+    says what for, not what not. Where nothing else is named ("not the black marker, the other one") another of its kind is
+    wanted, which its last word names.
     """
+    named = vocabulary() - _EMPTY
     for form in _FORMS:
         for found in form.finditer(text):
             denied = found["denied"].strip()
             words = denied.lower().split()
-            if len(words) > _MOST_WORDS or set(words) <= _EMPTY or words[0] in ("to", "too", "so"):
+            if len(words) > _MOST_WORDS or words[0] in _OTHERWISE or words[0].endswith("ing") or not named & {*words}:
                 continue
             rest = f"{text[: found.start()]} {text[found.end() :]}"
             wanted = re.sub(r"\s+([,;.!?])", r"\1", re.sub(r"\s+", " ", rest)).strip(" ,;")

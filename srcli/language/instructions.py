@@ -116,8 +116,13 @@ def make_reader(known: frozenset[str] | None, config: LanguageConfig) -> Reader:
     Args:
         known: the words that the encoder declares; None for one that declares none.
     """
+    return reader(known, config.spelling == "on")
+
+
+def reader(known: frozenset[str] | None, spelling: bool = True) -> Reader:
+    """What reads sentences for an encoder that knows these words: relation words are always known."""
     relations = frozenset(word for relation in RELATIONS for word in words_of(relation))
-    return Reader(None if known is None else known | relations, phrases(), config.spelling == "on")
+    return Reader(None if known is None else known | relations, phrases(), spelling)
 
 
 def unknown_words(text: str) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ Option = tuple[float, tuple[str, ...]]
 
 _BEST = 5
 """Candidates kept for one word."""
-_OTHER_INITIAL, _IN_CONTEXT, _UNUSUAL = 0.5, 0.6, 1.25
+_OTHER_INITIAL, _IN_CONTEXT, _UNUSUAL = 0.5, 0.6, 0.9
 """Cost of another first letter, which fingers rarely miss, what two words that go together are worth, and cost of a word that is
 rarely said here, in edits."""
 
@@ -78,6 +78,11 @@ def normalised(text: str) -> str:
     return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in plain if unicodedata.category(c) != "Cf")
 
 
+def blanked(text: str, known: frozenset[str], blank: str) -> str:
+    """The text with ``blank`` for every word of letters that is not known: its pieces may be known, and mean something else."""
+    return _WORD.sub(lambda word: blank if word.group().isalpha() and word.group().lower() not in known else word.group(), text)
+
+
 class Reader:
     """Reads sentences for an encoder.
 
@@ -92,6 +97,7 @@ class Reader:
         self._known = None if vocabulary is None else frozenset(vocabulary)
         said = [words_of(phrase) for phrase in phrases]
         self._usual = (self._known or frozenset()) & FUNCTION_WORDS.union(*said)
+        self._names = frozenset(word for words in said for word in words) - self._usual
         self._pairs = frozenset(pair for words in said for pair in pairwise(words))
         self._spelling = spelling
         self._read = lru_cache(maxsize=256)(self._read_anew)
@@ -164,7 +170,8 @@ class Reader:
         form = next((form for words in (self._usual, known) for form in forms(word) if form in words), "")
         if form:
             return [(0.0, (form,))]
-        if "'" in word or not word.isascii() or not word.isalpha() or is_real(word):
+        # What the phrases say and the encoder has not read is a name of its own.
+        if "'" in word or not word.isascii() or not word.isalpha() or is_real(word) or word in self._names:
             return [(0.0, ())]
         for cut in range(3, len(word) - 2):
             if word[:cut] in self._usual and word[cut:] in self._usual:
@@ -210,9 +217,10 @@ def forms(word: str) -> tuple[str, ...]:
 def closest(word: str, known: Collection[str], usual: frozenset[str] | None = None) -> list[tuple[float, str]]:
     """The known words that a typing error may have turned into this one, with their costs in edits, the nearest first.
 
-    One edit (a letter added, left out, changed, or two swapped) in words of up to five letters, two in longer ones, three from
-    ten letters on, but one where the first letter is another. In words of three letters they are only swapped, or the last one
-    is left out. Words that are not ``usual`` cost more (None: all are).
+    One edit (a letter added, left out, changed, or two swapped; "f" for "ph") in words of up to five letters, two in longer ones,
+    three from ten letters on, but one where the first letter is another, or the other word holds sentences together. In words of
+    three letters they are only swapped, or the last one is left out. Words that are not ``usual`` are one edit away at most, and
+    cost more (None: all are usual).
     """
     from rapidfuzz import process
     from rapidfuzz.distance import OSA
@@ -221,14 +229,15 @@ def closest(word: str, known: Collection[str], usual: frozenset[str] | None = No
         return []
     most = 1 if len(word) <= 5 else 2 if len(word) < 10 else 3
     found = []
-    for other, edits, _ in process.extract(word, known, scorer=OSA.distance, score_cutoff=most, limit=None):
-        initial = word[0] == other[0]
+    near = {other: edits for other, edits, _ in process.extract(word, known, scorer=OSA.distance, score_cutoff=most, limit=None)}
+    near |= {heard: 1 for heard in (word.replace("f", "ph", 1),) if heard != word and heard in known}
+    for other, edits in near.items():
+        initial, common = word[0] == other[0], usual is None or other in usual
         short = min(len(word), len(other)) == 3 and sorted(word) != sorted(other) and other[:-1] != word
-        if len(other) < 3 or not other.isalpha() or short or (edits > 1 and not initial):
+        far = edits > 1 and (not initial or not common or other in FUNCTION_WORDS)
+        if len(other) < 3 or not other.isalpha() or short or far:
             continue
-        found.append(
-            (edits + (0.0 if initial else _OTHER_INITIAL) + (0.0 if usual is None or other in usual else _UNUSUAL), other)
-        )
+        found.append((edits + (0.0 if initial else _OTHER_INITIAL) + (0.0 if common else _UNUSUAL), other))
     return sorted(found)[:_BEST]
 
 

@@ -51,7 +51,7 @@ def check(config: LanguageTrainingConfig, out: Path, start: str) -> Path | None:
     from srcli.pretraining.encoder.teacher import find_teacher
 
     if out.suffix != ".safetensors":
-        raise ConfigError(f"weights are written as .safetensors, not '{out.name}'", f"--out {out.with_suffix('.safetensors')}")
+        raise ConfigError(f"weights are written as .safetensors, not '{out}'", "--out FILE.safetensors")
     require_weights(weights_file(start or "embedded"))
     return find_teacher(config.teacher)
 
@@ -84,11 +84,13 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
         MismatchError: the checkpoint belongs to other settings.
     """
     from srcli.artifacts.core import output_lock
+    from srcli.evaluation.freesentences import free_cases
     from srcli.objects import catalogue
     from srcli.perception.encoders.embedded import load_embedded, save_embedded, weights_file
     from srcli.pretraining.encoder.knowledge import load_knowledge
     from srcli.pretraining.encoder.lessons import make_language, make_lessons
     from srcli.pretraining.encoder.lexicon import build_lexicon
+    from srcli.pretraining.encoder.reserved import Reserved
     from srcli.pretraining.encoder.teacher import load_teacher
     from srcli.pretraining.encoder.text_training import TextLearner, measure, train_text
 
@@ -96,7 +98,8 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
     found = check(config, out, start)
     first = load_embedded(weights_file(start or "embedded"))
     lexicon = build_lexicon(first.hides_unseen, first.taught)
-    language = make_language(first, lexicon, load_knowledge(catalogue().seen if first.hides_unseen else None))
+    reserved = Reserved(case.instruction for case in free_cases("free"))
+    language = make_language(first, lexicon, load_knowledge(catalogue().seen if first.hides_unseen else None), reserved)
     teacher = None if found is None else load_teacher(found)
     cache.mkdir(parents=True, exist_ok=True)
     with output_lock(cache / "text"):
@@ -113,7 +116,8 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
         learner.model.eval()
         after = measure(learner, language)
         sidecar = {
-            "recipe": config.model_dump(mode="json"),
+            # Where the teacher lies on this machine says nothing; its digest does.
+            "recipe": config.model_copy(update={"teacher": Path(config.teacher).name}).model_dump(mode="json"),
             "start_sha256": first.sha256,
             "start": _told_of(weights_file(start or "embedded")),
             "statements": len(language.train),

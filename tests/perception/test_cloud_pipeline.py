@@ -130,9 +130,9 @@ class Listener(ColourEncoder):
     def text(self, sentences: Sequence[str]) -> list[TextEmbedding]:
         self.asked += sentences
         out = []
-        for sentence in sentences:
-            vector = np.array([len(sentence), 1.0, 0.0], np.float32) / np.hypot(len(sentence), 1)
-            out.append(TextEmbedding(vector, np.full((1, 3), len(sentence), np.float32), np.ones(1, bool)))
+        for said in sentences:
+            vector = np.array([len(said), 1.0, 0.0], np.float32) / np.hypot(len(said), 1)
+            out.append(TextEmbedding(vector, np.full((1, 3), len(said), np.float32), np.ones(1, bool)))
         return out
 
 

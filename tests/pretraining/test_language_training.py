@@ -21,8 +21,9 @@ from srcli.params import Params
 from srcli.perception.encoders.embedded import PACKAGED, load_embedded
 from srcli.pretraining.encoder.captions import is_held_out
 from srcli.pretraining.encoder.knowledge import STATEMENT_KINDS, load_knowledge, read_knowledge
-from srcli.pretraining.encoder.lessons import make_language, make_lessons, targets
+from srcli.pretraining.encoder.lessons import Lessons, make_language, make_lessons, targets
 from srcli.pretraining.encoder.lexicon import build_lexicon
+from srcli.pretraining.encoder.reserved import Reserved, threes
 from srcli.pretraining.encoder.saying import FORMS, Said, deny, say
 from srcli.pretraining.encoder.teacher import SentenceModel, find_teacher, load_teacher
 from srcli.pretraining.encoder.text_training import (
@@ -32,6 +33,7 @@ from srcli.pretraining.encoder.text_training import (
     make_text_batch,
     measure,
 )
+from srcli.pretraining.encoder.variety import SimilarWords, common_words, wide_sentences
 from srcli.stages.pretrain_language import run
 
 TINY = """
@@ -131,10 +133,20 @@ def test_a_teacher_that_is_not_there_or_is_none_is_named(model_folder: Path, tmp
     (tmp_path / "cut" / "model.safetensors").write_bytes((model_folder / "model.safetensors").read_bytes()[:5000])
     with pytest.raises(ArtifactError, match="no BERT sentence encoder"):
         load_teacher(tmp_path / "cut")
-    shutil.copytree(model_folder, tmp_path / "other")
-    (tmp_path / "other" / "config.json").write_text("{}")
-    with pytest.raises(ArtifactError, match="no BERT sentence encoder"):
-        load_teacher(tmp_path / "other")
+    config = json.loads((model_folder / "config.json").read_text())
+    for number, changed in enumerate(({}, {**config, "num_hidden_layers": 1}, {**config, "hidden_act": "relu"})):
+        shutil.copytree(model_folder, tmp_path / f"other{number}")
+        (tmp_path / f"other{number}" / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(ArtifactError, match="no BERT sentence encoder"):
+            load_teacher(tmp_path / f"other{number}")
+    for number, (name, value) in enumerate((("position", torch.zeros(9, 24)), ("word", torch.full((9, 24), torch.nan)))):
+        shutil.copytree(model_folder, tmp_path / f"weights{number}")
+        stored = {**load_file(model_folder / "model.safetensors"), f"embeddings.{name}_embeddings.weight": value}
+        save_file(stored, tmp_path / f"weights{number}" / "model.safetensors")
+        with pytest.raises(ArtifactError, match="fewer than 128 tokens" if name == "position" else "not finite"):
+            load_teacher(tmp_path / f"weights{number}")
+    with pytest.raises(MissingAssetError):
+        find_teacher("sys")
 
 
 @pytest.fixture(scope="module")
@@ -186,49 +198,59 @@ def test_the_package_knows_much_of_every_object() -> None:
 
 
 def test_no_held_out_wording_and_no_three_words_of_the_reported_sentences_are_said(first) -> None:  # type: ignore[no-untyped-def]
-    def triples(text: str) -> set[tuple[str, ...]]:
-        words = words_of(text)
-        return {words[i : i + 3] for i in range(len(words) - 2)}
-
-    knowledge = load_knowledge()
-    read: set[tuple[str, ...]] = set()
-    for statement in knowledge.statements:
-        for form in FORMS[statement.kind]:
-            read |= triples(form.format(statement.say))
-    read |= {three for text in (*knowledge.fillers, *knowledge.requests, *knowledge.denying()) for three in triples(text)}
-    language = make_language(first, build_lexicon(), knowledge)
+    """In nothing that is said: data, statements in their forms, denials, rehearsed sentences, and those the teacher is asked."""
+    sentences = [case.instruction for case in free_cases("free")]
+    never, knowledge = {three for text in sentences for three in threes(text)}, load_knowledge()
+    forms = [form.format(statement.say) for statement in knowledge.statements for form in FORMS[statement.kind]]
+    texts = [*forms, *knowledge.fillers, *knowledge.requests, *knowledge.denying()]
+    language = make_language(first, build_lexicon(), knowledge, Reserved(sentences))
     rng = np.random.default_rng(3)
-    for _ in range(5000):
-        one = say(knowledge.statements[int(rng.integers(len(knowledge.statements)))], knowledge, rng, 0.5)
-        assert not is_held_out(one.text)
-        denied = deny(language.denials, language.labels, knowledge, rng)
-        assert not is_held_out(denied.text)
-        read |= triples(one.text) | triples(denied.text)
-    for case in free_cases("free"):
-        assert not triples(case.instruction) & read, (case.instruction, triples(case.instruction) & read)
+    for _ in range(3000):
+        statement = knowledge.statements[int(rng.integers(len(knowledge.statements)))]
+        made = [say(statement, knowledge, rng, 0.5, language.reserved).text]
+        made.append(deny(language.denials, language.labels, knowledge, rng, language.reserved).text)
+        assert not any(is_held_out(text) for text in made)
+        texts += made
+    words = SimilarWords(common_words(400), torch.nn.functional.normalize(torch.randn(400, 8), dim=1))
+    wide = wide_sentences(sentences, words, 50, rng, language.reserved)
+    assert len(wide) > 400
+    batch = make_text_batch(CONFIG.model_copy(update={"batch": 400}), language, Lessons((Said("a", ("apple",)),)), 1)
+    for text in (*texts, *wide, *batch.plain, *batch.around):
+        assert not threes(text) & never, (text, threes(text) & never)
+    assert sentences[0] in language.reserved and "give me the apple" not in language.reserved
 
 
 def test_what_is_denied_is_not_meant_and_neither_are_its_namesakes(first) -> None:  # type: ignore[no-untyped-def]
     knowledge = read_knowledge(TINY, "x.yaml")
-    language = make_language(first, build_lexicon(), knowledge)
+    language = make_language(first, build_lexicon(), knowledge, Reserved())
     said = {}
     for seed in range(2000):
-        one = deny(language.denials, language.labels, knowledge, np.random.default_rng(seed))
-        said[one.text] = one.of
+        one = deny(language.denials, language.labels, knowledge, np.random.default_rng(seed), language.reserved)
+        said[one.text] = one
     entries = catalogue()
     fruit = {name for name in entries.names if "fruit" in entries[name].general}
-    assert set(said["a fruit but not the banana"]) == fruit - {"banana"}
-    assert set(said["a cup that is not yellow"]) == {"cup"}
-    for text, names in said.items():
+    assert set(said["a fruit but not the banana"].of) == fruit - {"banana"}
+    assert set(said["a cup that is not yellow"].of) == {"cup"}
+    for text, one in said.items():
         denied = text.rpartition(" but not the ")[2]
-        assert denied not in {language.labels[name] for name in names}, text
-    bowls = next(names for text, names in said.items() if text.startswith("a bowl that is not"))
-    assert set(bowls) < {"red_bowl", "yellow_bowl"}
-    assert any(text.endswith(" with") for text in said)
+        assert one.of and denied not in {language.labels[name] for name in one.of}, text
+    bowls = next(one for text, one in said.items() if text.startswith("a bowl that is not"))
+    assert set(bowls.of) < {"red_bowl", "yellow_bowl"}
+    assert any(text.endswith(" with") for text in said) and any(text.startswith("an ") for text in said)
+
+
+def test_what_may_be_called_so_is_not_counted_as_meant(first) -> None:  # type: ignore[no-untyped-def]
+    knowledge = load_knowledge()
+    denials = make_language(first, build_lexicon(), knowledge, Reserved()).denials
+    red = next(one for one in denials.looks if (one.wanted, one.unwanted) == ("tool", "red"))
+    assert "two_color_hammer" in red.maybe and "two_color_hammer" not in red.of, "its handle is red"
+    assert not {"orange thing", "red thing"} & {one.wanted for one in denials.looks}, "no colour is denied of a colour"
+    labels = {catalogue()[name].label for name in catalogue().names}
+    assert {one.unwanted for one in denials.names} <= labels
 
 
 def test_targets_are_shares_and_doubtful_ones_count_for_nothing(first) -> None:  # type: ignore[no-untyped-def]
-    language = make_language(first, build_lexicon(), read_knowledge(TINY, "x.yaml"))
+    language = make_language(first, build_lexicon(), read_knowledge(TINY, "x.yaml"), Reserved())
     truth, doubtful = targets(language, [Said("a", ("apple", "suger_1"), ("lemon", "apple")), Said("b", ("knife",))])
     named = {language.names[i] for i in torch.nonzero(truth[0]).ravel().tolist()}
     assert named == {"apple", "suger_1", "suger_2"} and float(truth[0].max()) == pytest.approx(1 / 3)
@@ -238,7 +260,7 @@ def test_targets_are_shares_and_doubtful_ones_count_for_nothing(first) -> None: 
 
 def test_an_untrained_learner_reads_as_the_weights_before_and_learns_only_words(first) -> None:  # type: ignore[no-untyped-def]
     lexicon = build_lexicon()
-    language = make_language(first, lexicon, read_knowledge(TINY, "x.yaml"))
+    language = make_language(first, lexicon, read_knowledge(TINY, "x.yaml"), Reserved())
     lessons = lessons_of(first, language)
     learner = TextLearner(first, lexicon, first.vocabulary | language.vocabulary, lessons, 0)
     texts = ["give me the apple", "put it near the red bowl"]
@@ -269,7 +291,7 @@ def lessons_of(first, language, teacher=None, cache=Path(), config=CONFIG):  # t
 
 
 def test_batches_follow_from_seed_and_step(first) -> None:  # type: ignore[no-untyped-def]
-    language = make_language(first, build_lexicon(), read_knowledge(TINY, "x.yaml"))
+    language = make_language(first, build_lexicon(), read_knowledge(TINY, "x.yaml"), Reserved())
     lessons = lessons_of(first, language)
     assert lessons.taught is None and not lessons.wide and lessons.digest == lessons_of(first, language).digest
     assert make_text_batch(CONFIG, language, lessons, 4) == make_text_batch(CONFIG, language, lessons, 4)
@@ -287,7 +309,7 @@ def test_batches_follow_from_seed_and_step(first) -> None:  # type: ignore[no-un
 
 def test_the_teacher_is_asked_once_and_says_where_sentences_belong(first, teacher: SentenceModel, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     config = CONFIG.model_copy(update={"words": 40, "sayings": 2, "pairs": 8, "captions": 16, "wide": 0.3, "map_steps": 3})
-    language = make_language(first, build_lexicon(), read_knowledge(TINY, "x.yaml"))
+    language = make_language(first, build_lexicon(), read_knowledge(TINY, "x.yaml"), Reserved())
     lessons = lessons_of(first, language, teacher, tmp_path, config)
     assert lessons.taught is not None and len(lessons.taught) == len(lessons.said) + len(lessons.wide)
     torch.testing.assert_close(lessons.taught.norm(dim=1), torch.ones(len(lessons.taught)))
@@ -349,7 +371,7 @@ def test_nothing_is_said_of_objects_that_seen_only_has_never_met(tmp_path: Path)
     run(params(steps=1), out, tmp_path / "cache", start="seen-only")
     made, before = load_embedded(out), load_embedded(PACKAGED["seen-only"])
     assert made.hides_unseen and made.parents == (before.sha256,)
-    language = make_language(before, build_lexicon(True), load_knowledge(catalogue().seen))
+    language = make_language(before, build_lexicon(True), load_knowledge(catalogue().seen), Reserved())
     unseen = set(catalogue().unseen)
     assert not unseen & set(language.names)
     assert not any(unseen & {*statement.of, *statement.maybe} for statement in language.knowledge.statements)

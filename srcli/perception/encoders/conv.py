@@ -11,9 +11,10 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from srcli.errors import SceneError
+from srcli.language.spelling import blanked
 from srcli.perception.encoders.embedded import IMAGE_RECIPE, EmbeddedModel, dense_forward, image_tensor
 from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
-from srcli.perception.encoders.text import SentenceReader, unknown_words
+from srcli.perception.encoders.text import UNREAD, SentenceReader, unknown_words
 from srcli.perception.encoders.tower import STRIDE
 from srcli.types import U8, TextEmbedding
 
@@ -87,8 +88,8 @@ class ConvEncoder:
         return DenseFeatures(np.ascontiguousarray(np.stack(values), np.float32))
 
     def text(self, texts: Sequence[str]) -> list[TextEmbedding]:
-        """Each sentence's pooled and token features."""
-        return self._read(texts)
+        """Each sentence's pooled and token features. Words that it has never read are nothing, not what their pieces are."""
+        return self._read([blanked(text, self._vocabulary, UNREAD) for text in texts])
 
     def unknown_words(self, text: str) -> tuple[str, ...]:
         """Words that never occurred in pre-training."""

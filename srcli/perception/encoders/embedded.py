@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ BLACK = -_MEAN / _STD
 IMAGE_RECIPE = f"whole view, cells of 8 px, mean {_MEAN}, std {_STD}"
 _EMBEDDING = "token_embedding.weight"
 _POSITIONS = "positional_embedding"
-_LAYERS = "transformer.resblocks."
+_SECOND_LAYER, _THIRD_LAYER = "transformer.resblocks.1.", "transformer.resblocks.2."
+_OLD_CONTEXT = 24
 _ROWS = "token_rows"
 _HEADER = "srcli"
 _KEEP_FP32 = ("running_mean", "running_var", "logit_scale")
@@ -162,27 +164,29 @@ def save_embedded(
     return digest
 
 
-def expand_state(state: dict[str, Tensor], rows: Tensor, model: Any) -> dict[str, Tensor]:
-    """A state dict in fp32 with the full token table: the rows in use in their place, zeros elsewhere.
-
-    What a file of the format before lacks changes nothing that it reads: positions after its last are zero, and a further layer
-    of text is the one before that adds nothing.
-    """
+def expand_state(state: dict[str, Tensor], rows: Tensor, vocab_size: int) -> dict[str, Tensor]:
+    """A state dict in fp32 with the full token table: the rows in use in their place, zeros elsewhere."""
     out = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     compact = out[_EMBEDDING]
-    full = torch.zeros(model.vocab_size, compact.shape[1])
+    full = torch.zeros(vocab_size, compact.shape[1])
     full[rows.long()] = compact
     out[_EMBEDDING] = full
+    return out
+
+
+def _from_format_3(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """What such a file lacks, so that it reads as it did: a third layer of text that adds nothing, positions never reached."""
+    out = dict(state)
     wanted = model.state_dict()
-    positions = torch.zeros_like(wanted[_POSITIONS])
-    positions[: len(out[_POSITIONS])] = out[_POSITIONS]
-    out[_POSITIONS] = positions
-    for name in sorted(wanted.keys() - out.keys()):
-        if name.startswith(_LAYERS):
-            number, _, part = name.removeprefix(_LAYERS).partition(".")
-            before = out[f"{_LAYERS}{int(number) - 1}.{part}"]
-            adds = part.endswith(("out_proj.weight", "out_proj.bias", "c_proj.weight", "c_proj.bias"))
-            out[name] = torch.zeros_like(before) if adds else before.clone()
+    stored = out[_POSITIONS]
+    if len(stored) != _OLD_CONTEXT:
+        raise KeyError(f"{len(stored)} positions, format 3 has {_OLD_CONTEXT}")
+    out[_POSITIONS] = torch.zeros(len(wanted[_POSITIONS]), stored.shape[1], dtype=stored.dtype)
+    out[_POSITIONS][:_OLD_CONTEXT] = stored
+    for name in (name for name in wanted if name.startswith(_THIRD_LAYER)):
+        before = out[name.replace(_THIRD_LAYER, _SECOND_LAYER)]
+        adds = name.endswith(("out_proj.weight", "out_proj.bias", "c_proj.weight", "c_proj.bias"))
+        out[name] = torch.zeros_like(before) if adds else before.clone()
     return out
 
 
@@ -203,18 +207,24 @@ def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  not a mapping
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise ArtifactError(f"not a safetensors file: {path} ({error})", hint) from error
-    if header.get("model") != MODEL_NAME or _ROWS not in tensors:
+    if not isinstance(header, dict) or header.get("model") != MODEL_NAME or not {_ROWS, _EMBEDDING} <= tensors.keys():
         raise ArtifactError(f"not weights of the embedded encoder: {path}", hint)
     if header.get("format") not in _READ:
         raise ArtifactError(f"{path} has format {header.get('format')}, this version reads {' and '.join(map(str, _READ))}", hint)
     model, tokenizer = create_model()
     rows = tensors.pop(_ROWS)
     try:
-        model.load_state_dict(expand_state(tensors, rows, model))
-    except (RuntimeError, KeyError) as error:
+        if header["format"] != FORMAT:
+            tensors = _from_format_3(tensors, model)
+            tokenizer = partial(tokenizer, context_length=_OLD_CONTEXT)
+        if int(rows.min()) < 0:
+            raise IndexError("a token has a negative number")
+        model.load_state_dict(expand_state(tensors, rows, model.vocab_size))
+        vocabulary = frozenset(str(word) for word in header["vocabulary"])
+    except (RuntimeError, KeyError, IndexError, TypeError) as error:
         raise ArtifactError(f"{path} does not fit the model '{MODEL_NAME}'", str(error).splitlines()[0]) from error
     model.eval().requires_grad_(False)
     model.visual.to(memory_format=torch.channels_last)
-    vocabulary, parents = frozenset(header["vocabulary"]), tuple(header.get("parents", ()))
+    parents = tuple(header.get("parents", ()))
     hides_unseen = bool(header.get("hides_unseen", False))
     return EmbeddedModel(model, tokenizer, vocabulary, file_sha256(path), parents, tuple(header.get("taught", ())), hides_unseen)

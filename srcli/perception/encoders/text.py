@@ -14,6 +14,9 @@ from torch.nn import functional
 from srcli.language.spelling import words_of
 from srcli.types import TextEmbedding
 
+UNREAD = "~"
+"""What an unread word is given to the embedded tower as: a token that occurs in no training, whose vector is zero."""
+
 # A decision asks for one or two sentences; what reads hundreds at once does so once.
 _KEPT = 2
 

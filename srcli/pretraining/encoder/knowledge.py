@@ -45,7 +45,7 @@ class Knowledge:
     Attributes:
         fillers: what may stand before or after any request.
         requests: ways to ask for a thing, with one ``{}``.
-        negations: ways to want one thing (``{}``) and not another (``{not}``).
+        negations: ways to want one thing (``{}``) and not another (``{not}``); ``exclusions``: to want any of a kind but one.
         negated_looks, negated_uses: ways to want a thing that does not look so (``{not}`` is a colour), or is not for
             that (a verb).
     """
@@ -54,6 +54,7 @@ class Knowledge:
     fillers: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
     negations: tuple[str, ...] = ()
+    exclusions: tuple[str, ...] = ()
     negated_looks: tuple[str, ...] = ()
     negated_uses: tuple[str, ...] = ()
 
@@ -65,7 +66,7 @@ class Knowledge:
 
     def denying(self) -> tuple[str, ...]:
         """Every way to want one thing and not another."""
-        return (*self.negations, *self.negated_looks, *self.negated_uses)
+        return (*self.negations, *self.exclusions, *self.negated_looks, *self.negated_uses)
 
 
 class _Line(Section):
@@ -87,6 +88,7 @@ class _File(Section):
     fillers: list[str] = Field(default_factory=list)
     requests: list[str] = Field(default_factory=list)
     negations: list[str] = Field(default_factory=list)
+    exclusions: list[str] = Field(default_factory=list)
     negated_looks: list[str] = Field(default_factory=list)
     negated_uses: list[str] = Field(default_factory=list)
 
@@ -140,6 +142,7 @@ def read_knowledge(text: str, where: str, names: Sequence[str] | None = None) ->
         tuple(model.fillers),
         tuple(model.requests),
         tuple(model.negations),
+        tuple(model.exclusions),
         tuple(model.negated_looks),
         tuple(model.negated_uses),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srcli.language.instructions import reader
 from srcli.language.phrases import phrase_texts
 from srcli.language.spelling import words_of
+from srcli.language.wordlists import FUNCTION_WORDS
 from srcli.perception.encoders.embedded import EmbeddedModel
 from srcli.perception.encoders.text import forward_text
 from srcli.pretraining.encoder.captions import caption
 from srcli.pretraining.encoder.concepts import concepts
 from srcli.pretraining.encoder.knowledge import Knowledge, Statement
 from srcli.pretraining.encoder.lexicon import Lexicon
+from srcli.pretraining.encoder.reserved import Reserved
 from srcli.pretraining.encoder.saying import FORMS, Denials, Said, make_denials, say
 from srcli.pretraining.encoder.teacher import SentenceModel
 from srcli.pretraining.encoder.variety import SimilarWords, common_words, wide_sentences
@@ -52,6 +55,7 @@ class Language:
         directions: (N, D) unit length.
         labels: the name of each object in words.
         denials: what can be wanted of several objects, and denied of some of them.
+        reserved: what is never said.
     """
 
     knowledge: Knowledge
@@ -62,6 +66,7 @@ class Language:
     directions: Tensor
     labels: dict[str, str]
     denials: Denials
+    reserved: Reserved
 
     @property
     def vocabulary(self) -> frozenset[str]:
@@ -71,10 +76,10 @@ class Language:
         return self.lexicon.words | {word for text in said for word in words_of(text)}
 
 
-def make_language(first: EmbeddedModel, lexicon: Lexicon, knowledge: Knowledge) -> Language:
+def make_language(first: EmbeddedModel, lexicon: Lexicon, knowledge: Knowledge, reserved: Reserved) -> Language:
     """Statements in two parts, and where the names of all objects lie."""
     from srcli.objects import catalogue, describe
-    from srcli.objects.palette import color_words
+    from srcli.objects.palette import color_words, palette
     from srcli.pretraining.encoder.lexicon import facts_of
 
     entries = catalogue()
@@ -83,12 +88,15 @@ def make_language(first: EmbeddedModel, lexicon: Lexicon, knowledge: Knowledge) 
     pooled = embed_before(first, [form.format(labels[name]) for name in names for form in NAME_FORMS])
     directions = functional.normalize(pooled.reshape(len(names), len(NAME_FORMS), -1).mean(dim=1), dim=-1)
     facts = {name: concepts(facts_of(entries[name], describe(entries[name]))) for name in names}
-    denials = make_denials(facts, labels, frozenset(color_words()))
+    parts = {name: [color for part in entries[name].parts for color in (part.color, part.inner_color)] for name in names}
+    seen = {name: {palette()[color].word for color in colors} for name, colors in parts.items()}
+    bearing = {word: frozenset(name for name in names if word in seen[name]) for word in sorted(color_words())}
+    denials = make_denials(facts, labels, bearing, knowledge.statements)
     order = generator((0,), STREAM).permutation(len(knowledge.statements))
     held_back = {int(i) for i in order[::_HELD_BACK]}
     train = tuple(s for i, s in enumerate(knowledge.statements) if i not in held_back)
     valid = tuple(s for i, s in enumerate(knowledge.statements) if i in held_back)
-    return Language(knowledge, train, valid, lexicon, names, directions, labels, denials)
+    return Language(knowledge, train, valid, lexicon, names, directions, labels, denials, reserved)
 
 
 @torch.no_grad()
@@ -138,19 +146,25 @@ def make_lessons(
         told: receives sentences done and in all, while the teacher reads.
     """
     rng = generator((config.seed,), STREAM)
-    said = [say(s, language.knowledge, rng, config.fillers) for s in language.train for _ in range(config.sayings)]
+    told_of = [s for s in language.train for _ in range(config.sayings)]
+    said = [say(s, language.knowledge, rng, config.fillers, language.reserved) for s in told_of]
     if teacher is None:
-        return Lessons(tuple(said))
+        read = reader(language.vocabulary | first.vocabulary)
+        return Lessons(tuple(replace(one, text=read(one.text).text) for one in said))
     common = common_words(config.words)
     single = [word for word, ids in zip(common, first.tokenizer(list(common)), strict=True) if int(ids.argmax()) == ONE_WORD]
-    known = tuple(sorted({*single, *language.vocabulary, *first.vocabulary}))
+    known = tuple(sorted({*single, *FUNCTION_WORDS, *language.vocabulary, *first.vocabulary}))
     vectors = _asked(teacher, known, cache / "words.safetensors", told)
-    texts = [say(s, language.knowledge, rng, config.fillers / 2).text for s in language.train for _ in range(config.sayings)]
-    wide = wide_sentences(texts, SimilarWords(known, vectors), config.pairs, rng)
+    texts = [say(s, language.knowledge, rng, config.fillers / 2, language.reserved).text for s in told_of]
+    wide = wide_sentences(texts, SimilarWords(known, vectors), config.pairs, rng, language.reserved)
     heard = [caption(concept, rng) for concept in language.lexicon.concepts] + [c.phrase for c in language.lexicon.concepts]
     heard = [heard[i] for i in rng.permutation(len(heard))[: config.captions]]
     asked = _asked(teacher, [*(one.text for one in said), *wide, *heard], cache / "sentences.safetensors", told)
     mapped = fit_map(language, said, asked[: len(said)], asked[len(said) + len(wide) :], embed_before(first, heard), config)
+    # The teacher knows every word; the text tower learns from sentences as they will be read for it.
+    read = reader(frozenset(known))
+    said = [replace(one, text=read(one.text).text) for one in said]
+    wide = [read(text).text for text in wide]
     return Lessons(tuple(said), tuple(wide), mapped(asked[: len(said) + len(wide)]), known, vectors)
 
 

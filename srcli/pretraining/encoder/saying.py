@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from srcli.pretraining.encoder.captions import is_held_out
-from srcli.pretraining.encoder.concepts import Concept
+from srcli.pretraining.encoder.concepts import Concept, ConceptKind
 from srcli.pretraining.encoder.knowledge import Knowledge, Statement
+from srcli.pretraining.encoder.reserved import Reserved
 
 FORMS: Mapping[str, tuple[str, ...]] = {
     "uses": (
@@ -53,8 +55,8 @@ FORMS: Mapping[str, tuple[str, ...]] = {
         "where is the {}",
         "pick up the {}",
     ),
-    "kinds": ("{}", "some {}", "give me one of the {}", "any of the {}", "something that counts as {}", "I want {}", "get me {}"),
-    "contrasts": ("{}", "the one that is {}", "I mean {}", "not the others, {}"),
+    "kinds": ("{}", "{}", "some {}", "any {}", "I want {}", "get me some {}", "is there {}"),
+    "contrasts": ("{}", "{}", "look, {}"),
 }
 """How a statement of each kind becomes a sentence."""
 
@@ -77,7 +79,7 @@ class Said:
     maybe: tuple[str, ...] = ()
 
 
-def say(statement: Statement, knowledge: Knowledge, rng: np.random.Generator, filled: float) -> Said:
+def say(statement: Statement, knowledge: Knowledge, rng: np.random.Generator, filled: float, reserved: Reserved) -> Said:
     """A statement as a sentence, lower case; with the probability ``filled`` something stands before or after it."""
     while True:
         forms = FORMS[statement.kind]
@@ -85,7 +87,7 @@ def say(statement: Statement, knowledge: Knowledge, rng: np.random.Generator, fi
         if statement.kind in ("names", "kinds") and knowledge.requests and rng.random() < 0.3:
             text = _one(knowledge.requests, rng).format(statement.say)
         text = fill(text, knowledge, rng, filled)
-        if not is_held_out(text):
+        if text not in reserved:
             return Said(text, statement.of, statement.maybe)
 
 
@@ -95,12 +97,13 @@ class Denial:
 
     Attributes:
         wanted: noun phrase; ``unwanted``: noun phrase, colour or verb phrase that is true of some of what ``wanted`` names.
-        of: objects that are meant.
+        of: objects that are meant; ``maybe``: of which the unwanted may be said.
     """
 
     wanted: str
     unwanted: str
     of: tuple[str, ...]
+    maybe: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,41 +115,65 @@ class Denials:
     uses: tuple[Denial, ...]
 
 
-def make_denials(facts: Mapping[str, frozenset[Concept]], labels: Mapping[str, str], colors: frozenset[str]) -> Denials:
+def make_denials(
+    facts: Mapping[str, frozenset[Concept]],
+    labels: Mapping[str, str],
+    colors: Mapping[str, frozenset[str]],
+    statements: Sequence[Statement],
+) -> Denials:
     """Every pair of something that several objects are, and something that some of these are and others are not.
 
     Args:
         facts: what is true of each object; ``labels``: its name.
-        colors: words for colours.
+        colors: objects that have a colour on any part, by its word.
+        statements: what else may be said of objects: whatever may be called what is denied is not counted as meant.
     """
     true: dict[Concept, set[str]] = {}
     for name, concepts in facts.items():
         for concept in concepts:
             true.setdefault(concept, set()).add(name)
-    wanted: dict[str, set[str]] = {}
+    wanted: dict[str, tuple[ConceptKind, set[str]]] = {}
     for concept, names in sorted(true.items()):
         form = _WANTED.get(concept.kind)
         if form is not None and len({labels[name] for name in names}) > 1:
-            wanted[form.format(concept.phrase)] = names
+            wanted[form.format(concept.phrase)] = (concept.kind, names)
     found: dict[str, list[Denial]] = {"label": [], "attribute": [], "function": []}
-    for phrase, names in wanted.items():
+    for phrase, (kind, names) in wanted.items():
         for concept, others in sorted(true.items()):
-            if concept.kind not in found or (concept.kind == "attribute" and concept.phrase not in colors):
+            named = concept.kind == "label" and concept.phrase in labels.values()
+            colored = concept.kind == "attribute" and concept.phrase in colors and kind != "attribute"
+            if not (named or colored or concept.kind == "function") or concept.phrase in phrase.split():
                 continue
-            left_out = names & others
             # What bears the same name as one that is left out is meant no more than that.
-            spoken = {labels[name] for name in left_out}
-            meant = tuple(sorted(name for name in names - others if labels[name] not in spoken))
-            if left_out and meant and concept.phrase not in phrase.split():
-                found[concept.kind].append(Denial(phrase, concept.phrase, meant))
+            spoken = {labels[name] for name in names & others}
+            rest = sorted(name for name in names - others if labels[name] not in spoken)
+            doubt = _may_be_said(concept, statements) | colors.get(concept.phrase, frozenset())
+            meant = tuple(name for name in rest if name not in doubt)
+            if spoken and meant:
+                maybe = tuple(name for name in rest if name in doubt)
+                found[concept.kind].append(Denial(phrase, concept.phrase, meant, maybe))
     return Denials(tuple(found["label"]), tuple(found["attribute"]), tuple(found["function"]))
 
 
-def deny(denials: Denials, labels: Mapping[str, str], knowledge: Knowledge, rng: np.random.Generator) -> Said:
+@lru_cache(maxsize=4096)
+def _may_be_said(concept: Concept, statements: Sequence[Statement]) -> frozenset[str]:
+    """Objects of which statements say a name or a kind that ends like the concept, or a use that begins with it."""
+    found: set[str] = set()
+    for statement in statements:
+        as_name = concept.kind == "label" and statement.kind in ("names", "kinds")
+        as_use = concept.kind == "function" and statement.kind == "uses"
+        if (as_name and f" {statement.say}".endswith(f" {concept.phrase}")) or (
+            as_use and f"{statement.say} ".startswith(f"{concept.phrase} ")
+        ):
+            found |= {*statement.of, *statement.maybe}
+    return frozenset(found)
+
+
+def deny(denials: Denials, labels: Mapping[str, str], knowledge: Knowledge, rng: np.random.Generator, reserved: Reserved) -> Said:
     """Something wanted, but not all that bears its name ("fruit but not the banana"), or one name and not another."""
     names = tuple(labels)
     kinds = [
-        (denials.names, knowledge.negations),
+        (denials.names, (*knowledge.negations, *knowledge.exclusions)),
         (denials.looks, knowledge.negated_looks),
         (denials.uses, knowledge.negated_uses),
     ]
@@ -162,8 +189,9 @@ def deny(denials: Denials, labels: Mapping[str, str], knowledge: Knowledge, rng:
             all_of_kind, forms = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
             denial = all_of_kind[int(rng.integers(len(all_of_kind)))]
         text = _one(forms, rng).replace("{not}", denial.unwanted).format(denial.wanted).lower()
-        if not is_held_out(text):
-            return Said(text, denial.of)
+        text = re.sub(r"\ba (?=[aeio])", "an ", text)
+        if text not in reserved:
+            return Said(text, denial.of, denial.maybe)
 
 
 def fill(text: str, knowledge: Knowledge, rng: np.random.Generator, share: float) -> str:

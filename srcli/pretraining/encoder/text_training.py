@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srcli.language.instructions import reader
 from srcli.language.phrases import RELATIVE, SUPERLATIVES, Phrase, PhraseKind, phrase_instruction
 from srcli.learning.loop import Loop, Progress, Settings, Task
 from srcli.learning.schedule import Schedule
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CODE = ("captions", "concepts", "lessons", "saying", "text_training", "variety")
+_CODE = ("captions", "concepts", "lessons", "reserved", "saying", "text_training", "variety")
 """Modules that decide what is learned."""
 _EMBEDDING = "token_embedding.weight"
 _PLACED = 0.2
@@ -66,13 +67,13 @@ class TextBatch:
 def make_text_batch(config: LanguageTrainingConfig, language: Language, lessons: Lessons, step: int) -> TextBatch:
     """The sentences of a step; they follow from the seed and the step."""
     rng = generator((config.seed, step), STREAM)
-    rehearsed = round(config.batch * config.rehearsal)
+    rehearsed = max(1, round(config.batch * config.rehearsal))
     wide = round(config.batch * config.wide) if lessons.wide else 0
     denied = round(config.batch * config.negations) if language.knowledge.negations else 0
     drawn = rng.integers(len(lessons.said), size=max(1, config.batch - rehearsed - wide - denied))
     others = rng.integers(max(1, len(lessons.wide)), size=wide)
     said = [lessons.said[i] for i in drawn]
-    said += [deny(language.denials, language.labels, language.knowledge, rng) for _ in range(denied)]
+    said += [deny(language.denials, language.labels, language.knowledge, rng, language.reserved) for _ in range(denied)]
     rows = np.concatenate([drawn, len(lessons.said) + others])
     pairs = [_rehearsed(config, language, rng) for _ in range(rehearsed)]
     taught = None if lessons.taught is None else lessons.taught[torch.from_numpy(rows)]
@@ -81,6 +82,13 @@ def make_text_batch(config: LanguageTrainingConfig, language: Language, lessons:
 
 def _rehearsed(config: LanguageTrainingConfig, language: Language, rng: np.random.Generator) -> tuple[str, str]:
     """A sentence that is known, and another one that means the same: with words around it, or as one of several of a kind."""
+    while True:
+        plain, around = _meaning_the_same(config, language, rng)
+        if around not in language.reserved:
+            return plain, around
+
+
+def _meaning_the_same(config: LanguageTrainingConfig, language: Language, rng: np.random.Generator) -> tuple[str, str]:
     concept = _one(language.lexicon.concepts, rng)
     if rng.random() < config.composed:
         noun = _one(language.lexicon.names, rng).phrase if concept.kind in ("attribute", "function") else concept.phrase
@@ -123,6 +131,7 @@ class TextLearner:
 
     def __init__(self, first: EmbeddedModel, lexicon: Lexicon, vocabulary: frozenset[str], lessons: Lessons, seed: int) -> None:
         self.first = first
+        self.as_read = reader(vocabulary)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model, self.tokenizer = create_model()
@@ -225,7 +234,7 @@ def measure(learner: TextLearner, language: Language) -> dict[str, float]:
     """Of statements that are not learned from: share whose closest name is meant, and the same by kind; of names: the mean cosine
     to where they were.
     """
-    said = [Said(statement.say, statement.of, statement.maybe) for statement in language.valid]
+    said = [Said(learner.as_read(statement.say).text, statement.of, statement.maybe) for statement in language.valid]
     found: dict[str, list[float]] = {}
     if said:
         pooled = learner.pooled([one.text for one in said])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from srcli.language.wordlists import ABBREVIATIONS, FUNCTION_WORDS
-from srcli.pretraining.encoder.captions import is_held_out
+from srcli.pretraining.encoder.reserved import Reserved
 
 _AROUND = (
     "give me the {}",
@@ -66,10 +66,12 @@ class SimilarWords:
         return " ".join(words)
 
 
-def wide_sentences(texts: Sequence[str], words: SimilarWords, pairs: int, rng: np.random.Generator) -> list[str]:
+def wide_sentences(
+    texts: Sequence[str], words: SimilarWords, pairs: int, rng: np.random.Generator, reserved: Reserved
+) -> list[str]:
     """Sentences of everything: ``texts`` with words exchanged, each word alone and in a short sentence, pairs of similar words.
 
-    None of them has a form that is held out.
+    None of them is reserved.
     """
     found = [words.swapped(text, rng) for text in texts]
     content = [word for word in words.words if word not in FUNCTION_WORDS]
@@ -78,7 +80,7 @@ def wide_sentences(texts: Sequence[str], words: SimilarWords, pairs: int, rng: n
     for _ in range(pairs):
         word = _one(content, rng)
         found.append(" ".join(f"{word} {_one(_BETWEEN, rng)} {words.similar(word, rng)}".split()))
-    return [text for text in dict.fromkeys(text.lower() for text in found) if not is_held_out(text)]
+    return [text for text in dict.fromkeys(text.lower() for text in found) if text not in reserved]
 
 
 def _one(words: Sequence[str], rng: np.random.Generator) -> str:
