@@ -45,6 +45,10 @@ def test_params_file_has_every_key_with_an_explanation() -> None:
     assert override(params, {}) == params
 
 
+def test_the_recipes_of_what_is_shipped_are_those_of_the_package() -> None:
+    assert load_params(ROOT / "params.yaml").pretrain == Params().pretrain
+
+
 def test_paper_file_has_the_papers_scale() -> None:
     params = load_params(ROOT / "params-paper.yaml")
     assert params.collect.episodes == 5000
