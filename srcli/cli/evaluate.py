@@ -23,6 +23,7 @@ from srcli.cli.options import (
     parameter,
 )
 from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
+from srcli.errors import ConfigError
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -147,6 +148,8 @@ def evaluate(
     target = out or Path("results") / ("replay" if case else "cases" if cases else "evaluation")
     from srcli.cli.output import emit, emit_plan
 
+    if assets is not None and cases is None:
+        raise ConfigError("objects of your own belong to case files of your own", "give the case files with --cases")
     if dry_run:
         from srcli.actions.sources import check_source
         from srcli.evaluation.casefiles import read_cases_folder

@@ -111,11 +111,17 @@ def _teach(
     executor: Executor | None,
     report: Report,
 ) -> TeachSummary:
+    import torch
+
+    from srcli.pretraining.encoder.lexicon import build_lexicon, token_rows
     from srcli.pretraining.encoder.loop import train
     from srcli.stages.pretrain import export, measure, render_all
 
     start = {name: value.clone() for name, value in learner.model.state_dict().items()}
+    # A word may be known from language alone: what it looks like is learned now, as of one that was never read.
+    shown = {*token_rows(build_lexicon(config.hide_unseen, first.taught), learner.tokenizer)}
     known = first.model.token_embedding.weight[list(learner.rows)].ne(0).any(dim=1)
+    known &= torch.tensor([row in shown for row in learner.rows])
     render_all(config, params.sim, cache, report, taught=taught, executor=executor)
     before = measure(config, learner, lexicon, cache, taught)
     report("before", 1, 1, {name: value for name, value in before.items() if name.endswith("/patch")})

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from srcli.cli.app import app
-from srcli.errors import ArtifactError, MismatchError, UnknownNameError
+from srcli.errors import ArtifactError, ConfigError, MismatchError, UnknownNameError
 
 runner = CliRunner()
 STAGES = (
@@ -80,6 +80,8 @@ def test_dry_run_refuses_cases_that_the_run_refuses(tmp_path: Path) -> None:
     (tmp_path / "cut.yaml").write_text("name: a\nobjects: [")
     told = runner.invoke(app, ["evaluate", "--cases", str(tmp_path), "--dry-run"])
     assert told.exit_code == ArtifactError.exit_code and "cut.yaml is not a case file" in told.output
+    told = runner.invoke(app, ["evaluate", "--assets", str(tmp_path), "--dry-run"])
+    assert told.exit_code == ConfigError.exit_code and "give the case files with --cases" in told.output
     assert runner.invoke(app, ["evaluate", "--case", "sugar-1", "--dry-run"]).exit_code == 0
 
 
