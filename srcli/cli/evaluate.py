@@ -23,7 +23,6 @@ from srcli.cli.options import (
     parameter,
 )
 from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
-from srcli.errors import ConfigError
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -148,18 +147,15 @@ def evaluate(
     target = out or Path("results") / ("replay" if case else "cases" if cases else "evaluation")
     from srcli.cli.output import emit, emit_plan
 
-    if assets is not None and cases is None:
-        raise ConfigError("objects of your own belong to case files of your own", "give the case files with --cases")
     if dry_run:
         from srcli.actions.sources import check_source
-        from srcli.evaluation.casefiles import read_cases_folder
         from srcli.evaluation.methods import check_tasks, chosen_methods
-        from srcli.evaluation.plan import planned_episodes
+        from srcli.evaluation.plan import case_folder, planned_episodes
         from srcli.evaluation.suites import find_episode
 
         section = values.evaluate
         methods_given = chosen_methods(values, given)
-        folder = read_cases_folder(cases, assets) if cases else None
+        folder = case_folder(cases, assets)
         only = tasks[0] if tasks and len(tasks) == 1 else None
         planned = [find_episode(one, repeat, values.seed, folder.cases if folder else (), only) for one in case or ()]
         planned = planned or list(planned_episodes(values, section.suite, folder))

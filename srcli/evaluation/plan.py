@@ -10,7 +10,7 @@ from srcli.actions.sources import content_of
 from srcli.artifacts.core import content_digest
 from srcli.config.encoder import SEEN_ONLY
 from srcli.errors import ConfigError
-from srcli.evaluation.casefiles import CaseFolder
+from srcli.evaluation.casefiles import CaseFolder, read_cases_folder
 from srcli.evaluation.journal import Journal, code_digest
 from srcli.evaluation.methods import Method
 from srcli.evaluation.suites import SuiteEpisode, file_episodes, suite_episodes
@@ -23,6 +23,18 @@ from srcli.tasks.records import extensions
 if TYPE_CHECKING:
     from srcli.objects.assets import Asset
     from srcli.params import Params
+
+
+def case_folder(cases: Path | None, assets: Path | None) -> CaseFolder | None:
+    """The user's case files with their own objects; None without.
+
+    Raises:
+        ConfigError: objects without case files.
+        ArtifactError: a damaged case file.
+    """
+    if assets is not None and cases is None:
+        raise ConfigError("objects of your own belong to case files of your own", "give the case files with --cases")
+    return None if cases is None else read_cases_folder(cases, assets)
 
 
 def planned_episodes(params: Params, suite: str, folder: CaseFolder | None) -> tuple[SuiteEpisode, ...]:

@@ -12,12 +12,11 @@ import numpy as np
 
 from srcli.actions.sources import check_source
 from srcli.artifacts.core import output_lock
-from srcli.errors import ConfigError
-from srcli.evaluation.casefiles import read_cases_folder
 from srcli.evaluation.journal import Journal, journals_in
 from srcli.evaluation.methods import Method, check_tasks, chosen_methods
 from srcli.evaluation.plan import (
     calibration_episodes,
+    case_folder,
     journal_of,
     make_setup,
     missing_jobs,
@@ -80,11 +79,9 @@ def run(
     """
     section = params.evaluate
     name = FILES if cases is not None else suite or section.suite
-    if assets is not None and cases is None:
-        raise ConfigError("objects of your own belong to case files of your own", "give the case files with --cases")
     methods = chosen_methods(params, policies)
     check_source(params.candidates)
-    folder = read_cases_folder(cases, assets) if cases is not None else None
+    folder = case_folder(cases, assets)
     episodes = planned_episodes(params, name, folder)
     check_tasks(methods, dict.fromkeys(e.task for e in episodes))
     setup = make_setup(params, methods, dict.fromkeys(e.task for e in episodes), device, folder.assets if folder else ())

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.core import atomic_write
-from srcli.evaluation.casefiles import read_cases_folder
 from srcli.evaluation.methods import chosen_methods
-from srcli.evaluation.plan import make_setup
+from srcli.evaluation.plan import case_folder, make_setup
 from srcli.evaluation.suites import find_episode
 from srcli.evaluation.worker import Job, run_job, start
 from srcli.parallel import Executor, Progress, make_executor
@@ -63,10 +62,10 @@ def run(
 
     Raises:
         UnknownNameError: no such case, key or method.
-        ConfigError: a name that several cases have.
+        ConfigError: a name that several cases have, or objects without case files.
     """
     methods = chosen_methods(params, policies)
-    folder = read_cases_folder(cases, assets) if cases is not None else None
+    folder = case_folder(cases, assets)
     known = folder.cases if folder is not None else ()
     episodes = [find_episode(name, repeat, params.seed, known, task) for name in names]
     setup = make_setup(params, methods, dict.fromkeys(e.task for e in episodes), device, folder.assets if folder else ())

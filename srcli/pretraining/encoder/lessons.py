@@ -39,7 +39,8 @@ NEVER = -1e4
 """Score of what does not count. Finite: a share of nothing times infinity is no number."""
 ONE_WORD = 2
 """Place of the end mark after a word of one token."""
-STREAM = 50
+STREAM, _MAP_STREAM = 50, 51
+"""Streams of random numbers: of the sentences, and of fitting the teacher's map."""
 _HELD_BACK = 10
 _MAP_BATCH, _MAP_RATE = 256, 2e-3
 
@@ -186,7 +187,7 @@ def fit_map(
         torch.manual_seed(config.seed)
         linear = nn.Linear(taught.shape[1], before.shape[1])
     optimizer = torch.optim.AdamW(linear.parameters(), _MAP_RATE, weight_decay=1e-3)
-    rng = generator((config.seed, 1), STREAM)
+    rng = generator((config.seed,), _MAP_STREAM)
     for _ in range(config.map_steps):
         i = torch.from_numpy(rng.integers(len(taught), size=_MAP_BATCH))
         j = torch.from_numpy(rng.integers(len(heard), size=_MAP_BATCH))
