@@ -113,6 +113,12 @@ def noise_sweep(
         Literal["normalized", "metre", "feature"] | None,
         typer.Option("--unit", help="What sigma counts. \\[noise.unit]", rich_help_panel=PARAMETERS, show_default=False),
     ] = None,
+    where: Annotated[
+        Literal["cloud", "network"] | None,
+        typer.Option(
+            "--where", help="Before fusion, or after it. \\[noise.where]", rich_help_panel=PARAMETERS, show_default=False
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for results, table and picture.", rich_help_panel=PATHS)
     ] = Path("results/noise"),
@@ -143,6 +149,7 @@ def noise_sweep(
         Flag("--seed", "seed", seed),
         Flag(SIGMA, "noise.sigma", sigmas(sigma) if sigma else None),
         Flag("--unit", "noise.unit", unit),
+        Flag("--where", "noise.where", where),
         Flag("--episodes", "noise.episodes", episodes),
         Flag("--method", "noise.methods", names),
     )
@@ -157,7 +164,7 @@ def noise_sweep(
         levels = ", ".join(f"{s:g}" for s in sorted({0.0, *section.sigma}))
         does = (
             f"train what is missing of {', '.join(section.methods)}",
-            f"run each at sigma {levels} ({section.unit}) on suite '{section.suite}', {count} worker(s)",
+            f"run each at sigma {levels} ({section.unit}, {section.where}) on suite '{section.suite}', {count} worker(s)",
         )
         reads = (str(features) if features else f"the shipped policies, else {store.FEATURES}", *given)
         emit_plan(Plan("noise-sweep", reads, does, (str(out),), {"seed": values.seed, "noise": section}), as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srcli.config.ablate import StudyConfig
 from srcli.config.base import Section
@@ -13,6 +13,7 @@ from srcli.config.evaluate import SuiteName
 from srcli.config.tasks import TaskName
 
 NoiseUnit = Literal["normalized", "metre", "feature"]
+NoiseWhere = Literal["cloud", "network"]
 Sigma = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
 
 HALF_EXTENT = (WORKSPACE_UPPER[0] - WORKSPACE_LOWER[0]) / 2
@@ -20,8 +21,18 @@ HALF_EXTENT = (WORKSPACE_UPPER[0] - WORKSPACE_LOWER[0]) / 2
 
 _UNIT = (
     "what sigma counts: normalized (half the workspace's edge, 0.224 m), metre, or feature (the spread of the fused features, "
-    "which are disturbed instead of the positions); the paper does not state it"
+    "which are disturbed instead of the positions, where noise.where is network); the paper does not state it"
 )
+_WHERE = (
+    "where it acts: cloud (points are moved before fusion, and with them the features that they get, the similarity and which "
+    "points are kept) or network (after fusion, so that the similarity and the selection stay clean); the paper does not state it"
+)
+
+
+def check_noise(unit: NoiseUnit, where: NoiseWhere) -> None:
+    """Refuse noise on features before there are any."""
+    if unit == "feature" and where != "network":
+        raise ValueError("unit 'feature' disturbs what has been fused already: where has to be 'network'")
 
 
 class NoiseConfig(Section):
@@ -29,6 +40,12 @@ class NoiseConfig(Section):
 
     sigma: Sigma = Field(0.0, description="standard deviation in units of `unit`; 0 = no noise")
     unit: NoiseUnit = Field("normalized", description=_UNIT)
+    where: NoiseWhere = Field("cloud", description=_WHERE)
+
+    @model_validator(mode="after")
+    def _features_after_fusion(self) -> NoiseConfig:
+        check_noise(self.unit, self.where)
+        return self
 
     @property
     def metres(self) -> float:
@@ -43,6 +60,7 @@ class NoiseSweepConfig(StudyConfig):
         (0.1, 0.2, 0.3), min_length=1, description="strengths of the noise; 0 is always added as reference"
     )
     unit: NoiseUnit = Field("normalized", description=_UNIT)
+    where: NoiseWhere = Field("cloud", description=_WHERE)
     methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         ("sr_plus_softmax", "sr_plus_relu", "sr_plus"),
         min_length=1,
@@ -54,3 +72,8 @@ class NoiseSweepConfig(StudyConfig):
     splits: Annotated[tuple[Literal["seen", "unseen"], ...], Field(strict=False)] = Field(
         ("unseen",), min_length=1, description="splits evaluated (the paper: unseen)"
     )
+
+    @model_validator(mode="after")
+    def _features_after_fusion(self) -> NoiseSweepConfig:
+        check_noise(self.unit, self.where)
+        return self

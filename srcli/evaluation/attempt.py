@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from srcli.config.evaluate import PerturbConfig
     from srcli.config.placements import PlacementConfig
     from srcli.language.spelling import Reader
-    from srcli.perception.pipeline import JointEncoder
+    from srcli.perception.pipeline import Encoded, JointEncoder
 
 GraspSampler = Callable[[Observation], Candidates]
 PlacementSampler = Callable[[Observation, HeldExtent, np.random.Generator], Candidates]
@@ -185,6 +185,7 @@ class EpisodeContext:
                 excluded=given.excluded,
                 rng=generator(spec.seed, given.number, DECIDE),
                 percept=given.percept,
+                moved=given.percept.moved,
                 held=given.held,
                 truth=given.truth if shown else None,
                 spec=spec if shown else None,
@@ -272,23 +273,45 @@ def aimed_at(observation: Observation, segmentation: Segmentation, action: Actio
 
 
 class LazyPercept:
-    """Computes the percept at the first call and keeps it."""
+    """Computes the percept at the first call and keeps it. Views are encoded once."""
 
     def __init__(
         self, observation: Observation, instruction: str, encoder: JointEncoder | None, config: CloudConfig | None, phase: Phase
     ) -> None:
         self._observation, self._instruction, self._encoder = observation, instruction, encoder
         self._config, self._phase = config, phase
+        self._encoded: Encoded | None = None
+        self._moved: dict[float, Percept] = {}
         self.value: Percept | None = None
 
     def __call__(self) -> Percept:
         if self.value is None:
-            if self._encoder is None or self._config is None:
-                raise ConfigError("this method looks at the semantic cloud, but no encoder was given", "pass an encoder")
-            from srcli.perception.pipeline import perceive
-
-            self.value = perceive(self._observation, self._instruction, self._encoder, self._config, self._phase)
+            self.value = self._perceive(None)
         return self.value
+
+    def moved(self, metres: float, rng: np.random.Generator) -> Percept:
+        """The percept of a cloud whose points were moved before fusion by a Gaussian of ``metres`` along each axis.
+
+        Args:
+            rng: the same for all who ask at this decision, so that the same points go the same ways at every strength.
+        """
+        if metres not in self._moved:
+
+            def move(points: F32) -> F32:
+                drawn = rng.standard_normal(points.shape, dtype=np.float32)
+                return (points + metres * drawn).astype(np.float32)
+
+            self._moved[metres] = self._perceive(move)
+        return self._moved[metres]
+
+    def _perceive(self, move: Callable[[F32], F32] | None) -> Percept:
+        from srcli.perception.pipeline import Encoded, perceive
+
+        if self._encoder is None or self._config is None:
+            raise ConfigError("this method looks at the semantic cloud, but no encoder was given", "pass an encoder")
+        if self._encoded is None:
+            self._encoded = Encoded(self._encoder, self._encoder.dense(self._observation.rgb))
+        return perceive(self._observation, self._instruction, self._encoded, self._config, self._phase, move)
 
 
 def own_sampler(config: CandidateConfig | None) -> GraspSampler:

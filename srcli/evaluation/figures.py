@@ -14,6 +14,7 @@ from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, approaches
 from srcli.evaluation.statistics import Result, success_within, wilson
 from srcli.language.spelling import Reading
+from srcli.perception.understanding import Understood
 from srcli.types import F32, F64, Candidates, Observation, Reason
 
 DPI = 110
@@ -48,12 +49,15 @@ def _save(figure: Any, path: Path) -> Path:
     return path
 
 
-def draw_case(episode: EpisodeRecord, path: Path, reading: Reading | None = None, attempt: int = -1) -> Path:
+def draw_case(
+    episode: EpisodeRecord, path: Path, reading: Reading | None = None, understood: Understood | None = None, attempt: int = -1
+) -> Path:
     """One attempt: the views with the chosen grasp, then the cloud from above with similarity, mask and candidates.
 
     Args:
         episode: recorded with ``record=True``.
         reading: how the sentence was read; what was changed or says nothing stands in the title.
+        understood: what the encoder takes from it; the half that was acted on stands below, where the method uses the encoder.
         attempt: which attempt, by default the last.
     """
     record = episode.attempts[attempt]
@@ -77,10 +81,12 @@ def draw_case(episode: EpisodeRecord, path: Path, reading: Reading | None = None
     _draw_candidates(axes[1, 2], record)
     number = (attempt % len(episode.attempts)) + 1
     said = fill(f"“{episode.spec.instruction}”", 130)
-    understood = f"\n{shorten(reading.told(), 260)}" if reading is not None and reading.told() else ""
+    told = [reading.told()] if reading is not None else []
+    told += [understood.told(record.phase)] if understood is not None and record.percept is not None else []
+    below = "".join(f"\n{shorten(line, 180)}" for line in told if line)
     figure.suptitle(
         f"{said}  ({episode.spec.split})   {episode.policy}, attempt {number} of {len(episode.attempts)}: "
-        f"{describe(episode, record)}{understood}",
+        f"{describe(episode, record)}{below}",
         fontsize=12,
     )
     return _save(figure, path)

@@ -25,6 +25,7 @@ from srcli.evaluation.rollout import EpisodeRecord, SetupError, run_together, se
 from srcli.evaluation.suites import SuiteEpisode
 from srcli.language.instructions import make_reader
 from srcli.language.relations import RELATIONS
+from srcli.perception.understanding import Listener
 from srcli.seeding import OBSERVE, generator
 from srcli.tasks import get_task
 from srcli.types import EpisodeSpec
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from srcli.perception.encoders.interface import Encoder
     from srcli.sim import World
     from srcli.tasks import Task
+
+
+_NAMES_SHOWN = 3
+"""Closest names in a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,8 @@ class _Worker:
         self.tasks: dict[str, Task] = {name: get_task(name, setup.language) for name in setup.tasks}
         self.world: World = World(setup.sim)
         self.encoder: Encoder = load_encoder(setup.encoder, setup.device)
-        self.reader = make_reader(self.encoder.vocabulary, setup.language)
+        self.listener = Listener(self.encoder, setup.language, setup.cloud.denied)
+        self.reader = self.listener.read
         self.methods = [method.build(self.encoder, setup.device) for method in setup.methods]
         self.rule: SimilarityRule | None = None
         if setup.judge:
@@ -134,7 +140,7 @@ def run_job(job: Job) -> list[dict[str, Any]]:
         if figure is not None and episode.attempts:
             from srcli.evaluation.figures import draw_case
 
-            draw_case(episode, Path(figure), reading)
+            draw_case(episode, Path(figure), reading, worker.listener(spec.instruction, _NAMES_SHOWN))
         own = {} if task.name in BUILT_IN else {"phases": list(task.phases)}
         return {**record_of(episode, job.episode), **own, **read}
 

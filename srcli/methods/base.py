@@ -37,6 +37,8 @@ class Decision:
         excluded: (K,) True where the same pose has already failed in this episode.
         rng: the only source of chance a method may use.
         percept: semantic cloud and sentence, computed at the first call.
+        moved: percept of a cloud whose points were moved before fusion, by so many metres along each axis and in directions of
+            the generator given (the noise study); None where nothing can be perceived anew.
         held: measured size of what is to be placed; None in a pick phase.
         truth, spec: simulator state and goal; None unless the method declares itself privileged.
         valid: (K,) placements that are right; None in a pick phase, and unless the method declares itself privileged.
@@ -50,6 +52,7 @@ class Decision:
     excluded: Bool
     rng: np.random.Generator
     percept: Callable[[], Percept]
+    moved: Callable[[float, np.random.Generator], Percept] | None = None
     truth: SceneTruth | None = None
     spec: EpisodeSpec | None = None
     held: HeldExtent | None = None

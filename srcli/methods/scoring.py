@@ -12,10 +12,10 @@ from srcli.actions.between import between_fingers
 from srcli.config.base import Section
 from srcli.config.choice import ChoiceConfig
 from srcli.config.noise import NoiseConfig
-from srcli.errors import ArtifactError
+from srcli.errors import ArtifactError, SceneError
 from srcli.methods.base import Choice, Decision, Weights
 from srcli.methods.policy_file import stored_section
-from srcli.types import F32, F64, Candidates, SemanticCloud
+from srcli.types import F32, F64, Candidates, Percept, SemanticCloud
 
 if TYPE_CHECKING:
     from srcli.models.batch import Batch, Scores
@@ -53,8 +53,9 @@ class ScoringPolicy:
     Args:
         network: a batch of decisions to its scores, in evaluation mode on ``device``.
         choice: weights of the three scores.
-        noise: Gaussian noise on what the network sees, at test time only; candidates, and the points between whose fingers its
-            mask is read, stay as they are. It follows from the decision alone, so that all methods see the same noise.
+        noise: Gaussian noise on what the network sees, at test time only; candidates stay as they are. It follows from the
+            decision alone, so that all methods see the same noise. Where it comes after fusion, the points between whose fingers
+            the mask is read are where they truly are.
     """
 
     def __init__(
@@ -71,14 +72,11 @@ class ScoringPolicy:
 
         from srcli.models.batch import batch_of_one
 
-        percept, candidates, weights = decision.percept(), decision.candidates, self._choice
-        shown = percept
-        if self._noise is not None and self._noise.sigma:
-            shown = replace(percept, cloud=disturb(percept.cloud, self._noise, decision.rng.spawn(1)[0]))
+        candidates, weights = decision.candidates, self._choice
+        percept, shown = self._look(decision)
         with torch.inference_mode():
             scores = self._network(batch_of_one(shown, candidates).to(self._device))
         logits = scores.logits[0].float().cpu().numpy().astype(np.float64)
-        # The mask belongs to the points; where they truly are, says the cloud before any noise.
         mask: F32 = scores.mask[0].float().cpu().numpy()
         combined = weights.align2 * log_softmax(logits)
         if candidates.kind == "place":
@@ -91,6 +89,20 @@ class ScoringPolicy:
                 combined += weights.align1 * np.log(consistency(closing_mask(percept.cloud, mask, candidates), weights.meant))
         final: F32 = combined.astype(np.float32)
         return Choice(decision.take(decision.best(final)), scores=final, mask=mask)
+
+    def _look(self, decision: Decision) -> tuple[Percept, Percept]:
+        """Where the points are that the mask belongs to, and what the network is shown."""
+        noise = self._noise
+        if noise is None or not noise.sigma:
+            return (percept := decision.percept()), percept
+        rng = decision.rng.spawn(1)[0]
+        if noise.where == "cloud":
+            if decision.moved is None:
+                raise SceneError("points cannot be moved before fusion here", "noise.where=network disturbs what was fused")
+            return (percept := decision.moved(noise.metres, rng)), percept
+        # After fusion it is known where the points truly are.
+        percept = decision.percept()
+        return percept, replace(percept, cloud=disturb(percept.cloud, noise, rng))
 
 
 def disturb(cloud: SemanticCloud, noise: NoiseConfig, rng: np.random.Generator) -> SemanticCloud:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -29,8 +29,33 @@ class JointEncoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An encoder that has encoded the views of one observation already.
+
+    Attributes:
+        features: of those views.
+    """
+
+    encoder: JointEncoder
+    features: DenseValues
+
+    def dense(self, rgb: U8) -> DenseValues:
+        """The features, whatever is asked."""
+        return self.features
+
+    def text(self, sentences: Sequence[str]) -> list[TextEmbedding]:
+        """One embedding per sentence."""
+        return self.encoder.text(sentences)
+
+
 def perceive(
-    observation: Observation, instruction: str, encoder: JointEncoder, config: CloudConfig, phase: Phase = "pick"
+    observation: Observation,
+    instruction: str,
+    encoder: JointEncoder,
+    config: CloudConfig,
+    phase: Phase = "pick",
+    move: Callable[[F32], F32] | None = None,
 ) -> Percept:
     """The semantic cloud of a scene for the half of a sentence that concerns the phase.
 
@@ -40,11 +65,14 @@ def perceive(
     Args:
         instruction: the whole sentence. For ``place`` the tokens are those of its place half, while the pooled embedding, and
             so the similarity, is that of the reference alone: what is placed and the relation do not compete with it.
+        move: what becomes of the (N, 3) points, metres, before features are fused on them (the noise study).
 
     Raises:
         SceneError: the observation is unusable or shows nothing.
     """
     points = unproject(observation, config, phase)
+    if move is not None:
+        points = move(points)
     features, views = fuse(points, encoder.dense(observation.rgb), observation, config)
     seen = views > 0
     if not bool(seen.any()):

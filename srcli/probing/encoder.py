@@ -14,7 +14,8 @@ from srcli.language import could_mean, make_reader
 from srcli.params import Params
 from srcli.perception.cloud import neighbour_mean
 from srcli.perception.encoders.interface import DenseFeatures
-from srcli.perception.pipeline import cosine, perceive, sentence
+from srcli.perception.pipeline import Encoded, cosine, perceive, sentence
+from srcli.perception.understanding import NAME_PROMPT
 from srcli.probing.colors import reference_histograms, region_histograms
 from srcli.probing.scenes import (
     Question,
@@ -27,13 +28,10 @@ from srcli.probing.scenes import (
     suite_question,
 )
 from srcli.tasks import get_task
-from srcli.types import F32, I64, U8, Observation, Phase, SemanticCloud, TextEmbedding
+from srcli.types import F32, I64, U8, Observation, Phase, SemanticCloud
 
 if TYPE_CHECKING:
     from srcli.perception.encoders.interface import Encoder
-
-NAME_PROMPT = "give me the {}"
-"""The sentence that stands for a catalogue name in retrieval: the label's sentence in demonstrations."""
 
 TASKS: tuple[Phase, ...] = ("pick", "place")
 """Piles, and zones for placing."""
@@ -88,20 +86,6 @@ class _Worker:
         self.encoder.dense(np.zeros((len(self.world.cameras), camera.height, camera.width, 3), dtype=np.uint8))
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """An encoder whose dense features of one observation are known already."""
-
-    encoder: Encoder
-    features: DenseFeatures
-
-    def dense(self, rgb: U8) -> DenseFeatures:
-        return self.features
-
-    def text(self, sentences: Sequence[str]) -> list[TextEmbedding]:
-        return self.encoder.text(sentences)
-
-
 _worker: _Worker | None = None
 
 
@@ -131,7 +115,7 @@ def play(job: EncoderJob) -> dict[str, Any]:
         return record
     features, milliseconds = _timed_dense(worker, scene.observation.rgb)
     config = worker.params.cloud.model_copy(update={"select": "all"})
-    cloud = perceive(scene.observation, scene.spec.instruction, _Seen(worker.encoder, features), config, job.task).cloud
+    cloud = perceive(scene.observation, scene.spec.instruction, Encoded(worker.encoder, features), config, job.task).cloud
     owner = point_owners(scene, cloud.points, config.table_height if job.task == "place" else 0.0)
     slots, counts = np.unique(owner[owner >= 0], return_counts=True)
     enough = slots[counts >= worker.params.probe.min_points]

@@ -28,7 +28,6 @@ from srcli.evaluation.results import Summary, write_results
 from srcli.evaluation.similarity_rule import Threshold, best_threshold
 from srcli.evaluation.suites import COMPOSED, FREE, SuiteEpisode
 from srcli.evaluation.worker import Job, run_job, start
-from srcli.language.instructions import make_reader, names_something
 from srcli.language.phrases import phrase_texts
 from srcli.parallel import Executor, Progress, make_executor
 
@@ -137,20 +136,21 @@ def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
     if params.encoder.name != "embedded":
         return
     from srcli.perception.encoders import load_encoder
+    from srcli.perception.understanding import Listener
 
     encoder = load_encoder(params.encoder)
-    read = make_reader(encoder.vocabulary, params.language)
+    listener = Listener(encoder, params.language, params.cloud.denied)
     said = [e.case.instruction for e in episodes if e.case is not None]
     composed = dict.fromkeys(e.wording for e in episodes if e.kind and e.case is None)
     said += [text for wording in composed for text in phrase_texts(wording)]
-    readings = {text: read(text) for text in dict.fromkeys(said)}
+    readings = {text: listener.read(text) for text in dict.fromkeys(said)}
     changed = dict.fromkeys(pair for reading in readings.values() for pair in reading.corrected)
     if changed:
         _log.warning("%s", ", ".join(f'read "{typed}" as "{meant}"' for typed, meant in changed))
     unknown = dict.fromkeys(word for reading in readings.values() for word in reading.unknown)
     if unknown:
         _log.warning("the encoder has never read these words of the sentences: %s", ", ".join(unknown))
-    if empty := [text for text, reading in readings.items() if not names_something(reading.text, encoder.vocabulary)]:
+    if empty := [text for text, reading in readings.items() if not listener.names_something(reading)]:
         more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
         _log.warning("understood nothing of: %s%s", ", ".join(f'"{shorten(text, 60)}"' for text in empty[:_SHOWN]), more)
 

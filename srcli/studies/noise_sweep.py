@@ -127,7 +127,7 @@ def run(
         reference = reference_among(names, section.reference)
         if reference.startswith(UNTRAINED):
             raise ConfigError(f"noise.methods: {reference} alone is a control", "name the trained method beside it")
-        notes.append(f"sigma is in {_axis(section.unit)}; noise comes after fusion, at test time only, candidates are unchanged")
+        notes.append(f"sigma is in {_axis(section.unit)}; {_WHERE[section.where]}; at test time only, candidates are unchanged")
         return write_results(
             out_dir / "noise",
             NOISE_SWEEP,
@@ -163,19 +163,25 @@ def trained_arms(base: Params) -> tuple[Arm, ...]:
 
 def noise_arms(base: Params) -> tuple[Arm, ...]:
     """One arm per method and strength, 0 first."""
-    unit = base.noise.unit
+    unit, where = base.noise.unit, base.noise.where
     sigmas = sorted({0.0, *base.noise.sigma})
     return tuple(
         replace(
             arm,
             name=f"{arm.name}-{sigma:g}",
             title=f"{arm.title}, σ {sigma:g}",
-            acts={**arm.acts, **({"noise.sigma": sigma, "noise.unit": unit} if sigma else {})},
-            facts={**arm.facts, "sigma": sigma, "unit": unit},
+            acts={**arm.acts, **({"noise.sigma": sigma, "noise.unit": unit, "noise.where": where} if sigma else {})},
+            facts={**arm.facts, "sigma": sigma, "unit": unit, "where": where},
         )
         for arm in trained_arms(base)
         for sigma in sigmas
     )
+
+
+_WHERE = {
+    "cloud": "points are moved before fusion, and with them their features, the similarity and which points are kept",
+    "network": "noise comes after fusion, so features and similarity are clean",
+}
 
 
 def _axis(unit: str) -> str:

@@ -69,3 +69,11 @@ def test_an_empty_sentence_is_refused_in_one_line(sentence: str) -> None:
         run(Params(), sentence)
     result = runner.invoke(app, ["understand", sentence])
     assert result.exit_code == ConfigError.exit_code and result.stdout == ""
+
+
+def test_a_line_for_pictures_says_what_a_half_means_and_does_not() -> None:
+    found = run(Params(), "give me a fruit but not the lemon, put it near the apple", count=2)
+    assert found.pick is not None and found.place is not None
+    assert found.told("pick") == f"understood {found.pick.told()}" and found.told("pick").endswith("; but not: lemon")
+    assert found.told("place").startswith("understood near apple: apple 1.00, ")
+    assert run(Params(), "give me the lemon").told("place") == "" and run(Params(), "拿苹果").told("pick") == "understood nothing"

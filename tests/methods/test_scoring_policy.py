@@ -11,7 +11,7 @@ from method_inputs import cloud, decision, placing, sr_section
 
 from srcli.config.choice import ChoiceConfig
 from srcli.config.noise import NoiseConfig
-from srcli.errors import ArtifactError
+from srcli.errors import ArtifactError, SceneError
 from srcli.methods.a2.network import build_network as build_a2
 from srcli.methods.a2.section import A2Config
 from srcli.methods.base import Weights
@@ -27,7 +27,8 @@ from srcli.methods.scoring import (
 )
 from srcli.methods.sr.network import SRNetwork, build_network
 from srcli.methods.sr.section import SRConfig
-from srcli.types import Candidates, SemanticCloud
+from srcli.models.batch import batch_of_one
+from srcli.types import Candidates, Percept, SemanticCloud
 
 LEARNED_ONLY = ChoiceConfig(align1=0.0, prior=0.0)
 
@@ -113,7 +114,7 @@ def test_noise_is_for_the_network_alone(network: SRNetwork) -> None:
     percept = cloud(xyz, rng.random(40).tolist())
     only = ChoiceConfig(align1=1.0, align2=0.0, prior=0.0)
     grasps = decision(xyz[:8], percept=percept)
-    choice = ScoringPolicy(network, only, NoiseConfig(sigma=20.0)).act(grasps)
+    choice = ScoringPolicy(network, only, NoiseConfig(sigma=20.0, where="network")).act(grasps)
     assert choice.mask is not None and choice.scores is not None
     # Between the fingers lie the points as they are, however far the network saw them.
     expected = np.log(consistency(closing_mask(percept().cloud, choice.mask, grasps.candidates), only.meant))
@@ -126,7 +127,7 @@ def test_noise_leaves_the_place_of_the_mask_around_a_landing_point(network: SRNe
     xyz = rng.normal([0.5, 0, 0.05], 0.05, (40, 3)).tolist()
     percept = cloud(xyz, rng.random(40).tolist())
     only = ChoiceConfig(align1_place=1.0, align2=0.0, prior_place=0.0)
-    choice = ScoringPolicy(network, only, NoiseConfig(sigma=20.0)).act(placing(xyz[:8], percept))
+    choice = ScoringPolicy(network, only, NoiseConfig(sigma=20.0, where="network")).act(placing(xyz[:8], percept))
     assert choice.mask is not None and choice.scores is not None
     poses = placing(xyz[:8]).candidates.poses
     expected = gather_mask(percept().cloud.points, choice.mask, poses, only.radius)
@@ -153,7 +154,9 @@ def test_noise_changes_the_scores_and_follows_from_the_decision(network: SRNetwo
     percept = cloud(xyz, rng.random(40).tolist())
 
     def scores(sigma: float, seed: int) -> np.ndarray:
-        made = ScoringPolicy(network, LEARNED_ONLY, NoiseConfig(sigma=sigma)).act(decision(xyz[:8], percept=percept, seed=seed))
+        made = ScoringPolicy(network, LEARNED_ONLY, NoiseConfig(sigma=sigma, where="network")).act(
+            decision(xyz[:8], percept=percept, seed=seed)
+        )
         assert made.scores is not None
         return made.scores
 
@@ -168,11 +171,39 @@ def test_noise_of_positions_and_of_features_grows_with_sigma_in_the_same_directi
     once, twice = (disturb(clean, NoiseConfig(sigma=s), np.random.default_rng(0)) for s in (0.1, 0.2))
     np.testing.assert_allclose(twice.points - clean.points, 2 * (once.points - clean.points), atol=1e-5)
     assert float((once.points - clean.points).std()) == pytest.approx(0.1 * 0.224, rel=0.1)
-    moved = disturb(clean, NoiseConfig(sigma=0.5, unit="feature"), np.random.default_rng(0))
+    moved = disturb(clean, NoiseConfig(sigma=0.5, unit="feature", where="network"), np.random.default_rng(0))
     np.testing.assert_array_equal(moved.points, clean.points)
     assert float((moved.features - clean.features).std()) == pytest.approx(0.5 * float(clean.features.std()), rel=0.1)
     for other in (once, moved):
         np.testing.assert_array_equal(other.similarity, clean.similarity)
+
+
+def test_noise_before_fusion_is_perceived_anew_in_the_same_directions(network: SRNetwork) -> None:
+    """What the network is shown, and where the mask is read, is the moved cloud; the clean one is not looked at."""
+    xyz = np.random.default_rng(0).normal([0.5, 0, 0.05], 0.05, (40, 3)).tolist()
+    asked: list[tuple[float, float]] = []
+
+    def moved(metres: float, rng: np.random.Generator) -> Percept:
+        drawn = rng.standard_normal((40, 3), dtype=np.float32)
+        asked.append((metres, float(drawn[0, 0])))
+        return cloud((np.array(xyz) + metres * drawn).tolist(), np.linspace(0, 1, 40).tolist())()
+
+    for sigma in (0.1, 0.2):
+        made = replace(decision(xyz[:8]), moved=moved)
+        choice = ScoringPolicy(network, LEARNED_ONLY, NoiseConfig(sigma=sigma)).act(made)
+        again = moved(sigma * 0.224, decision(xyz[:8]).rng.spawn(1)[0])
+        with torch.inference_mode():
+            expected = network(batch_of_one(again, made.candidates)).logits[0].double().numpy()
+        np.testing.assert_allclose(choice.scores, log_softmax(expected), atol=1e-5)
+    assert [metres for metres, _ in asked] == pytest.approx([0.0224, 0.0224, 0.0448, 0.0448])
+    assert len({first for _, first in asked}) == 1
+    with pytest.raises(SceneError, match="cannot be moved before fusion"):
+        ScoringPolicy(network, LEARNED_ONLY, NoiseConfig(sigma=0.1)).act(decision(xyz[:8]))
+
+
+def test_features_are_not_disturbed_before_there_are_any() -> None:
+    with pytest.raises(ValueError, match="where has to be 'network'"):
+        NoiseConfig(sigma=0.1, unit="feature")
 
 
 def test_acting_leaves_the_network_and_its_gradients_alone(network: SRNetwork) -> None:

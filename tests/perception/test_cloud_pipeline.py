@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from srcli.config.cloud import CloudConfig
 from srcli.errors import SceneError
+from srcli.evaluation.attempt import LazyPercept
 from srcli.perception.cloud import farthest_points, neighbour_mean, unproject, voxel_means
 from srcli.perception.pipeline import perceive, sentence
 from srcli.types import Observation, TextEmbedding
@@ -100,6 +101,39 @@ def test_the_cloud_is_the_same_every_time() -> None:
     first, second = (perceive(draw(noise=0.002), "red", ColourEncoder(), CloudConfig()) for _ in range(2))
     assert first.cloud.points.tobytes() == second.cloud.points.tobytes()
     assert first.cloud.similarity.tobytes() == second.cloud.similarity.tobytes()
+
+
+def test_points_that_are_moved_before_fusion_take_what_lies_where_they_are_now() -> None:
+    """Every point of the red box is moved onto the table beside it, which is not red; what lies below the table is not seen."""
+    config = CloudConfig(select="all", smooth_radius=0.0)
+
+    def beside(points: np.ndarray) -> np.ndarray:
+        return np.array(points * [1, 1, 0] + [0.12, 0, 0], np.float32)
+
+    calm = perceive(draw(), "red", ColourEncoder(), config).cloud
+    moved = perceive(draw(), "red", ColourEncoder(), config, move=beside).cloud
+    assert len(moved.points) > 100 and np.median(moved.similarity) < np.median(calm.similarity) - 0.1
+    with pytest.raises(SceneError, match="no camera sees"):
+        perceive(draw(), "red", ColourEncoder(), config, move=lambda points: points - np.float32([0, 0, 0.2]))
+    still = perceive(draw(), "red", ColourEncoder(), config, move=lambda points: points).cloud
+    np.testing.assert_array_equal(still.features, calm.features)
+
+
+def test_views_are_encoded_once_however_often_points_are_moved() -> None:
+    class Counting(ColourEncoder):
+        looks = 0
+
+        def dense(self, rgb: np.ndarray) -> Dense:
+            Counting.looks += 1
+            return super().dense(rgb)
+
+    look = LazyPercept(draw(), "red", Counting(), CloudConfig(select="all"), "pick")
+    calm = look().cloud
+    weak, strong = (look.moved(metres, np.random.default_rng(5)).cloud for metres in (1e-4, 2e-4))
+    assert look.moved(1e-4, np.random.default_rng(5)).cloud is weak and Counting.looks == 1
+    assert len(weak.points) == len(calm.points)
+    np.testing.assert_allclose(strong.points - calm.points, 2 * (weak.points - calm.points), atol=1e-6)
+    assert not np.array_equal(weak.features, calm.features)
 
 
 def test_the_most_similar_points_lie_on_what_is_named() -> None:

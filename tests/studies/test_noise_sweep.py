@@ -51,14 +51,14 @@ def cloud(count: int = 4000) -> SemanticCloud:
 @pytest.mark.parametrize(("unit", "sigma", "metres"), [("normalized", 0.1, 0.0224), ("metre", 0.03, 0.03)])
 def test_position_noise_has_the_stated_size(unit: Any, sigma: float, metres: float) -> None:
     calm = cloud()
-    noisy = disturb(calm, NoiseConfig(sigma=sigma, unit=unit), np.random.default_rng(0))
+    noisy = disturb(calm, NoiseConfig(sigma=sigma, unit=unit, where="network"), np.random.default_rng(0))
     assert float((noisy.points - calm.points).std()) == pytest.approx(metres, rel=0.03)
     assert np.array_equal(noisy.features, calm.features) and np.array_equal(noisy.similarity, calm.similarity)
 
 
 def test_feature_noise_leaves_positions() -> None:
     calm = cloud()
-    noisy = disturb(calm, NoiseConfig(sigma=0.5, unit="feature"), np.random.default_rng(0))
+    noisy = disturb(calm, NoiseConfig(sigma=0.5, unit="feature", where="network"), np.random.default_rng(0))
     assert float((noisy.features - calm.features).std()) == pytest.approx(0.5 * float(calm.features.std()), rel=0.03)
     assert np.array_equal(noisy.points, calm.points)
 
@@ -105,7 +105,7 @@ def decision(seed: int, seen: SemanticCloud) -> Decision:
 
 def test_noise_is_part_of_how_a_policy_acts(branches: dict[str, Path]) -> None:
     seen = cloud(40)
-    plain, noisy = policy(branches["sr_plus"]), policy(branches["sr_plus"], sigma=0.3)
+    plain, noisy = policy(branches["sr_plus"]), policy(branches["sr_plus"], sigma=0.3, where="network")
     scores = [one.act(decision(7, seen)).scores for one in (plain, noisy, noisy)]
     assert not np.allclose(scores[0], scores[1]) and np.array_equal(scores[1], scores[2])
     assert not np.allclose(scores[1], noisy.act(decision(8, seen)).scores)
@@ -113,7 +113,7 @@ def test_noise_is_part_of_how_a_policy_acts(branches: dict[str, Path]) -> None:
 
 def test_the_generator_of_the_decision_is_left_as_it_was(branches: dict[str, Path]) -> None:
     asked = decision(7, cloud(40))
-    policy(branches["sr_plus"], sigma=0.3).act(asked)
+    policy(branches["sr_plus"], sigma=0.3, where="network").act(asked)
     assert asked.rng.random() == decision(7, cloud(40)).rng.random()
 
 
@@ -124,7 +124,7 @@ def test_methods_by_strength(tmp_path: Path) -> None:
     assert (summary.trained, summary.played) == (3, 3 * 3 * 4) and len(executor.setups) == 1
     methods = {m.name: m for m in executor.setups[0].methods}
     noisy = methods["sr_plus_relu-0.3-seed0"]
-    assert noisy.section.noise == NoiseConfig(sigma=0.3, unit="normalized")
+    assert noisy.section.noise == NoiseConfig(sigma=0.3, unit="normalized", where="cloud")
     assert noisy.path == methods["sr_plus_relu-0-seed0"].path and Path(str(noisy.path)).name.startswith("sr_plus_relu-seed0")
     # The network alone chooses, so that neither mask nor quality covers what the branches do.
     choice = noisy.section.choice
