@@ -41,15 +41,20 @@ _FILTERS: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuff
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The name and version of one kind of artifact, and the command that makes it."""
+    """The name and version of one kind of artifact, and the command that makes it.
+
+    Attributes:
+        reads: earlier versions that are read as well.
+    """
 
     name: str
     version: int
     noun: str
     command: str
+    reads: tuple[int, ...] = ()
 
 
-DEMOS = Schema("srcli/demos", 1, "demonstrations", "srcli collect")
+DEMOS = Schema("srcli/demos", 2, "demonstrations", "srcli collect", (1,))
 FEATURES = Schema("srcli/features", 1, "features", "srcli featurize")
 POLICY = Schema("srcli/policy", 1, "policy", "srcli train")
 EVALUATION = Schema("srcli/evaluation", 1, "evaluation", "srcli evaluate")
@@ -171,9 +176,10 @@ def _check(handle: h5py.File, path: Path, schema: Schema | None) -> None:
         raise ArtifactError(
             f"{path}: is a {found.noun} file where a {schema.noun} file is needed", f"give the output of `{schema.command}`"
         )
-    if version != found.version:
+    if version not in (found.version, *found.reads):
         raise ArtifactError(
-            f"{path}: has {name} schema version {version}; this srcli reads version {found.version}",
+            f"{path}: has {name} schema version {version}; this srcli reads version "
+            f"{' and '.join(map(str, sorted((found.version, *found.reads))))}",
             f"make it anew with `{found.command}`, or use the srcli that wrote it",
         )
     if not complete:

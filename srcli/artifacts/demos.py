@@ -32,6 +32,7 @@ from srcli.artifacts.core import (
 )
 from srcli.errors import ArtifactError
 from srcli.types import (
+    F32,
     F64,
     I32,
     Action,
@@ -51,6 +52,8 @@ from srcli.types import (
 DATA, MASK = "data", "mask"
 TRAIN, VALID, FAILED = "train", "valid", "failed"
 POSE_WIDTH = 8
+UNIT, DEPTH_UNIT = "unit_m", 0.00025
+"""Attribute of the depths with the metres that 1 stands for, and those of the cameras' own steps."""
 
 U16 = npt.NDArray[np.uint16]
 
@@ -230,8 +233,27 @@ def _write_views(group: h5py.Group, steps: tuple[DemoStep, ...]) -> None:
     view = (1, 1, height, width)
     obs = group.create_group("obs")
     put(obs, "rgb", np.stack([s.observation.rgb for s in steps]), (*view, 3))
-    put(obs, "depth", np.stack([s.observation.depth for s in steps]), view)
+    put(obs, "depth", packed_depth(np.stack([s.observation.depth for s in steps])), view)
+    obs["depth"].attrs[UNIT] = DEPTH_UNIT if obs["depth"].dtype == np.uint16 else 1.0
     put(group.create_group("analysis"), "segmentation", np.stack([s.segmentation for s in steps]), view)
+
+
+def packed_depth(depth: F32) -> F32 | U16:
+    """Depth in units of ``DEPTH_UNIT`` where that loses nothing, as of a sensor with its noise on; else as it is.
+
+    Args:
+        depth: metres, 0 without return.
+    """
+    counted = np.rint(depth / np.float32(DEPTH_UNIT))
+    if not (np.isfinite(counted).all() and counted.min(initial=0) >= 0 and counted.max(initial=0) <= np.iinfo(np.uint16).max):
+        return depth
+    packed = counted.astype(np.uint16)
+    return packed if np.array_equal(_metres(packed, DEPTH_UNIT), depth) else depth
+
+
+def _metres(depth: F32 | U16, unit: float) -> F32:
+    result: F32 = depth.astype(np.float32) if unit == 1.0 else depth.astype(np.float32) * np.float32(unit)
+    return result
 
 
 def _write_candidates(group: h5py.Group, steps: tuple[DemoStep, ...]) -> None:
@@ -410,6 +432,16 @@ def _read_shifts(group: h5py.Group) -> tuple[float, ...]:
     return tuple(shifts) if any(shifts) else ()
 
 
+def _unit(depth: h5py.Dataset) -> float:
+    """Metres that 1 stands for. Files of the first version are in metres and do not say so."""
+    unit = float(depth.attrs[UNIT]) if UNIT in depth.attrs else 1.0
+    if not (np.isfinite(unit) and unit > 0) or (depth.dtype == np.uint16) != (unit != 1.0):
+        raise ArtifactError(
+            f"{depth.file.filename}: {depth.name}: {UNIT} = {unit:g} cannot be the unit of its depths", "make it anew"
+        )
+    return unit
+
+
 def _read_step(group: h5py.Group, row: int, goal: Goal) -> DemoStep:
     cands, outcome = group["candidates"], group["outcome"]
     count, chosen = int(cands["count"][row]), int(cands["chosen"][row])
@@ -426,7 +458,10 @@ def _read_step(group: h5py.Group, row: int, goal: Goal) -> DemoStep:
     return DemoStep(
         phase=cast(Phase, outcome["phase"][row].decode()),
         observation=Observation(
-            group["obs/rgb"][row], group["obs/depth"][row], group["camera/K"][()], group["camera/T_world_cam"][()]
+            group["obs/rgb"][row],
+            _metres(group["obs/depth"][row], _unit(group["obs/depth"])),
+            group["camera/K"][()],
+            group["camera/T_world_cam"][()],
         ),
         candidates=Candidates(cands["poses"][row, :count], cands["widths"][row, :count], cands["quality"][row, :count], kind),
         slots=slots,

@@ -170,3 +170,42 @@ def test_files_of_an_earlier_version(demos, episodes, tmp_path):
 
 def test_names_sort_like_their_index():
     assert demo_name(12) == "demo_000012"
+
+
+def test_depth_in_the_sensor_s_steps_takes_two_bytes_and_loses_nothing(tmp_path, episodes):
+    rng = np.random.default_rng(0)
+    shape = episodes[0].steps[0].observation.depth.shape
+    counted = rng.integers(0, 65536, shape)
+    kept = {
+        "quantised": (np.round(counted).astype(np.float32) * np.float32(0.00025), np.uint16),
+        "without noise": (rng.uniform(0.5, 1.5, shape).astype(np.float32), np.float32),
+        "far": (np.full(shape, 65536 * 0.00025, np.float32), np.float32),
+        "damaged": (np.full(shape, np.nan, np.float32), np.float32),
+    }
+    for number, (depth, kind) in enumerate(kept.values()):
+        episode = episodes[0]
+        steps = tuple(dataclasses.replace(s, observation=dataclasses.replace(s.observation, depth=depth)) for s in episode.steps)
+        part, whole = tmp_path / f"{number}.part", tmp_path / f"{number}.h5"
+        write_part(part, dataclasses.replace(episode, steps=steps), 0, CONFIG)
+        merge_parts(whole, [part], CONFIG, 4)
+        with h5py.File(whole) as handle:
+            assert handle["data/demo_000000/obs/depth"].dtype == kind
+        np.testing.assert_array_equal(DemoDataset(whole).episode(0).steps[0].observation.depth, depth)
+
+
+def test_depth_of_the_first_version_is_in_metres_and_a_wrong_unit_is_refused(tmp_path, episodes):
+    part, whole = tmp_path / "0.part", tmp_path / "0.h5"
+    write_part(part, episodes[0], 0, CONFIG)
+    merge_parts(whole, [part], CONFIG, 4)
+    depth = episodes[0].steps[0].observation.depth
+    with h5py.File(whole, "r+") as handle:
+        stored = handle["data/demo_000000/obs"]
+        del stored["depth"]
+        stored["depth"] = np.stack([s.observation.depth for s in episodes[0].steps])
+        handle.attrs["schema_version"] = 1
+    np.testing.assert_array_equal(DemoDataset(whole).episode(0).steps[0].observation.depth, depth)
+    for unit in (np.nan, 0.0, -1.0, 0.00025):
+        with h5py.File(whole, "r+") as handle:
+            handle["data/demo_000000/obs/depth"].attrs["unit_m"] = unit
+        with pytest.raises(ArtifactError, match="cannot be the unit of its depths"):
+            DemoDataset(whole).episode(0)

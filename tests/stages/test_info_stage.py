@@ -31,7 +31,7 @@ def demos(tmp_path):
 def test_demonstrations(demos):
     found = info.run(demos)
     assert found["problems"] == []
-    assert found["kind"] == "demonstrations" and found["schema"] == "srcli/demos" and found["schema_version"] == 1
+    assert found["kind"] == "demonstrations" and found["schema"] == "srcli/demos" and found["schema_version"] == 2
     assert found["summary"]["episodes"] == 8 and found["summary"]["demonstrations"] == 6
     assert found["summary"]["splits"] == {"failed": 2, "train": 4, "valid": 2}
     assert found["summary"]["reasons"]["success"] == 6
