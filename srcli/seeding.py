@@ -55,7 +55,7 @@ SCENE = 0
 COMPOSED = (SCENE, 201)
 """Stream that tells whether a demonstration has a compositional sentence, and of which kind."""
 
-OBSERVE, DECIDE, PERTURB, PRESENT, PROPOSE = 1, 2, 3, 4, 5
+OBSERVE, DECIDE, PERTURB, PRESENT, PROPOSE, RELABEL = 1, 2, 3, 4, 5, 6
 """Streams of an attempt: ``generator(seed, attempt, OBSERVE)`` is the sensor's noise, DECIDE the method's chance, and so on."""
 
 BOOTSTRAP = (0, 101)

@@ -364,6 +364,17 @@ class DemoDataset:
         with self._group(index) as group:
             return _read_spec(group)
 
+    def step(self, index: int, number: int) -> tuple[EpisodeSpec, DemoStep]:
+        """One attempt of an episode, a demonstration or not, and what the episode was made from."""
+        with self._group(index) as group:
+            spec = _read_spec(group)
+            return spec, _read_step(group, number, spec.goal)
+
+    def lengths(self) -> tuple[int, ...]:
+        """Attempts of each episode."""
+        with open_artifact(self.path, DEMOS) as handle:
+            return tuple(int(handle[DATA][name].attrs["num_samples"]) for name in self._names)
+
     def demonstration(self, index: int, step: int | None = None) -> Demonstration:
         """A demonstration of one episode.
 

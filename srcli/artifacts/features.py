@@ -331,24 +331,37 @@ def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], splits: Mapping[str, np
     return problems
 
 
-def write_part(path: Path, sample: FeatureSample, config: Mapping[str, Any]) -> None:
-    """Write one sample as a file of its own.
+def write_part(path: Path, samples: Sequence[FeatureSample], config: Mapping[str, Any]) -> None:
+    """Write the samples of one observation as a file of their own.
 
     Raises:
         DiskError: the disk is full or the place not writable.
     """
     with create_artifact(path, FEATURES, config) as handle:
-        handle.attrs[INSTRUCTION] = sample.instruction
         data = handle.create_group(DATA)
-        for name, value in sample.arrays().items():
-            data.create_dataset(name, data=value, track_times=False)
+        for number, sample in enumerate(samples):
+            group = data.create_group(f"{number:04d}")
+            group.attrs[INSTRUCTION] = sample.instruction
+            for name, value in sample.arrays().items():
+                group.create_dataset(name, data=value, track_times=False)
 
 
-def read_part(path: Path) -> tuple[dict[str, npt.NDArray[Any]], str]:
-    """Arrays and sentence of a part file.
+def read_part(path: Path) -> list[tuple[dict[str, npt.NDArray[Any]], str]]:
+    """Arrays and sentence of each sample of a part file.
 
     Raises:
         ArtifactError: the part is missing or damaged.
     """
     with open_artifact(path, FEATURES) as handle:
-        return {name: handle[DATA][name][()] for name in LAYOUT}, str(handle.attrs[INSTRUCTION])
+        groups = [handle[DATA][name] for name in sorted(handle[DATA])]
+        return [({name: group[name][()] for name in LAYOUT}, str(group.attrs[INSTRUCTION])) for group in groups]
+
+
+def part_size(path: Path) -> int:
+    """How many samples a part file has.
+
+    Raises:
+        ArtifactError: the part is missing or damaged.
+    """
+    with open_artifact(path, FEATURES) as handle:
+        return len(handle[DATA])

@@ -54,7 +54,7 @@ def told(found: Understood) -> list[str]:
         rows.append(("understood", "nothing: no word names an object, a kind, a look or a use that the encoder has read"))
         return _aligned(rows)
     if found.pick is not None:
-        rows += [("pick", _cut(found.pick.text)), *_denied(found.pick), ("", _names(found.pick))]
+        rows += [("pick", _cut(found.pick.text)), *_denied(found.pick), *_names(found.pick)]
     if found.place is not None:
         rows.append(("place", _cut(found.place.text)))
     if found.relation:
@@ -63,7 +63,7 @@ def told(found: Understood) -> list[str]:
     elif found.place is not None:
         rows.append(("relation", "none that is known"))
     if found.place is not None:
-        rows += [*_denied(found.place), ("", _names(found.place))]
+        rows += [*_denied(found.place), *_names(found.place)]
     return _aligned(rows)
 
 
@@ -82,5 +82,6 @@ def _denied(half: Half) -> list[tuple[str, str]]:
     return [("but not", half.denied)] if half.denied else []
 
 
-def _names(half: Half) -> str:
-    return "closest names: " + ", ".join(f"{named.name} {named.closeness:.2f}" for named in half.names)
+def _names(half: Half) -> list[tuple[str, str]]:
+    rows = [("", "closest names: " + ", ".join(f"{named.name} {named.closeness:.2f}" for named in half.names))]
+    return [*rows, ("unsure", "no name is close: what is taken is a guess")] if half.guess else rows

@@ -19,6 +19,10 @@ from srcli.types import F32, Phase
 NAME_PROMPT = "give me the {}"
 """How a name of the catalogue is asked for."""
 
+CLOSE = 0.65
+"""Below this closeness a name is a guess. Of 84 sentences for development the embedded encoder has a closer name for 76, of 28
+that want nothing, or what the catalogue has not ("good morning", "give me the piano"), for 9."""
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -36,11 +40,13 @@ class Half:
         text: its words, as the encoder is given them.
         denied: what it does not want, of what is picked or of the reference; empty where it denies nothing.
         names: the closest names of the catalogue, the closest first. Those of a placement are of its reference.
+        guess: whether even the closest one is far; never of an encoder of web text, whose cosines are of another scale.
     """
 
     text: str
     denied: str
     names: tuple[Named, ...]
+    guess: bool
 
     def told(self) -> str:
         """The closest names with their numbers, and what is not wanted."""
@@ -82,7 +88,7 @@ class Understood:
         if half is None:
             return ""
         place = f"{self.relation} {self.reference}: " if phase == "place" and self.relation else ""
-        return f"understood {place}{half.told()}"
+        return f"{'a guess:' if half.guess else 'understood'} {place}{half.told()}"
 
 
 class Listener:
@@ -107,6 +113,11 @@ class Listener:
     def names_something(self, reading: Reading) -> bool:
         """Whether anything of a sentence says what is wanted."""
         return names_something(reading.text, self._encoder.vocabulary)
+
+    def guesses(self, said: str) -> bool:
+        """Whether no name is close to a half of a sentence, so that what is taken, or where it is put, is a guess."""
+        found = self(said, count=1)
+        return any(half is not None and half.guess for half in (found.pick, found.place))
 
     def __call__(self, said: str, count: int = 5) -> Understood:
         """What methods that use the encoder are told of a sentence.
@@ -136,4 +147,5 @@ class Listener:
         closeness = directions @ sentence(whole, self._encoder, phase, self._denied).pooled
         order = np.argsort(-closeness, kind="stable")[:count]
         denied = split_denied(text if phase == "pick" else reference_prompt(text)).denied if self._denied else ""
-        return Half(text, denied, tuple(Named(labels[i], round(float(closeness[i]), 3)) for i in order))
+        names = tuple(Named(labels[i], round(float(closeness[i]), 3)) for i in order)
+        return Half(text, denied, names, self._encoder.vocabulary is not None and names[0].closeness < CLOSE)

@@ -132,7 +132,7 @@ def run(
 
 
 def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
-    """Warn once of words that were read as others, of those that say nothing, and of sentences of which nothing is understood."""
+    """Warn once of words that were read as others or say nothing, and of sentences that say nothing, or nothing clear."""
     if params.encoder.name != "embedded":
         return
     from srcli.perception.encoders import load_encoder
@@ -140,9 +140,9 @@ def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
 
     encoder = load_encoder(params.encoder)
     listener = Listener(encoder, params.language, params.cloud.denied)
-    said = [e.case.instruction for e in episodes if e.case is not None]
+    whole = [e.case.instruction for e in episodes if e.case is not None]
     composed = dict.fromkeys(e.wording for e in episodes if e.kind and e.case is None)
-    said += [text for wording in composed for text in phrase_texts(wording)]
+    said = [*whole, *(text for wording in composed for text in phrase_texts(wording))]
     readings = {text: listener.read(text) for text in dict.fromkeys(said)}
     changed = dict.fromkeys(pair for reading in readings.values() for pair in reading.corrected)
     if changed:
@@ -151,8 +151,15 @@ def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
     if unknown:
         _log.warning("the encoder has never read these words of the sentences: %s", ", ".join(unknown))
     if empty := [text for text, reading in readings.items() if not listener.names_something(reading)]:
-        more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
-        _log.warning("understood nothing of: %s%s", ", ".join(f'"{shorten(text, 60)}"' for text in empty[:_SHOWN]), more)
+        _log.warning("understood nothing of: %s", _some(empty))
+    if guesses := [text for text in dict.fromkeys(whole) if text not in empty and listener.guesses(text)]:
+        _log.warning("no name is close, what is taken is a guess: %s", _some(guesses))
+
+
+def _some(texts: Sequence[str]) -> str:
+    """The first of some sentences, in quotes, and how many more there are."""
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(f'"{shorten(text, 60)}"' for text in texts[:_SHOWN]) + more
 
 
 def _state(job: Job, methods: Sequence[Method], journals: Mapping[str, Sequence[Journal]]) -> str:

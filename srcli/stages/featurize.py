@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,9 +15,11 @@ from srcli.stages.resume import do_missing
 if TYPE_CHECKING:
     from srcli.artifacts.demos import DemoDataset, Demonstration
     from srcli.artifacts.features import FeatureSample
+    from srcli.artifacts.pieces import Pieces
     from srcli.parallel import Progress
     from srcli.params import Params
-    from srcli.types import Percept
+    from srcli.perception.pipeline import Encoded
+    from srcli.types import Observation, Percept
 
 
 class PerceiveFn(Protocol):
@@ -40,7 +42,7 @@ class Summary:
 
     Attributes:
         path: the features file.
-        samples: one per demonstration.
+        samples: one per demonstration, and those of other sentences for the same observations.
         picks, places: of them.
         on_target: mean share of candidates that are right: on a target, or in the region asked for.
         label_on_target: share of samples whose chosen candidate is right by the same rule.
@@ -73,6 +75,10 @@ class _Job:
     demo: int
     step: int
     part: Path
+    shown: bool = True
+    """Whether the attempt is a demonstration."""
+    others: int = 0
+    """Other sentences that are wanted for what it saw."""
 
 
 class EncoderPerceiver:
@@ -92,14 +98,17 @@ class EncoderPerceiver:
         """Load the encoder."""
         from srcli.language.instructions import make_reader
         from srcli.perception.encoders import load_encoder
-        from srcli.perception.pipeline import perceive
+        from srcli.perception.pipeline import Encoded, perceive
 
         encoder = load_encoder(params.encoder, device)
         read = make_reader(encoder.vocabulary, params.language)
+        last: list[tuple[Observation, Encoded]] = []
 
         def percept_of(demonstration: Demonstration) -> Percept:
             step = demonstration.step
-            return perceive(step.observation, read(demonstration.spec.instruction).text, encoder, params.cloud, step.phase)
+            if not last or last[0][0] is not step.observation:
+                last[:] = [(step.observation, Encoded(encoder, encoder.dense(step.observation.rgb)))]
+            return perceive(step.observation, read(demonstration.spec.instruction).text, last[0][1], params.cloud, step.phase)
 
         return percept_of
 
@@ -125,6 +134,9 @@ def run(
     perceiver: Perceiver | None = None,
 ) -> Summary:
     """Write the features of every demonstration of one or more files, so that one policy can learn from all of them.
+
+    With ``featurize.relabel`` what was seen in the episodes that are trained on gets other sentences as well
+    (:mod:`srcli.tasks.relabel`), every attempt of them; those kept back for validation have their own decisions alone.
 
     Args:
         demos: the demonstrations files, in the order in which their samples are to stand.
@@ -166,13 +178,17 @@ def run(
     if params.language.spelling != "on":
         config["spelling"] = params.language.spelling
     whole = {**config, "samples": len(wanted)}
+    if params.featurize.relabel:
+        asked = params.featurize.model_dump(mode="json", include={"relabel", "compositional"})
+        more = {"asked": {**asked, "synonym_share": params.language.synonym_share, "sim": params.sim.model_dump(mode="json")}}
+        config, whole = {**config, **more}, {**whole, **more}
     with output_lock(out):
         pieces = Pieces(out, config)
         if is_current(out, FEATURES, whole, force):
             pieces.remove()
             return _summary(out, len(wanted), True)
         pieces.prepare(force)
-        jobs = [_Job(i, *place, pieces.path(i)) for i, place in enumerate(wanted)]
+        jobs = _jobs(params, datasets, wanted, pieces)
         reused = do_missing(
             jobs,
             pieces,
@@ -190,15 +206,31 @@ def run(
         return _summary(out, reused, False)
 
 
+def _jobs(params: Params, datasets: Sequence[DemoDataset], wanted: Sequence[tuple[int, int, int]], pieces: Pieces) -> list[_Job]:
+    """One job per demonstration; with other sentences one per attempt of the episodes trained on, too, in their order."""
+    others = params.featurize.relabel
+    places = dict.fromkeys(wanted, (True, 0))
+    if others:
+        for file, dataset in enumerate(datasets):
+            last = max(demo for number, demo, _ in wanted if number == file)
+            lengths, back = dataset.lengths(), set(dataset.split("valid").tolist())
+            for demo in range(last + 1):
+                for step in range(lengths[demo] if demo not in back else 0):
+                    places[file, demo, step] = ((file, demo, step) in places, others)
+    return [_Job(i, *place, pieces.path(i), *places[place]) for i, place in enumerate(sorted(places))]
+
+
 def _merge(out: Path, jobs: list[_Job], datasets: Sequence[DemoDataset], encoder: dict[str, Any], config: dict[str, Any]) -> None:
-    from srcli.artifacts.features import create_features, read_part
+    from srcli.artifacts.features import create_features, part_size, read_part
 
     valid = {(i, int(demo)) for i, dataset in enumerate(datasets) for demo in dataset.split("valid")}
-    kept_back = np.array([(job.file, job.demo) in valid for job in jobs], dtype=np.bool_)
+    sizes = [part_size(job.part) for job in jobs]
+    kept_back = np.repeat(np.array([(job.file, job.demo) in valid for job in jobs], dtype=np.bool_), sizes)
     splits = {"train": np.flatnonzero(~kept_back).astype(np.int64), "valid": np.flatnonzero(kept_back).astype(np.int64)}
-    with create_features(out, len(jobs), encoder, config) as writer:
+    with create_features(out, sum(sizes), encoder, config) as writer:
         for job in jobs:
-            writer.add(*read_part(job.part))
+            for sample in read_part(job.part):
+                writer.add(*sample)
         writer.finish(splits)
 
 
@@ -225,31 +257,68 @@ def _summary(out: Path, reused: int, up_to_date: bool) -> Summary:
 
 # --------------------------------------------------------------------------------------------------------------- workers
 
-_worker: tuple[list[DemoDataset], PerceiveFn, dict[str, Any]] | None = None
+_worker: tuple[list[DemoDataset], PerceiveFn, dict[str, Any], Params] | None = None
 
 
 def _start(params: Params, demos: Sequence[Path], device: str, perceiver: Perceiver, config: dict[str, Any]) -> None:
     from srcli.artifacts.demos import DemoDataset
 
     global _worker
-    _worker = ([DemoDataset(path) for path in demos], perceiver.start(params, device), config)
+    _worker = ([DemoDataset(path) for path in demos], perceiver.start(params, device), config, params)
 
 
 def _sample(job: _Job) -> int:
-    """Make one sample and keep it as a part; returns its number of points."""
+    """Make the samples of one observation and keep them as a part; returns the number of points of the last."""
     from srcli.artifacts.features import write_part
 
     if _worker is None:
         raise SrcliError("a worker was given a job before it was started")
-    datasets, percept_of, config = _worker
+    datasets, percept_of, config, params = _worker
     dataset = datasets[job.file]
-    demonstration = dataset.demonstration(job.demo, job.step)
+    asked = [dataset.demonstration(job.demo, job.step)] if job.shown else []
+    asked += _asked_anew(dataset, job, params) if job.others else []
     try:
-        percept = percept_of(demonstration)
+        samples = [to_sample(demonstration, percept_of(demonstration), job.file) for demonstration in asked]
     except SceneError as error:
         raise SceneError(f"{dataset.path}: episode {job.demo}: {error.message}", error.hint) from error
-    write_part(job.part, to_sample(demonstration, percept, job.file), config)
-    return len(percept.cloud.points)
+    write_part(job.part, samples, config)
+    return len(samples[-1].percept.cloud.points) if samples else 0
+
+
+def _asked_anew(dataset: DemoDataset, job: _Job, params: Params) -> list[Demonstration]:
+    """What the expert would have done at an attempt, had it been asked for something else."""
+    from srcli.artifacts.demos import Demonstration
+    from srcli.seeding import RELABEL, generator
+    from srcli.tasks import get_task
+    from srcli.tasks.relabel import ask_anew, recorded_truth
+
+    spec, step = dataset.step(job.demo, job.step)
+    if not len(step.candidates) or step.excluded.all():
+        return []
+    found = ask_anew(
+        get_task(spec.task, params.language),
+        spec,
+        recorded_truth(step.poses, params.sim),
+        step.candidates,
+        step.phase,
+        slots=step.slots,
+        excluded=step.excluded,
+        held=step.held,
+        count=job.others,
+        compositional=params.featurize.compositional,
+        rng=generator(spec.seed, job.step, RELABEL),
+        language=params.language,
+    )
+    return [
+        Demonstration(
+            job.demo,
+            job.step,
+            replace(spec, instruction=other.instruction, goal=other.goal),
+            replace(step, valid=other.valid),
+            other.label,
+        )
+        for other in found
+    ]
 
 
 def to_sample(demonstration: Demonstration, percept: Percept, file: int = 0) -> FeatureSample:

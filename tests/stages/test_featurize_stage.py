@@ -1,5 +1,7 @@
 """Featurizing: samples copy their demonstration, bytes do not depend on workers, damage is named."""
 
+import dataclasses
+
 import fake_episodes as fake
 import numpy as np
 import pytest
@@ -132,3 +134,35 @@ def test_busy_output(tmp_path, demos):
 
 def _never(params, task, seed):
     return fake.episode(params, task, (*seed[:2], 7))
+
+
+def test_other_sentences_for_what_was_seen_never_cross_the_splits(tmp_path, demos, monkeypatch):
+    """Every attempt of an episode that is trained on gets them, failed ones too; what is kept back has its own decision alone."""
+    from srcli.tasks import relabel
+
+    def made_up(task, spec, truth, candidates, phase, *, count, excluded, rng, **more):
+        usable = np.flatnonzero(~excluded)
+        label = int(usable[int(rng.integers(len(usable)))])
+        valid = np.arange(len(candidates)) == label
+        goal = dataclasses.replace(spec.goal, keyword="other")
+        return tuple(relabel.Asked(f"other {i} of {spec.instruction}", goal, valid, label) for i in range(count))
+
+    monkeypatch.setattr(relabel, "ask_anew", made_up)
+    out, plain = tmp_path / "features.h5", tmp_path / "plain.h5"
+    params = make_params(featurize={"relabel": 2})
+    summary = featurize.run(params, demos, out, perceiver=fake.FakePerceiver())
+    featurize.run(make_params(), demos, plain, perceiver=fake.FakePerceiver())
+    data, source, own = FeatureDataset(out), DemoDataset(demos), FeatureDataset(plain)
+    back, last = set(source.split("valid").tolist()), int(source.demonstrations[-1])
+    attempts = sum(count for demo, count in enumerate(source.lengths()) if demo not in back and demo <= last)
+    assert summary.samples == len(data) == 9 + 2 * attempts and attempts > 9
+    sources = data.arrays["source"]
+    assert {int(sources[i]) for i in data.split("valid")} == back and len(data.split("valid")) == len(own.split("valid"))
+    others = [i for i, text in enumerate(data.instructions) if text.startswith("other")]
+    assert len(others) == 2 * attempts and not {int(sources[i]) for i in others} & back
+    assert [data.instructions[i] for i in range(len(data)) if i not in others] == list(own.instructions)
+    for i in others:
+        assert data.arrays["valid"][i].sum() == 1 and data.arrays["valid"][i, data.arrays["label"][i]]
+    assert featurize.run(params, demos, out, perceiver=fake.FakePerceiver()).up_to_date
+    with pytest.raises(MismatchError, match="asked"):
+        featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver())
