@@ -86,10 +86,7 @@ class LanguageTrainingConfig(Section):
     fillers: float = Field(0.4, ge=0, le=1, description="share of sentences with something polite or idle before or after them")
     blanks: float = Field(0.3, ge=0, le=1, description="share of rehearsed sentences with unread words among theirs")
     keep: float = Field(4.0, ge=0, le=100, description="weight of staying where the weights before were")
-    temperature: float = Field(0.1, gt=0, le=1, description="of the contrast between names, and between things that are seen")
-    scenes: int = Field(300, ge=0, le=100_000, description="scenes rendered for things to be told apart by sentences; 0: none")
-    things: int = Field(1024, ge=8, le=100_000, description="of these things, drawn for each step")
-    seen: float = Field(1.0, ge=0, le=100, description="weight of the contrast between things that are seen")
+    temperature: float = Field(0.1, gt=0, le=1, description="of the contrast between names")
     learning_rate: float = Field(2e-3, gt=0, le=0.1, description="peak learning rate (AdamW, cosine decay)")
 
     @model_validator(mode="after")

@@ -93,7 +93,6 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
     from srcli.pretraining.encoder.reserved import Reserved
     from srcli.pretraining.encoder.teacher import load_teacher
     from srcli.pretraining.encoder.text_training import TextLearner, measure, train_text
-    from srcli.pretraining.encoder.things import look_at_things
 
     config = params.pretrain.language
     found = check(config, out, start)
@@ -105,18 +104,17 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
     cache.mkdir(parents=True, exist_ok=True)
     with output_lock(cache / "text"):
         lessons = make_lessons(config, language, first, teacher, cache, lambda done, of: report("teacher", done, of, {}))
-        things = look_at_things(config, first, language.names, cache, lambda done, of: report("scenes", done, of, {}))
         vocabulary = first.vocabulary | language.vocabulary | frozenset(lessons.words)
         learner = TextLearner(first, lexicon, vocabulary, lessons, config.seed)
-        before = measure(learner, language, things)
+        before = measure(learner, language)
         report("before", 1, 1, before)
 
         def told(now: Progress) -> None:
             report("train", now.update, now.updates, {"loss": now.mean_loss, **now.values})
 
-        train_text(config, learner, language, lessons, cache / "text.safetensors", told, things)
+        train_text(config, learner, language, lessons, cache / "text.safetensors", told)
         learner.model.eval()
-        after = measure(learner, language, things)
+        after = measure(learner, language)
         sidecar = {
             # Where the teacher lies on this machine says nothing; its digest does.
             "recipe": config.model_copy(update={"teacher": Path(config.teacher).name}).model_dump(mode="json"),

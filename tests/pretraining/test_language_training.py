@@ -33,7 +33,6 @@ from srcli.pretraining.encoder.text_training import (
     make_text_batch,
     measure,
 )
-from srcli.pretraining.encoder.things import Things, found_in_scenes, look_at_things, seen_contrast
 from srcli.pretraining.encoder.variety import SimilarWords, common_words, wide_sentences
 from srcli.stages.pretrain_language import run
 
@@ -51,7 +50,7 @@ negations: ["a {} but not the {not}"]
 negated_looks: ["a {} that is not {not}"]
 negated_uses: ["a {} nobody can {not} with"]
 """
-CONFIG = LanguageTrainingConfig(batch=16, steps=3, rehearsal=0.4, negations=0.2, teacher="none", scenes=0)
+CONFIG = LanguageTrainingConfig(batch=16, steps=3, rehearsal=0.4, negations=0.2, teacher="none")
 
 
 WORDS = ["[PAD]", "[UNK]", "give", "me", "the", "apple", "##s", "a", "banana"]
@@ -376,44 +375,3 @@ def test_nothing_is_said_of_objects_that_seen_only_has_never_met(tmp_path: Path)
     unseen = set(catalogue().unseen)
     assert not unseen & set(language.names)
     assert not any(unseen & {*statement.of, *statement.maybe} for statement in language.knowledge.statements)
-
-
-def test_things_are_seen_by_the_picture_side_as_it_is_and_some_scenes_are_for_measuring(tmp_path: Path) -> None:
-    first = load_embedded(PACKAGED["seen-only"])
-    names = tuple(catalogue().seen)
-    config = CONFIG.model_copy(update={"scenes": 16, "things": 64})
-    told: list[int] = []
-    things = look_at_things(config, first, names, tmp_path, lambda done, of: told.append(done))
-    assert things is not None and told == list(range(1, 17)) and len(things.scenes) == 2
-    assert things.features.shape == (len(things.names), 128) and len(things.names) > 200
-    torch.testing.assert_close(things.features.norm(dim=1), torch.ones(len(things.names)))
-    again = look_at_things(config, first, names, tmp_path, lambda done, of: told.append(-1))
-    assert again is not None and again.digest == things.digest and -1 not in told
-    assert look_at_things(CONFIG, first, names, tmp_path, lambda done, of: None) is None
-    # By name most things in the scenes kept for measuring are found; a sentence that means another is not.
-    language = make_language(first, build_lexicon(True), load_knowledge(names), Reserved())
-    assert language.names == names
-    said = [Said(language.labels[name], (name,)) for name in names]
-    truth, doubtful = targets(language, said)
-    by_name = found_in_scenes(things, language.directions, truth, doubtful)
-    assert by_name > 0.6 > 0.4 > found_in_scenes(things, language.directions.roll(30, 0), truth, doubtful)
-    # They are part of a step, which follows from the seed.
-    lessons = lessons_of(first, language)
-    one, other = (make_text_batch(config, language, lessons, 3, things).seen for _ in range(2))
-    assert one is not None and other is not None and torch.equal(one[0], other[0]) and len(one[1]) == 64
-
-
-def test_the_contrast_between_things_is_a_softmax_over_those_that_are_seen() -> None:
-    features = torch.nn.functional.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=1)
-    names = torch.tensor([0, 0, 1, 2, 2, 3])
-    pooled = torch.nn.functional.normalize(torch.randn(3, 4, generator=torch.Generator().manual_seed(1)), dim=1)
-    truth = torch.tensor([[1.0, 0, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 0]])
-    doubtful = torch.tensor([[False, True, False, False], [False] * 4, [True] * 4])
-    logits = pooled @ features.T / 0.1
-    first = torch.log_softmax(logits[0, [0, 1, 3, 4, 5]], dim=0)[:2].mean()
-    second = torch.log_softmax(logits[1], dim=0)[[2, 3, 4]].mean()
-    torch.testing.assert_close(seen_contrast(pooled, truth, doubtful, features, names, 0.1), -(first + second) / 2)
-    scenes = ((features[[0, 2, 3]], names[[0, 2, 3]]),)
-    share = found_in_scenes(Things(features, names, scenes), pooled, truth, doubtful)
-    best = int((pooled[0] @ features[[0, 3]].T).argmax()) == 0, int((pooled[1] @ features[[0, 2, 3]].T).argmax()) > 0
-    assert share == sum(best) / 2

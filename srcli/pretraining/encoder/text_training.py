@@ -29,7 +29,6 @@ from srcli.pretraining.encoder.captions import caption, place_caption
 from srcli.pretraining.encoder.lessons import NEVER, ONE_WORD, STREAM, Language, Lessons, targets
 from srcli.pretraining.encoder.lexicon import Lexicon, token_rows, widened
 from srcli.pretraining.encoder.saying import Said, deny, fill
-from srcli.pretraining.encoder.things import Things, found_in_scenes, seen_contrast
 from srcli.seeding import generator
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CODE = ("captions", "concepts", "lessons", "reserved", "saying", "text_training", "things", "variety")
+_CODE = ("captions", "concepts", "lessons", "reserved", "saying", "text_training", "variety")
 """Modules that decide what is learned."""
 _EMBEDDING = "token_embedding.weight"
 _PLACED = 0.2
@@ -56,7 +55,6 @@ class TextBatch:
         taught: (K, D) where the teacher's map puts the first of ``said`` and all of ``wide``; None without a teacher.
         plain: sentences that are rehearsed; ``around``: others that mean the same object or place, with words before, behind or
             among them that mean nothing, or as one of several of a kind ("the leftmost cup").
-        seen: (R, D) features and (R,) names of things; None without them.
     """
 
     said: tuple[Said, ...]
@@ -64,12 +62,9 @@ class TextBatch:
     taught: Tensor | None
     plain: tuple[str, ...]
     around: tuple[str, ...]
-    seen: tuple[Tensor, Tensor] | None = None
 
 
-def make_text_batch(
-    config: LanguageTrainingConfig, language: Language, lessons: Lessons, step: int, things: Things | None = None
-) -> TextBatch:
+def make_text_batch(config: LanguageTrainingConfig, language: Language, lessons: Lessons, step: int) -> TextBatch:
     """The sentences of a step; they follow from the seed and the step."""
     rng = generator((config.seed, step), STREAM)
     rehearsed = max(1, round(config.batch * config.rehearsal))
@@ -82,12 +77,7 @@ def make_text_batch(
     rows = np.concatenate([drawn, len(lessons.said) + others])
     pairs = [_rehearsed(config, language, rng) for _ in range(rehearsed)]
     taught = None if lessons.taught is None else lessons.taught[torch.from_numpy(rows)]
-    seen = None
-    if things is not None:
-        i = torch.from_numpy(rng.integers(len(things.names), size=config.things))
-        seen = things.features[i], things.names[i]
-    plain, around = zip(*pairs, strict=True)
-    return TextBatch(tuple(said), tuple(lessons.wide[i] for i in others), taught, plain, around, seen)
+    return TextBatch(tuple(said), tuple(lessons.wide[i] for i in others), taught, *zip(*pairs, strict=True))
 
 
 def _rehearsed(config: LanguageTrainingConfig, language: Language, rng: np.random.Generator) -> tuple[str, str]:
@@ -218,7 +208,7 @@ class TextLearner:
 
 
 def loss_of(config: LanguageTrainingConfig, learner: TextLearner, language: Language, batch: TextBatch) -> Tensor:
-    """Sentences to the names and looks of what they mean, and away from all others; rehearsed ones to where they were."""
+    """Sentences to the names of what they mean, and away from all others; rehearsed ones to where they were."""
     read = learner.pooled([*(said.text for said in batch.said), *batch.wide])
     pooled = read[: len(batch.said)]
     truth, doubtful = targets(language, batch.said)
@@ -227,9 +217,6 @@ def loss_of(config: LanguageTrainingConfig, learner: TextLearner, language: Lang
     contrast = functional.cross_entropy(logits, truth)
     middle = functional.normalize(truth @ language.directions, dim=-1)
     drawn = 1.0 - (pooled * middle).sum(dim=-1).mean()
-    told_apart = read.new_zeros(())
-    if batch.seen is not None:
-        told_apart = seen_contrast(pooled, truth, doubtful, *batch.seen, config.temperature)
     taken = read.new_zeros(())
     if batch.taught is not None:
         lessons = torch.cat([pooled[: len(batch.taught) - len(batch.wide)], read[len(batch.said) :]])
@@ -239,16 +226,14 @@ def loss_of(config: LanguageTrainingConfig, learner: TextLearner, language: Lang
     kept = 1.0 - (plain * before).sum(dim=-1).mean()
     kept_tokens = 1.0 - (tokens * before_tokens).sum(dim=-1)[real].mean()
     ignored = 1.0 - (learner.pooled(batch.around) * before).sum(dim=-1).mean()
-    stayed = kept + kept_tokens + ignored
-    return contrast + drawn + config.seen * told_apart + config.distillation * taken + config.keep * stayed
+    return contrast + drawn + config.distillation * taken + config.keep * (kept + kept_tokens + ignored)
 
 
 @torch.no_grad()
-def measure(learner: TextLearner, language: Language, things: Things | None = None) -> dict[str, float]:
-    """Of statements that are not learned from: share whose closest name is meant, and the same by kind, and share of scenes whose
-    most similar object is meant; of names: the mean cosine to where they were.
+def measure(learner: TextLearner, language: Language) -> dict[str, float]:
+    """Of statements that are not learned from: share whose closest name is meant, and the same by kind; of names: the mean cosine
+    to where they were.
     """
-    in_scenes: dict[str, float] = {}
     said = [Said(learner.as_read(statement.say).text, statement.of, statement.maybe) for statement in language.valid]
     found: dict[str, list[float]] = {}
     if said:
@@ -259,13 +244,11 @@ def measure(learner: TextLearner, language: Language, things: Things | None = No
             right = float(truth[row, closest[row]] > 0)
             found.setdefault("statements", []).append(right)
             found.setdefault(f"statements/{statement.kind}", []).append(right)
-        in_scenes = {} if things is None else {"in_scenes": found_in_scenes(things, pooled, truth, doubtful)}
     plain = [f"give me the {language.labels[name]}" for name in language.names]
     after = learner.pooled(plain)
     before, _ = learner.before(plain)
     kept = float((after * before).sum(dim=-1).mean())
-    shares = {name: sum(values) / len(values) for name, values in found.items()}
-    return {**shares, **in_scenes, "names_kept": kept}
+    return {**{name: sum(values) / len(values) for name, values in found.items()}, "names_kept": kept}
 
 
 def train_text(
@@ -275,7 +258,6 @@ def train_text(
     lessons: Lessons,
     checkpoint: Path,
     told: Callable[[Progress], None],
-    things: Things | None = None,
 ) -> None:
     """Run the remaining steps; a killed run goes on from its checkpoint to the same result.
 
@@ -290,7 +272,6 @@ def train_text(
         "knowledge": [[s.kind, s.say, *s.of, "|", *s.maybe] for s in language.knowledge.statements],
         "around": [*language.knowledge.fillers, *language.knowledge.requests, *language.knowledge.denying()],
         "lessons": lessons.digest,
-        "things": "" if things is None else things.digest,
         "rows": len(learner.rows),
         # Half of a training by other code would be weights that no code gives.
         "code": [file_sha256(Path(__file__).with_name(f"{name}.py")) for name in _CODE],
@@ -308,8 +289,8 @@ def train_text(
     )
     task = Task(
         nn.ModuleDict({"text": learner.model}),
-        draw=lambda step: [make_text_batch(config, language, lessons, step, things)],
+        draw=lambda step: [make_text_batch(config, language, lessons, step)],
         loss=lambda batch: loss_of(config, learner, language, batch),
-        validate=lambda: measure(learner, language, things),
+        validate=lambda: measure(learner, language),
     )
     Loop(task, settings, identity=identity, seed=config.seed, checkpoint=checkpoint).run(told)
