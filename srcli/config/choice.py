@@ -11,7 +11,7 @@ class ChoiceConfig(Section):
     """How the scores become a choice. The paper names 1Align-Action and 2Align-Action but no formula."""
 
     align1: float = Field(
-        default=8.0, ge=0.0, le=1000.0, description="weight of the log consistency of what stands between a grasp's fingers"
+        default=24.0, ge=0.0, le=1000.0, description="weight of the log consistency of what stands between a grasp's fingers"
     )
     align1_place: float = Field(
         default=0.0, ge=0.0, le=1000.0, description="weight of the semantic mask around a landing point (0..1)"
@@ -20,7 +20,7 @@ class ChoiceConfig(Section):
     prior: float = Field(default=24.0, ge=0.0, le=1000.0, description="weight of the logarithm of a grasp's quality")
     prior_place: float = Field(default=2.0, ge=0.0, le=1000.0, description="weight of a placement's quality (0..1)")
     meant: float = Field(
-        default=0.5, gt=0.0, le=1.0, description="mask, relative to the largest, from which a grasp counts as on what is meant"
+        default=0.75, gt=0.0, le=1.0, description="mask, relative to the largest, from which a grasp counts as on what is meant"
     )
     radius: float = Field(default=0.025, gt=0.0, le=0.2, description="radius around a landing point, metres")
 

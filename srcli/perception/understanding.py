@@ -40,7 +40,8 @@ class Half:
         text: its words, as the encoder is given them.
         denied: what it does not want, of what is picked or of the reference; empty where it denies nothing.
         names: the closest names of the catalogue, the closest first. Those of a placement are of its reference.
-        guess: whether even the closest one is far; never of an encoder of web text, whose cosines are of another scale.
+        guess: whether even the closest one is far. Never said where something is denied, which takes from every closeness, nor of
+            an encoder of web text, whose cosines are of another scale.
     """
 
     text: str
@@ -148,4 +149,5 @@ class Listener:
         order = np.argsort(-closeness, kind="stable")[:count]
         denied = split_denied(text if phase == "pick" else reference_prompt(text)).denied if self._denied else ""
         names = tuple(Named(labels[i], round(float(closeness[i]), 3)) for i in order)
-        return Half(text, denied, names, self._encoder.vocabulary is not None and names[0].closeness < CLOSE)
+        far = self._encoder.vocabulary is not None and not denied and names[0].closeness < CLOSE
+        return Half(text, denied, names, far)

@@ -46,13 +46,34 @@ def test_json_has_every_number() -> None:
     assert 1.0 >= names[0]["closeness"] > names[1]["closeness"] >= names[2]["closeness"]
 
 
-@pytest.mark.parametrize("sentence", ["拿苹果", "🍎", "xyzzy frobnicate", "give me the crocodile", "\x00\x07"])
+@pytest.mark.parametrize("sentence", ["拿苹果", "🍎", "xyzzy frobnicate", "\x00\x07"])
 def test_nothing_understood_is_said_and_no_name_is_guessed(sentence: str) -> None:
     lines = screen(sentence)
     assert lines[-1].startswith("understood") and "nothing: no word names an object" in lines[-1]
     assert not any("closest names" in line for line in lines)
     told = json.loads("\n".join(screen(sentence, "--json")))
     assert told["something"] is False and told["pick"] is None and told["place"] is None
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("crocodile", {"lion", "giraffe", "zebra", "rhinoceros", "small elephant"}),
+        ("hamster", {"lion", "giraffe", "zebra", "rhinoceros", "small elephant"}),
+        ("pencil", {"baoke marker", "black marker", "red marker"}),
+    ],
+)
+def test_a_word_that_no_caption_has_lies_where_language_puts_it(word: str, near: set[str]) -> None:
+    told = run(Params(), f"give me the {word}", count=3).pick
+    assert told is not None and {named.name for named in told.names} <= near
+
+
+@pytest.mark.parametrize("sentence", ["give me the piano", "good morning"])
+def test_that_no_name_is_close_is_said(sentence: str) -> None:
+    assert screen(sentence)[-1] == "unsure  no name is close: what is taken is a guess"
+    assert not any("unsure" in line for line in screen("give me the lemon"))
+    told = run(Params(), sentence)
+    assert told.pick is not None and told.pick.guess and told.told("pick").startswith("a guess: ")
 
 
 def test_ten_thousand_characters_fit_one_screen() -> None:

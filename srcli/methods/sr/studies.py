@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from srcli.methods.base import Study
 
 
-def _combined(align1: float, align2: float, prior: float, meant: float = 0.5) -> dict[str, float]:
+def _combined(align1: float, align2: float, prior: float, meant: float = 0.75) -> dict[str, float]:
     values = {"align1": align1, "align2": align2, "prior": prior, "meant": meant}
     return {f"choice.{key}": value for key, value in values.items()}
 
@@ -45,12 +45,12 @@ STUDIES: Mapping[str, Study] = {
     "combine": Study(
         "weights of 1Align, 2Align and the prior in the semantic consistency score",
         {
-            "all": _combined(8.0, 1.0, 24.0),
+            "all": _combined(24.0, 1.0, 24.0),
             "2align+prior": _combined(0.0, 1.0, 24.0),
             "2align": _combined(0.0, 1.0, 0.0),
             "1align": _combined(1.0, 0.0, 0.0, meant=1.0),
-            "1align+prior": _combined(1.0, 0.0, 3.0),
-            "1align+2align": _combined(8.0, 1.0, 0.0),
+            "1align+prior": _combined(1.0, 0.0, 1.0),
+            "1align+2align": _combined(24.0, 1.0, 0.0),
         },
         "nothing",
     ),
