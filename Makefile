@@ -51,6 +51,17 @@ paper: $(STAMP) ## The paper's full scale (days on two cores, some hours with ma
 	srcli collect --task pick --params params-paper.yaml --out runs/paper/pick.h5
 	srcli collect --task place --params params-paper.yaml --out runs/paper/place.h5
 	srcli featurize runs/paper/pick.h5 runs/paper/place.h5 --params params-paper.yaml --out runs/paper/features.h5 --device auto
+	for method in sr sr_a base a2; do
+	  srcli train runs/paper/features.h5 --method $$method --params params-paper.yaml --out runs/paper/$$method.h5 --device auto
+	done
+	given="-m sr=runs/paper/sr.h5 -m untrained:sr -m sr_a=runs/paper/sr_a.h5 -m base=runs/paper/base.h5 -m a2=runs/paper/a2.h5 -m untrained:a2"
+	run() { task=$$1; out=$$2; shift 2; srcli evaluate --task $$task --params params-paper.yaml $$given "$$@" --device auto --out runs/paper/evaluation/$$out; }
+	run pick pick -m similarity -m random -m expert
+	# The paper disturbs placements and does not say by how much: two sizes of ours.
+	run place place -m random -m expert
+	run place place-disturbed -m random -m expert --perturb-translation 0.005 --perturb-rotation 0.05
+	run place place-disturbed-more -m random -m expert --perturb-translation 0.015 --perturb-rotation 0.15
+	run pick_place pick_place -m similarity -m random -m expert
 	srcli ablate runs/paper/features.h5 --params params-paper.yaml --policies-dir runs/paper/policies --out runs/paper/ablation --device auto
 	srcli noise-sweep runs/paper/features.h5 --params params-paper.yaml --policies-dir runs/paper/policies --out runs/paper/noise --device auto
 	srcli report runs/paper --params params-paper.yaml --out runs/paper/report

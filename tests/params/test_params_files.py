@@ -57,6 +57,10 @@ def test_paper_file_has_the_papers_scale() -> None:
         train = section.train
         assert (train.updates, train.epochs, train.batch_size, train.lr) == (0, 200, 32, 1e-4)
         assert (section.network.width, section.network.heads) == (768, 8)
+        # Every sample as it was recorded.
+        assert (train.points, train.candidates) == (0, 0)
+        assert not any(train.augment.model_dump().values())
+    assert params.methods.sr.network.dssa.dense_conv == "dw3" and len(params.encoder.tiles) > 1
     assert set(params.ablate.methods) == {"base", "sr_a", "sr", "untrained:sr"}
     assert (params.evaluate.suite, params.evaluate.episodes, params.evaluate.attempts) == ("paper", 15, 8)
     assert (params.encoder.name, params.encoder.pretrained) == ("ViT-L-14-quickgelu", "openai")
