@@ -52,9 +52,10 @@ paper: $(STAMP) ## The paper's full scale (days on two cores, some hours with ma
 	srcli collect --task place --params params-paper.yaml --out runs/paper/place.h5
 	srcli featurize runs/paper/pick.h5 runs/paper/place.h5 --params params-paper.yaml --out runs/paper/features.h5 --device auto
 	for method in sr sr_a base a2; do
-	  srcli train runs/paper/features.h5 --method $$method --params params-paper.yaml --out runs/paper/$$method.h5 --device auto
+	  srcli train runs/paper/features.h5 --method $$method --params params-paper.yaml --out runs/paper/policies/$$method-0.h5 --device auto
 	done
-	given="-m sr=runs/paper/sr.h5 -m untrained:sr -m sr_a=runs/paper/sr_a.h5 -m base=runs/paper/base.h5 -m a2=runs/paper/a2.h5 -m untrained:a2"
+	own=runs/paper/policies
+	given="-m sr=$$own/sr-0.h5 -m untrained:sr -m sr_a=$$own/sr_a-0.h5 -m base=$$own/base-0.h5 -m a2=$$own/a2-0.h5 -m untrained:a2"
 	run() { task=$$1; out=$$2; shift 2; srcli evaluate --task $$task --params params-paper.yaml $$given "$$@" --device auto --out runs/paper/evaluation/$$out; }
 	run pick pick -m similarity -m random -m expert
 	# The paper disturbs placements and does not say by how much: two sizes of ours.

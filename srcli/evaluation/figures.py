@@ -13,6 +13,7 @@ import numpy as np
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, approaches
 from srcli.evaluation.statistics import Result, success_within, wilson
+from srcli.evaluation.understood import without_false_doubt
 from srcli.language.spelling import Reading
 from srcli.perception.understanding import Understood
 from srcli.types import F32, F64, Candidates, Observation, Reason
@@ -82,7 +83,8 @@ def draw_case(
     number = (attempt % len(episode.attempts)) + 1
     said = fill(f"“{episode.spec.instruction}”", 130)
     told = [reading.told()] if reading is not None else []
-    told += [understood.told(record.phase)] if understood is not None and record.percept is not None else []
+    if understood is not None and record.percept is not None:
+        told.append(without_false_doubt(understood).told(record.phase))
     below = "".join(f"\n{shorten(line, 180)}" for line in told if line)
     figure.suptitle(
         f"{said}  ({episode.spec.split})   {episode.policy}, attempt {number} of {len(episode.attempts)}: "

@@ -43,6 +43,12 @@ class Evaluated:
     config: Mapping[str, Any]
     not_set_up: tuple[Mapping[str, Any], ...] = ()
 
+    @property
+    def disturbance(self) -> tuple[float, float]:
+        """How much executed actions were disturbed: metres along each axis, radians."""
+        moved = (self.config.get("evaluate") or {}).get("perturb") or {}
+        return float(moved.get("translation", 0.0)), float(moved.get("rotation", 0.0))
+
     def named(self, row: str) -> Named:
         """What a row of this file is called; a policy that the user has named keeps that name beside its method's title."""
         facts = (self.summary.get("methods") or {}).get(row)
@@ -171,7 +177,7 @@ def gather(paths: Sequence[Path]) -> ResultFiles:
     if not policies:
         policies += _shipped()
     return ResultFiles(
-        tuple(sorted(evaluations, key=lambda e: (_rank(e.task, TASKS), _rank(e.suite, SUITE_ORDER), e.name))),
+        tuple(sorted(evaluations, key=lambda e: (_rank(e.task, TASKS), _rank(e.suite, SUITE_ORDER), e.disturbance, e.name))),
         tuple(ablations),
         tuple(sweeps),
         tuple(sorted(policies, key=lambda p: (p.method, p.seed, p.name))),

@@ -94,7 +94,9 @@ def _task_table(task: str, found: Sequence[Evaluated]) -> Table:
             if own:
                 text = SUITE_TEXT.get(evaluated.suite, f"suite `{evaluated.suite}`")
                 reference = evaluated.named(str(evaluated.summary.get("reference", "")))
-                lines.append(Row((f"{split}: {text}; differences to {reference.title}",), "group"))
+                metres, radians = evaluated.disturbance
+                moved = f", actions disturbed by {1000 * metres:g} mm and {radians:g} rad" if metres or radians else ""
+                lines.append(Row((f"{split}: {text}{moved}; differences to {reference.title}",), "group"))
                 lines += [_line(evaluated, row) for row in own]
                 lines += _by_kind(evaluated, task, split)
         lines += [Row(cells, "theirs") for cells in _theirs(task, split)]

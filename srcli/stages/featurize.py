@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from srcli.types import Observation, Percept
 
 
+_PIECES = 2
+"""How the pieces of unfinished work are laid out: one for each observation, with all of its samples."""
+
+
 class PerceiveFn(Protocol):
     """Turns a demonstration into a percept; made once per worker."""
 
@@ -46,7 +50,7 @@ class Summary:
         picks, places: of them.
         on_target: mean share of candidates that are right: on a target, or in the region asked for.
         label_on_target: share of samples whose chosen candidate is right by the same rule.
-        reused: samples that an earlier run had finished already.
+        reused: observations that an earlier run had finished already.
         up_to_date: the complete file was there, made with the same configuration.
     """
 
@@ -180,10 +184,11 @@ def run(
     whole = {**config, "samples": len(wanted)}
     if params.featurize.relabel:
         asked = params.featurize.model_dump(mode="json", include={"relabel", "compositional"})
-        more = {"asked": {**asked, "synonym_share": params.language.synonym_share, "sim": params.sim.model_dump(mode="json")}}
+        more = {"asked": {**asked, "synonym_share": params.language.synonym_share}}
         config, whole = {**config, **more}, {**whole, **more}
     with output_lock(out):
-        pieces = Pieces(out, config)
+        # A piece is found by its place in the list, which the limit moves.
+        pieces = Pieces(out, {**config, "limit": params.featurize.limit, "pieces": _PIECES})
         if is_current(out, FEATURES, whole, force):
             pieces.remove()
             return _summary(out, len(wanted), True)
@@ -194,7 +199,7 @@ def run(
             pieces,
             _sample,
             _start,
-            (params, files, device, perceiver, config),
+            (params, files, device, perceiver, dict(pieces.config)),
             executor=params.featurize.executor,
             workers=workers,
             progress=progress,
@@ -276,7 +281,7 @@ def _sample(job: _Job) -> int:
     datasets, percept_of, config, params = _worker
     dataset = datasets[job.file]
     asked = [dataset.demonstration(job.demo, job.step)] if job.shown else []
-    asked += _asked_anew(dataset, job, params) if job.others else []
+    asked += _asked_anew(dataset, job, params, asked[0] if asked else None) if job.others else []
     try:
         samples = [to_sample(demonstration, percept_of(demonstration), job.file) for demonstration in asked]
     except SceneError as error:
@@ -285,27 +290,33 @@ def _sample(job: _Job) -> int:
     return len(samples[-1].percept.cloud.points) if samples else 0
 
 
-def _asked_anew(dataset: DemoDataset, job: _Job, params: Params) -> list[Demonstration]:
-    """What the expert would have done at an attempt, had it been asked for something else."""
+def _asked_anew(dataset: DemoDataset, job: _Job, params: Params, own: Demonstration | None) -> list[Demonstration]:
+    """What the expert would have done at an attempt, had it been asked for something else.
+
+    Args:
+        own: the demonstration that the attempt is, if it is one; its views are not read, nor encoded, again.
+    """
     from srcli.artifacts.demos import Demonstration
+    from srcli.config.sim import SimConfig
     from srcli.seeding import RELABEL, generator
     from srcli.tasks import get_task
     from srcli.tasks.relabel import ask_anew, recorded_truth
 
-    spec, step = dataset.step(job.demo, job.step)
+    spec, step = dataset.step(job.demo, job.step) if own is None else (own.spec, own.step)
     if not len(step.candidates) or step.excluded.all():
         return []
     found = ask_anew(
         get_task(spec.task, params.language),
         spec,
-        recorded_truth(step.poses, params.sim),
+        recorded_truth(step.poses, SimConfig.model_validate(dataset.config["sim"])),
         step.candidates,
         step.phase,
         slots=step.slots,
         excluded=step.excluded,
         held=step.held,
         count=job.others,
-        compositional=params.featurize.compositional,
+        # Where objects do not look as the catalogue's do, its colour words are not true of them.
+        compositional=1.0 if spec.looks else params.featurize.compositional,
         rng=generator(spec.seed, job.step, RELABEL),
         language=params.language,
     )

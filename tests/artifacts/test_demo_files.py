@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
 import fake_episodes as fake
 
 from srcli.artifacts.demos import DemoDataset, demo_name, merge_parts, write_part
+from srcli.config.sim import SimConfig
 from srcli.errors import ArtifactError
+from srcli.sim.noise import noisy_depth
 from srcli.types import Action, Reason
 
 CONFIG = {"task": "pick", "seed": 0}
@@ -176,8 +178,10 @@ def test_depth_in_the_sensor_s_steps_takes_two_bytes_and_loses_nothing(tmp_path,
     rng = np.random.default_rng(0)
     shape = episodes[0].steps[0].observation.depth.shape
     counted = rng.integers(0, 65536, shape)
+    smooth = rng.uniform(0.5, 1.5, shape).astype(np.float32)
     kept = {
-        "quantised": (np.round(counted).astype(np.float32) * np.float32(0.00025), np.uint16),
+        "every step": (counted.astype(np.float32) * np.float32(0.00025), np.uint16),
+        "of the sensor": (np.stack([noisy_depth(view, 460.0, SimConfig(), rng) for view in smooth]), np.uint16),
         "without noise": (rng.uniform(0.5, 1.5, shape).astype(np.float32), np.float32),
         "far": (np.full(shape, 65536 * 0.00025, np.float32), np.float32),
         "damaged": (np.full(shape, np.nan, np.float32), np.float32),

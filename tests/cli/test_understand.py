@@ -8,8 +8,14 @@ import pytest
 from typer.testing import CliRunner
 
 from srcli.cli.app import app
+from srcli.config.encoder import EncoderConfig
 from srcli.errors import ConfigError
+from srcli.evaluation.understood import is_guess, without_false_doubt
+from srcli.language import KINDS, keyword_table, sentences
+from srcli.objects import catalogue
 from srcli.params import Params
+from srcli.perception.encoders import load_encoder
+from srcli.perception.understanding import Listener
 from srcli.stages.understand import run
 
 runner = CliRunner()
@@ -74,6 +80,19 @@ def test_that_no_name_is_close_is_said(sentence: str) -> None:
     assert not any("unsure" in line for line in screen("give me the lemon"))
     told = run(Params(), sentence)
     assert told.pick is not None and told.pick.guess and told.told("pick").startswith("a guess: ")
+
+
+@pytest.mark.parametrize("weights", ["embedded", "seen-only"])
+def test_no_sentence_of_the_package_is_called_a_guess(weights: str) -> None:
+    """A colour, a kind or a use is said of many objects: no single name is close, and nothing is guessed."""
+    listener = Listener(load_encoder(EncoderConfig(pretrained=weights)), Params().language, Params().cloud.denied)
+    entries = catalogue()
+    names = entries.seen if weights == "seen-only" else entries.names
+    said = [sentences(kind, word)[0] for kind in KINDS for word in keyword_table(kind, names)]
+    assert len(said) > 60
+    assert [text for text in said if is_guess(without_false_doubt(listener(text, 1)))] == []
+    assert is_guess(without_false_doubt(listener("good morning", 1)))
+    assert sum(listener.guesses(text) for text in said) > 5
 
 
 def test_ten_thousand_characters_fit_one_screen() -> None:
