@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 from pathlib import Path
 
+import h5py
 import pytest
 from report_inputs import CONTROL, TOP, ablation, attribution, described, evaluation, policy, result, sweep
 
@@ -14,7 +16,7 @@ from srcli.params import Params
 from srcli.reporting.attribution import attribution as section
 from srcli.reporting.blocks import Chart, Measure, Missing, Row, Table
 from srcli.reporting.claims import claims
-from srcli.reporting.compose import headline, lead, overview
+from srcli.reporting.compose import best_rows, headline, lead, overview
 from srcli.reporting.families import families
 from srcli.reporting.naming import MARK, NO_CONTROL, colours, default_method, named, rank, without_control
 from srcli.reporting.page import render_page
@@ -254,3 +256,18 @@ def test_the_attribution_picture_has_a_bar_for_each_difference(tmp_path: Path) -
     assert painted(whole, blue) > 2000 and painted(less, blue) > 2000
     assert painted(whole, grey) > 4 * painted(less, grey), "the control has a bar of its own"
     assert whole.shape[0] > less.shape[0], "and a line"
+
+
+def test_of_several_evaluations_the_undisturbed_one_comes_first_and_a_disturbance_is_named(tmp_path: Path) -> None:
+    """Whatever the folders are called: "place-disturbed" sorts before "place/"."""
+    for name, moved in (("place-a-disturbed", (0.015, 0.15)), ("place-b-disturbed", (0.005, 0.05)), ("place-c", (0.0, 0.0))):
+        file = evaluation(tmp_path / name / "results.h5", {(TOP, "place", "unseen"): 11 if moved[0] else 15})
+        with h5py.File(file, "r+") as handle:
+            config = json.loads(handle.attrs["config"])
+            config.setdefault("evaluate", {})["perturb"] = {"translation": moved[0], "rotation": moved[1]}
+            handle.attrs["config"] = json.dumps(config)
+    results = gather([tmp_path])
+    assert [e.disturbance for e in results.evaluations if e.task == "place"] == [(0.0, 0.0), (0.005, 0.05), (0.015, 0.15)]
+    assert best_rows(results, TOP)["place", "unseen"].row["successes"] == 15
+    shown = str(table1(results).blocks)
+    assert "actions disturbed by 5 mm and 0.05 rad" in shown and "actions disturbed by 15 mm and 0.15 rad" in shown

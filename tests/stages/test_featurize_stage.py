@@ -166,3 +166,31 @@ def test_other_sentences_for_what_was_seen_never_cross_the_splits(tmp_path, demo
     assert featurize.run(params, demos, out, perceiver=fake.FakePerceiver()).up_to_date
     with pytest.raises(MismatchError, match="asked"):
         featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver())
+
+
+def test_of_objects_that_look_otherwise_than_the_catalogue_says_only_what_is_seen_is_asked(tmp_path, demos, monkeypatch):
+    """An orange shown as red is not asked for as "orange": keywords of the catalogue are not drawn where objects have looks."""
+    from srcli.tasks import relabel
+
+    shares = []
+
+    def noted(task, spec, truth, candidates, phase, *, compositional, **more):
+        shares.append((bool(spec.looks), compositional))
+        return ()
+
+    monkeypatch.setattr(relabel, "ask_anew", noted)
+    looks = tmp_path / "looks.h5"
+    collect.run(make_params(), out=looks, episode_fn=fake.composed_episode)
+    params = make_params(featurize={"relabel": 1, "compositional": 0.25})
+    featurize.run(params, [demos, looks], tmp_path / "features.h5", perceiver=fake.FakePerceiver())
+    assert set(shares) == {(False, 0.25), (True, 1.0)}
+
+
+def test_a_piece_serves_no_other_limit(tmp_path, demos):
+    """Unfinished work is found by its place in the list, which the limit moves."""
+    other, out = tmp_path / "other.h5", tmp_path / "features.h5"
+    collect.run(make_params(collect={"episodes": 6}), out=other, episode_fn=fake.episode)
+    with pytest.raises(SceneError, match="episode 5"):
+        featurize.run(make_params(featurize={"limit": 5}), [demos, other], out, perceiver=fake.FakePerceiver(bad=5))
+    with pytest.raises(MismatchError, match="limit"):
+        featurize.run(make_params(), [demos, other], out, perceiver=fake.FakePerceiver())
