@@ -51,11 +51,11 @@ def featurize(
 
     if dry_run:
         weights = f" ({values.encoder.pretrained})" if values.encoder.pretrained else ""
-        does = (f"encode every demonstration with encoder '{values.encoder.name}'{weights} on {device}, {count} worker(s)",)
+        does = [f"encode every demonstration with encoder '{values.encoder.name}'{weights} on {device}, {count} worker(s)"]
         if more := values.featurize.relabel:
-            does += (f"ask up to {more} other sentences of every attempt of the episodes that are trained on",)
+            does.append(f"ask up to {more} other sentences of every attempt of the episodes that are trained on")
         settings = {"encoder": values.encoder, "cloud": values.cloud, "featurize": values.featurize}
-        emit_plan(Plan("featurize", tuple(str(file) for file in files), does, (str(target),), settings), as_json)
+        emit_plan(Plan("featurize", tuple(str(file) for file in files), tuple(does), (str(target),), settings), as_json)
         return
     place = torch_device(device)
     from srcli.cli.progress import progress
