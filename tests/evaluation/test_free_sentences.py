@@ -140,11 +140,11 @@ def test_a_typing_error_is_played_as_what_is_meant_and_told() -> None:
     setup = make_setup(params, resolve_methods(("similarity",), [], method_sections(params.methods)), ["pick"])
     (case,) = read_sentences(text("give me the shears", "scissors"), "x.yaml")
     episode = SuiteEpisode(0, "seen", (0, 2, 5), "train", case, "pick", kind="purpose")
-    said = [replace(case, instruction="give me the sheers quokka"), replace(case, instruction="give me the shaers quokka")]
+    said = [replace(case, instruction="give me the shearer quokka"), replace(case, instruction="give me the shaers quokka")]
     said.append(replace(case, instruction="give me the shears quokka"))
     jobs = [Job(episode, (0,)), *(Job(replace(episode, case=other), (0,)) for other in said)]
     (plain,), (real,), (typed,), (meant,) = make_executor("processes", 1).imap(run_job, jobs, start, (setup,))
-    assert "read" not in plain and real["unknown"] == ["sheers", "quokka"] and "read" not in real
+    assert "read" not in plain and real["unknown"] == ["shearer", "quokka"] and "read" not in real
     assert typed["read"] == [["shaers", "shears"]] and typed["unknown"] == ["quokka"]
     assert typed["instruction"] == "give me the shaers quokka" and typed["keyword_kind"] == "purpose"
     assert typed["attempts"] == meant["attempts"]

@@ -101,8 +101,9 @@ def test_what_hides_the_unseen_categories_may_not_start_from_what_knows_them(tmp
         make_learner(small(start="embedded", hide_unseen=True), build_lexicon(True))
     blind = load_embedded(weights_file(SEEN_ONLY))
     assert blind.hides_unseen and not load_embedded().hides_unseen
-    assert blind.vocabulary == build_lexicon(True).words
-    assert {"gelatin", "repellent", "mosquitoes"} <= load_embedded().vocabulary - blind.vocabulary
+    # Of its words captions and pictures taught those of the seen objects; a teacher of language may have told it others.
+    assert build_lexicon(True).words <= blind.vocabulary
+    assert {"gelatin", "repellent"} <= load_embedded().vocabulary - blind.vocabulary
     # What goes on from them may hide the same, and says so.
     learner = make_learner(small(start=SEEN_ONLY, hide_unseen=True), build_lexicon(True))
     out = tmp_path / "more.safetensors"

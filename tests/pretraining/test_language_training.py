@@ -272,7 +272,7 @@ def test_an_untrained_learner_reads_as_the_weights_before_and_learns_only_words(
     torch.testing.assert_close(learner.pooled(long), learner.read(long)[0])
     # A word that is not in use reads like one that nobody ever read, before and after a step.
     unread = learner.read([f"give me the {BLANK} apple"])[0].detach()
-    torch.testing.assert_close(unread, learner.before(["give me the zyx apple"])[0], atol=0.02, rtol=0)
+    torch.testing.assert_close(unread, learner.before(["give me the ~ apple"])[0], atol=0.02, rtol=0)
     torch.testing.assert_close(unread, learner.read(["give me the \u4e00 apple"])[0][:1], atol=0.05, rtol=0)
     optimizer = torch.optim.SGD([p for p in learner.model.parameters() if p.requires_grad], lr=0.5)
     loss_of(CONFIG, learner, language, make_text_batch(CONFIG, language, lessons, 0)).backward()
@@ -336,7 +336,7 @@ def test_weights_of_a_run_know_the_new_words_and_their_parents_and_read_pictures
     summary = run(params(), out, tmp_path / "cache")
     made, before = load_embedded(out), load_embedded()
     assert made.parents == (*before.parents, before.sha256) and made.sha256 == summary.sha256
-    assert before.vocabulary < made.vocabulary and summary.words == len(made.vocabulary)
+    assert before.vocabulary <= made.vocabulary and summary.words == len(made.vocabulary)
     assert json.loads(out.with_suffix(".json").read_text())["start"]["sha256"] == before.sha256
     assert summary.held_back > 0.05 * summary.statements and summary.before["names_kept"] == pytest.approx(1.0, abs=1e-4)
     for name, value in made.model.visual.state_dict().items():
@@ -370,7 +370,7 @@ def test_nothing_is_said_of_objects_that_seen_only_has_never_met(tmp_path: Path)
     out = tmp_path / "language.safetensors"
     run(params(steps=1), out, tmp_path / "cache", start="seen-only")
     made, before = load_embedded(out), load_embedded(PACKAGED["seen-only"])
-    assert made.hides_unseen and made.parents == (before.sha256,)
+    assert made.hides_unseen and made.parents == (*before.parents, before.sha256)
     language = make_language(before, build_lexicon(True), load_knowledge(catalogue().seen), Reserved())
     unseen = set(catalogue().unseen)
     assert not unseen & set(language.names)

@@ -126,7 +126,7 @@ def test_taught_encoder_has_the_word_and_serves_the_policies_of_its_parent(
 
     after = load_encoder(EncoderConfig(pretrained=str(out)))
     assert after.unknown_words("zorb") == ()
-    assert after.identity.parents == (before.identity.sha256,)
+    assert after.identity.parents == (*before.identity.parents, before.identity.sha256)
     weights = read_policy(shipped("sr_plus")).weights
     check_encoder(weights, after.identity.as_dict())
     assert "taught from" in caplog.text
@@ -139,7 +139,7 @@ def test_taught_encoder_has_the_word_and_serves_the_policies_of_its_parent(
     assert again.taught == ("blip", "zorb")
     both = load_encoder(EncoderConfig(pretrained=str(library / "both.safetensors")))
     assert both.unknown_words("zorb blip") == ()
-    assert both.identity.parents == (before.identity.sha256, after.identity.sha256)
+    assert both.identity.parents == (*after.identity.parents, after.identity.sha256)
     check_encoder(weights, both.identity.as_dict())
 
 
