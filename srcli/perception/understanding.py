@@ -20,8 +20,8 @@ NAME_PROMPT = "give me the {}"
 """How a name of the catalogue is asked for."""
 
 CLOSE = 0.65
-"""Below this closeness a name is a guess. Of 84 sentences for development the embedded encoder has a closer name for 76, of 28
-that want nothing, or what the catalogue has not ("good morning", "give me the piano"), for 9."""
+"""Below this closeness a name is a guess. Of 84 sentences for development 4 have no closer name and deny nothing, of 28 that want
+nothing, or what the catalogue has not ("good morning", "give me the piano"), 19."""
 
 
 @dataclass(frozen=True, slots=True)

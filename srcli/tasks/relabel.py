@@ -127,7 +127,7 @@ def _compose(spec: EpisodeSpec, truth: SceneTruth, here: list[int], rng: np.rand
     elif kind == "superlative":
         choices = SUPERLATIVES
     else:
-        # What lies in something touches it, and contacts are not recorded.
+        # Of what is recorded only outlines tell whether two things are stacked, so nothing is said of what lies in another.
         choices = ("next to",)
         other = here[int(rng.integers(len(here)))]
         reference = plain_label(spec.objects[other], looks[other])
