@@ -10,7 +10,7 @@ from srcli.cli.options import Assignments, Debug, Device, Encoder, Json, ParamsF
 from srcli.cli.running import command, encoder_flags, parameters, torch_device
 
 if TYPE_CHECKING:
-    from srcli.perception.understanding import Half, Understood
+    from srcli.evaluation.understanding import Half, Understood
 
 LONGEST = 200
 """Characters of a sentence that are shown."""

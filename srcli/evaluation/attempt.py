@@ -218,7 +218,8 @@ class EpisodeContext:
     def recorded(
         self, given: AttemptInput, choice: Choice | None, execution: Execution, outcome: Outcome, aimed: int | None
     ) -> AttemptRecord:
-        """The attempt as it is kept."""
+        """The attempt as it is kept, with the percept that the choice was made on."""
+        percept = given.percept.value if choice is None or choice.percept is None else choice.percept
         return AttemptRecord(
             phase=given.phase,
             observation=given.observation if self.record else None,
@@ -229,7 +230,7 @@ class EpisodeContext:
             choice=choice,
             execution=execution,
             outcome=outcome,
-            percept=given.percept.value if self.record else None,
+            percept=percept if self.record else None,
             valid=given.valid,
             held=given.held,
             aimed=aimed,

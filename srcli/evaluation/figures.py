@@ -13,9 +13,8 @@ import numpy as np
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, approaches
 from srcli.evaluation.statistics import Result, success_within, wilson
-from srcli.evaluation.understood import without_false_doubt
+from srcli.evaluation.understanding import Understood
 from srcli.language.spelling import Reading
-from srcli.perception.understanding import Understood
 from srcli.types import F32, F64, Candidates, Observation, Reason
 
 DPI = 110
@@ -84,7 +83,7 @@ def draw_case(
     said = fill(f"“{episode.spec.instruction}”", 130)
     told = [reading.told()] if reading is not None else []
     if understood is not None and record.percept is not None:
-        told.append(without_false_doubt(understood).told(record.phase))
+        told.append(understood.told(record.phase))
     below = "".join(f"\n{shorten(line, 180)}" for line in told if line)
     figure.suptitle(
         f"{said}  ({episode.spec.split})   {episode.policy}, attempt {number} of {len(episode.attempts)}: "

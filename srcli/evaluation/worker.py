@@ -23,9 +23,9 @@ from srcli.config.tasks import BUILT_IN
 from srcli.evaluation.methods import Method
 from srcli.evaluation.rollout import EpisodeRecord, SetupError, run_together, set_up
 from srcli.evaluation.suites import SuiteEpisode
+from srcli.evaluation.understanding import Listener
 from srcli.language.instructions import make_reader
 from srcli.language.relations import RELATIONS
-from srcli.perception.understanding import Listener
 from srcli.seeding import OBSERVE, generator
 from srcli.tasks import get_task
 from srcli.types import EpisodeSpec

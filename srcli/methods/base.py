@@ -77,11 +77,13 @@ class Choice:
         action: a candidate taken, or a pose of the method's own (``index`` None).
         scores: (K,) score of each candidate, for pictures and analysis.
         mask: (N,) semantic weight of each point of the percept's cloud, 0..1.
+        percept: cloud that the mask belongs to, for pictures; None: that of ``Decision.percept``.
     """
 
     action: Action
     scores: F32 | None = None
     mask: F32 | None = None
+    percept: Percept | None = None
 
 
 class Policy(Protocol):

@@ -88,7 +88,7 @@ class ScoringPolicy:
             if weights.align1:
                 combined += weights.align1 * np.log(consistency(closing_mask(percept.cloud, mask, candidates), weights.meant))
         final: F32 = combined.astype(np.float32)
-        return Choice(decision.take(decision.best(final)), scores=final, mask=mask)
+        return Choice(decision.take(decision.best(final)), scores=final, mask=mask, percept=percept)
 
     def _look(self, decision: Decision) -> tuple[Percept, Percept]:
         """Where the points are that the mask belongs to, and what the network is shown."""

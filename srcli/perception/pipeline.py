@@ -65,7 +65,8 @@ def perceive(
     Args:
         instruction: the whole sentence. For ``place`` the tokens are those of its place half, while the pooled embedding, and
             so the similarity, is that of the reference alone: what is placed and the relation do not compete with it.
-        move: what becomes of the (N, 3) points, metres, before features are fused on them (the noise study).
+        move: what becomes of the (N, 3) points, metres, before features are fused on them (the noise study). Where no camera sees
+            any of them any more, they stay, and nothing is known of them: features and similarity are 0.
 
     Raises:
         SceneError: the observation is unusable or shows nothing.
@@ -76,7 +77,9 @@ def perceive(
     features, views = fuse(points, encoder.dense(observation.rgb), observation, config)
     seen = views > 0
     if not bool(seen.any()):
-        raise SceneError("no camera sees any point of the cloud", "depth and camera poses do not fit together")
+        if move is None:
+            raise SceneError("no camera sees any point of the cloud", "depth and camera poses do not fit together")
+        seen = ~seen
     points, features, views = points[seen], features[seen], views[seen]
     text = sentence(instruction, encoder, phase, config.denied)
     similarity = neighbour_mean(points, cosine(features, text.pooled), config.smooth_radius)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from srcli.evaluation.suites import SuiteEpisode, suite_episodes
+from srcli.evaluation.understanding import NAME_PROMPT
 from srcli.language import could_mean, make_reader
 from srcli.params import Params
 from srcli.perception.cloud import neighbour_mean
 from srcli.perception.encoders.interface import DenseFeatures
 from srcli.perception.pipeline import Encoded, cosine, perceive, sentence
-from srcli.perception.understanding import NAME_PROMPT
 from srcli.probing.colors import reference_histograms, region_histograms
 from srcli.probing.scenes import (
     Question,

@@ -135,9 +135,8 @@ def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
     """Warn once of words that were read as others or say nothing, and of sentences that say nothing, or nothing clear."""
     if params.encoder.name != "embedded":
         return
-    from srcli.evaluation.understood import is_guess, without_false_doubt
+    from srcli.evaluation.understanding import Listener
     from srcli.perception.encoders import load_encoder
-    from srcli.perception.understanding import Listener
 
     encoder = load_encoder(params.encoder)
     listener = Listener(encoder, params.language, params.cloud.denied)
@@ -153,8 +152,7 @@ def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:
         _log.warning("the encoder has never read these words of the sentences: %s", ", ".join(unknown))
     if empty := [text for text, reading in readings.items() if not listener.names_something(reading)]:
         _log.warning("understood nothing of: %s", _some(empty))
-    doubtful = [text for text in dict.fromkeys(whole) if text not in empty and listener.guesses(text)]
-    if guesses := [text for text in doubtful if is_guess(without_false_doubt(listener(text, 1)))]:
+    if guesses := [text for text in dict.fromkeys(whole) if text not in empty and listener(text, 1).guess]:
         _log.warning("no name is close, what is taken is a guess: %s", _some(guesses))
 
 

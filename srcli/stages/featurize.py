@@ -140,7 +140,7 @@ def run(
     """Write the features of every demonstration of one or more files, so that one policy can learn from all of them.
 
     With ``featurize.relabel`` what was seen in the episodes that are trained on gets other sentences as well
-    (:mod:`srcli.tasks.relabel`), every attempt of them; those kept back for validation have their own decisions alone.
+    (:mod:`srcli.learning.relabel`), every attempt of them; those kept back for validation have their own decisions alone.
 
     Args:
         demos: the demonstrations files, in the order in which their samples are to stand.
@@ -298,9 +298,9 @@ def _asked_anew(dataset: DemoDataset, job: _Job, params: Params, own: Demonstrat
     """
     from srcli.artifacts.demos import Demonstration
     from srcli.config.sim import SimConfig
+    from srcli.learning.relabel import ask_anew, recorded_truth
     from srcli.seeding import RELABEL, generator
     from srcli.tasks import get_task
-    from srcli.tasks.relabel import ask_anew, recorded_truth
 
     spec, step = dataset.step(job.demo, job.step) if own is None else (own.spec, own.step)
     if not len(step.candidates) or step.excluded.all():

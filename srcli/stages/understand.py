@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from srcli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from srcli.evaluation.understanding import Understood
     from srcli.params import Params
-    from srcli.perception.understanding import Understood
 
 
 def run(params: Params, sentence: str, *, count: int = 5, device: str = "cpu") -> Understood:
@@ -21,11 +21,10 @@ def run(params: Params, sentence: str, *, count: int = 5, device: str = "cpu") -
         ConfigError: an empty sentence.
         MissingAssetError: weights of the encoder are not there.
     """
-    from srcli.evaluation.understood import without_false_doubt
+    from srcli.evaluation.understanding import Listener
     from srcli.perception.encoders import load_encoder
-    from srcli.perception.understanding import Listener
 
     if not sentence.strip():
         raise ConfigError("the sentence is empty", 'say what to do, for example: srcli understand "give me the apple"')
     listener = Listener(load_encoder(params.encoder, device), params.language, params.cloud.denied)
-    return without_false_doubt(listener(sentence, count))
+    return listener(sentence, count)

@@ -10,12 +10,11 @@ from typer.testing import CliRunner
 from srcli.cli.app import app
 from srcli.config.encoder import EncoderConfig
 from srcli.errors import ConfigError
-from srcli.evaluation.understood import is_guess, without_false_doubt
+from srcli.evaluation.understanding import CLOSE, Listener
 from srcli.language import KINDS, keyword_table, sentences
 from srcli.objects import catalogue
 from srcli.params import Params
 from srcli.perception.encoders import load_encoder
-from srcli.perception.understanding import Listener
 from srcli.stages.understand import run
 
 runner = CliRunner()
@@ -90,9 +89,10 @@ def test_no_sentence_of_the_package_is_called_a_guess(weights: str) -> None:
     names = entries.seen if weights == "seen-only" else entries.names
     said = [sentences(kind, word)[0] for kind in KINDS for word in keyword_table(kind, names)]
     assert len(said) > 60
-    assert [text for text in said if is_guess(without_false_doubt(listener(text, 1)))] == []
-    assert is_guess(without_false_doubt(listener("good morning", 1)))
-    assert sum(listener.guesses(text) for text in said) > 5
+    found = {text: listener(text, 1) for text in said}
+    assert [text for text in said if found[text].guess] == []
+    assert sum(found[text].pick.names[0].closeness < CLOSE for text in said if found[text].pick is not None) > 5
+    assert listener("good morning", 1).guess
 
 
 def test_ten_thousand_characters_fit_one_screen() -> None:

@@ -195,6 +195,8 @@ def test_noise_before_fusion_is_perceived_anew_in_the_same_directions(network: S
         with torch.inference_mode():
             expected = network(batch_of_one(again, made.candidates)).logits[0].double().numpy()
         np.testing.assert_allclose(choice.scores, log_softmax(expected), atol=1e-5)
+        assert choice.percept is not None and len(choice.mask) == len(choice.percept.cloud.points)
+        np.testing.assert_array_equal(choice.percept.cloud.points, again.cloud.points)
     assert [metres for metres, _ in asked] == pytest.approx([0.0224, 0.0224, 0.0448, 0.0448])
     assert len({first for _, first in asked}) == 1
     with pytest.raises(SceneError, match="cannot be moved before fusion"):

@@ -138,7 +138,7 @@ def _never(params, task, seed):
 
 def test_other_sentences_for_what_was_seen_never_cross_the_splits(tmp_path, demos, monkeypatch):
     """Every attempt of an episode that is trained on gets them, failed ones too; what is kept back has its own decision alone."""
-    from srcli.tasks import relabel
+    from srcli.learning import relabel
 
     def made_up(task, spec, truth, candidates, phase, *, count, excluded, rng, **more):
         usable = np.flatnonzero(~excluded)
@@ -170,7 +170,7 @@ def test_other_sentences_for_what_was_seen_never_cross_the_splits(tmp_path, demo
 
 def test_of_objects_that_look_otherwise_than_the_catalogue_says_only_what_is_seen_is_asked(tmp_path, demos, monkeypatch):
     """An orange shown as red is not asked for as "orange": keywords of the catalogue are not drawn where objects have looks."""
-    from srcli.tasks import relabel
+    from srcli.learning import relabel
 
     shares = []
 

@@ -17,7 +17,8 @@ from srcli.language.phrases import PHRASE_KINDS, SUPERLATIVES, Phrase, phrase_in
 from srcli.language.relations import place_instruction
 from srcli.objects import catalogue
 from srcli.tasks.base import Task
-from srcli.tasks.composed import meaning
+from srcli.tasks.composed import Meaning, meaning
+from srcli.tasks.outlines import gap, outlines
 from srcli.tasks.placing import GENERAL_SHARE, fits, relations
 from srcli.types import F64, I32, OWN_LOOK, Bool, Candidates, EpisodeSpec, Goal, HeldExtent, Phase, SceneTruth
 
@@ -127,7 +128,7 @@ def _compose(spec: EpisodeSpec, truth: SceneTruth, here: list[int], rng: np.rand
     elif kind == "superlative":
         choices = SUPERLATIVES
     else:
-        # Of what is recorded only outlines tell whether two things are stacked, so nothing is said of what lies in another.
+        # Contacts are not recorded: of what lies in or on another nothing is said.
         choices = ("next to",)
         other = here[int(rng.integers(len(here)))]
         reference = plain_label(spec.objects[other], looks[other])
@@ -135,10 +136,16 @@ def _compose(spec: EpisodeSpec, truth: SceneTruth, here: list[int], rng: np.rand
         return None
     phrase = Phrase(kind, noun, choices[int(rng.integers(len(choices)))], reference)
     means = meaning(phrase, spec.objects, spec.looks, truth)
-    if means is None:
+    if means is None or _stacked(means, spec, truth):
         return None
     goal = Goal(noun, kind, means.targets, references=means.references, reference=reference, modifier=phrase.word)
     return phrase_instruction(rng, phrase, spec.wording), goal
+
+
+def _stacked(means: Meaning, spec: EpisodeSpec, truth: SceneTruth) -> bool:
+    """Whether a target and its reference overlap, seen from above, so that one may lie on the other."""
+    scene = outlines(tuple(spec.objects), truth, spec.looks or (OWN_LOOK,) * len(spec.objects))
+    return any(gap(scene[slot].footprint, scene[other].footprint) <= 0 for slot in means.targets for other in means.references)
 
 
 def _draw_place(spec: EpisodeSpec, truth: SceneTruth, rng: np.random.Generator) -> tuple[str, Goal] | None:

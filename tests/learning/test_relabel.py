@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from srcli.config.language import LanguageConfig
 from srcli.config.sim import SimConfig
 from srcli.language import could_mean, keyword_table, parse_place, sentences
 from srcli.language.phrases import PHRASE_KINDS
 from srcli.language.relations import RELATIONS
+from srcli.learning import relabel
+from srcli.learning.relabel import Asked, ask_anew, recorded_truth
 from srcli.objects import catalogue
 from srcli.tasks import get_task
 from srcli.tasks.composed import meaning, phrase_of
 from srcli.tasks.outlines import body
-from srcli.tasks.relabel import Asked, ask_anew, recorded_truth
 from srcli.types import F64, Candidates, EpisodeSpec, Goal, HeldExtent, Phase
 
 PILE = ("apple", "lemon", "red_mug", "cup", "scissors", "knife", "black_marker", "zebra")
@@ -99,6 +101,22 @@ def test_compositional_sentences_mean_what_the_scene_says() -> None:
         assert phrase is not None and phrase.kind in PHRASE_KINDS
         means = meaning(phrase, spec.objects, spec.looks, recorded_truth(poses, SimConfig()))
         assert means is not None and means.targets == one.goal.targets and slots[one.label] in one.goal.targets
+
+
+def test_what_may_lie_on_its_reference_is_not_said_to_lie_next_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outlines that overlap are of things stacked, or leaning on each other: contacts are not recorded."""
+    spec, poses, candidates, slots = scene(("black_marker", "red_marker", "cup", "knife", "lemon", "zebra", "scissors", "apple"))
+    end = poses[7, :2] + [0.09, 0.0]
+    candidates.poses[slots == 0, :2] += (end - poses[0, :2]).astype(np.float32)
+    poses[0, :2] = end
+
+    def pairs() -> set[tuple[int, ...]]:
+        found = ask(spec, poses, candidates, slots, count=40, compositional=1.0)
+        return {(*one.goal.targets, *one.goal.references) for one in found if one.goal.keyword_kind == "reference"}
+
+    assert (0, 7) not in pairs()
+    monkeypatch.setattr(relabel, "_stacked", lambda *given: False)
+    assert (0, 7) in pairs()
 
 
 def test_other_references_and_relations_for_a_placement() -> None:
