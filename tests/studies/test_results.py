@@ -172,6 +172,9 @@ def test_pages_follow_from_the_record_alone(measured: Path, data: dict[str, Any]
     readme = (measured / "README.md").read_text()
     assert readme.startswith("# A project\n") and readme.endswith("\n\nThe rest.\n") and "\nold\n" not in readme
     assert page.readme_table(data) in readme
+    # The control stands in brackets, not in a row of its own.
+    own = [line for line in readme.splitlines() if line.startswith("| SR+")]
+    assert len(own) == 1 and "| 100.0% [61, 100] (0.0%) |" in own[0] and "untrained |" not in readme
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "results.json").write_bytes((measured / "docs" / "results.json").read_bytes())
     (tmp_path / "README.md").write_text(README)

@@ -7,6 +7,7 @@ from typing import Any
 
 from srcli.config.encoder import SEEN_ONLY
 from srcli.errors import ConfigError
+from srcli.methods.registry import UNTRAINED
 from srcli.studies.results.texts import (
     DIGESTS,
     HARDER,
@@ -37,16 +38,14 @@ def page(data: Data) -> str:
 
 
 def readme_table(data: Data) -> str:
-    """The one table of the README: unseen objects, every method once."""
+    """The one table of the README: unseen objects, every method once, its control in brackets."""
     parts = [part for part in data["parts"] if any(row["split"] == "unseen" for row in part["rows"])]
-    names = list(dict.fromkeys(row["method"] for part in parts for row in part["rows"]))
+    names = dict.fromkeys(name for part in parts for name, method in part["methods"].items() if not method["control"])
     heads = ["unseen objects", *(_column(part) for part in parts)]
     lines = []
     for name in names:
         owner = next(part for part in parts if name in part["methods"])
-        found = ([r for r in part["rows"] if (r["method"], r["split"]) == (name, "unseen")] for part in parts)
-        cells = [_short(part, rows[0]) if rows else "" for part, rows in zip(parts, found, strict=True)]
-        lines.append([_shown(owner, name), *cells])
+        lines.append([_shown(owner, name), *(_short(part, name) for part in parts)])
     first = parts[0]
     counts = sorted({row["scenes"] for part in parts for row in part["rows"] if row["split"] == "unseen"})
     scenes = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
@@ -164,15 +163,33 @@ def _column(part: Data) -> str:
     return f"{TASKS[part['task']].lower()}{suite}{harder}"
 
 
-def _short(part: Data, row: Data) -> str:
-    whole = _percent(row["k"], row["n"])
-    return _rate(row, row) if part["task"] == "place" else f"{_rate(row['first'], row)}, {whole}"
+def _short(part: Data, name: str) -> str:
+    """Success at the first attempt with its interval, and the control's; empty where a part has no such method."""
+    found = {row["method"]: row for row in part["rows"] if row["split"] == "unseen"}
+    if name not in found:
+        return ""
+    row, control = found[name], found.get(UNTRAINED + name)
+    low, high = _interval(counts := _at_first(part, row), row)
+    told = f"{_percent(counts['k'], row['n'])} [{_points(low, digits=0)}, {_points(high, digits=0)}]"
+    return told if control is None else f"{told} ({_percent(_at_first(part, control)['k'], control['n'])})"
+
+
+def _at_first(part: Data, row: Data) -> Data:
+    """Counts of the first attempt; of a placement, which has one, all counts."""
+    counts: Data = row if part["task"] == "place" else row["first"]
+    return counts
 
 
 def _rate(counts: Data, row: Data) -> str:
-    """Percent with its interval: Wilson's where every scene is a case of its own."""
-    low, high = counts["wilson"] if row["cases"] == row["scenes"] else counts["clustered"]
+    """Percent with its interval."""
+    low, high = _interval(counts, row)
     return f"{_percent(counts['k'], row['n'])} [{_points(low)}, {_points(high)}]"
+
+
+def _interval(counts: Data, row: Data) -> Sequence[float | None]:
+    """Wilson's where every scene is a case of its own, else that of whole cases drawn again."""
+    found: Sequence[float | None] = counts["wilson"] if row["cases"] == row["scenes"] else counts["clustered"]
+    return found
 
 
 def _difference(paired: Data | None, which: str) -> str:
@@ -198,8 +215,8 @@ def _percent(count: float, total: int) -> str:
     return f"{100 * count / total:.1f}%" if total else "-"
 
 
-def _points(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{100 * value:{sign}.1f}"
+def _points(value: float | None, sign: str = "", digits: int = 1) -> str:
+    return "-" if value is None else f"{100 * value:{sign}.{digits}f}"
 
 
 def _number(value: float | None) -> str:
