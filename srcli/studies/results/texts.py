@@ -66,7 +66,7 @@ LIMITS = (
 DIGESTS = "Digests are beginnings of SHA-256, longer in results.json; those of code leave out comments, docstrings and layout."
 
 README_NOTE = (
-    "Percent right at the first attempt [{level}% interval] (the same method untrained, mean of {initialisations}). {scenes} scenes, "
-    "the same for all rows. * is told the simulator's truth. All numbers, and what they do not show: "
+    "Percent right at the first attempt [{level}% interval] (the same method untrained, mean of {initialisations}). {scenes} "
+    "scenes, the same for all rows. * is told the simulator's truth. All numbers, and what they do not show: "
     "[docs/results.md](docs/results.md)."
 )
