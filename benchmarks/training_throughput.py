@@ -26,6 +26,8 @@ from srcli.methods.sr.network import build_network
 from srcli.methods.sr.section import SRConfig
 from srcli.models.batch import Batch
 
+WARM_UP = 2
+"""Updates that are not measured."""
 METHODS = ("base_plus", "sr_a_plus", "sr_plus", "sr", "a2")
 
 
@@ -61,8 +63,14 @@ def scorer(method: str, width: int) -> torch.nn.Module:
     return build_network(section, width, 0) if isinstance(section, SRConfig) else build_a2(section.network, width, 0)
 
 
-def trained_per_second(method: str, batch: Batch, precision: Literal["fp32", "bf16"], updates: int) -> float:
-    """Samples per second of the trainer over ``updates`` updates, augmentation included, after one unmeasured update."""
+def trained_per_second(
+    method: str, batch: Batch, precision: Literal["fp32", "bf16"], updates: int, device: str = "cpu", compiled: bool = False
+) -> float:
+    """Samples per second of the trainer over ``updates`` updates, augmentation included, after the first ones, which set up.
+
+    Args:
+        compiled: the network's forward pass through torch.compile.
+    """
     arrays = {
         **{f.name: getattr(batch, f.name).numpy() for f in fields(batch) if getattr(batch, f.name) is not None},
         "valid": np.ones(batch.quality.shape, bool),
@@ -70,15 +78,19 @@ def trained_per_second(method: str, batch: Batch, precision: Literal["fp32", "bf
     }
     config = TrainConfig(
         batch_size=len(batch),
-        updates=updates + 1,
+        updates=updates + WARM_UP,
         points=0,
         precision=precision,
-        validate_every=updates + 1,
+        validate_every=updates + WARM_UP,
     )
     data = TrainingSet(arrays, np.arange(len(batch)), np.zeros(0, np.int64))
-    trainer = Trainer(data, scorer(method, batch.features.shape[-1]), config, {})
-    trainer.run(stop_after=1)
+    network = scorer(method, batch.features.shape[-1])
+    if compiled:
+        network.compile()
+    trainer = Trainer(data, network, config, {}, device=device)
+    trainer.run(stop_after=WARM_UP)
     start = time.perf_counter()
+    # The loss of every update is read back, so all of it is done when this returns.
     trainer.run()
     return len(batch) * updates / (time.perf_counter() - start)
 
