@@ -168,7 +168,9 @@ def resolve_methods(
         name = name or file.method
         if name in given:
             raise ConfigError(f"two policies are named '{name}'", "name them: NAME=FILE")
-        given[name] = Method(name, file.method, _section(file.method, sections), str(path))
+        # A row that is named after a method which chooses otherwise with these weights is that method's.
+        method = name if name in specs() else file.method
+        given[name] = Method(name, method, _section(method, sections), str(path))
         stored[name] = replace(file.weights, arrays={})
     methods: list[Method] = []
     for name in dict.fromkeys([*(n for n in given if n not in names), *names]):

@@ -225,6 +225,7 @@ class MethodSpec:
             or None.
         absent: names of parts that this identifier does not have, among those that its folder can bypass.
         paper_row: what the paper's tables call the system that this one stands for; empty where they have none.
+        weights_of: identifier whose policies this one acts with, choosing by other keys of ``acts_with``; empty: its own.
         parts, studies: ``"module:NAME"`` of a mapping of :class:`Part` or :class:`Study` by name.
     """
 
@@ -245,6 +246,7 @@ class MethodSpec:
     adopt: str | None = None
     absent: tuple[str, ...] = ()
     paper_row: str = ""
+    weights_of: str = ""
     parts: str | None = None
     studies: str | None = None
 
@@ -252,6 +254,11 @@ class MethodSpec:
     def key(self) -> str:
         """Name of its section below ``methods``."""
         return self.group or self.name
+
+    @property
+    def fitted_as(self) -> str:
+        """Identifier of the policies that it acts with."""
+        return self.weights_of or self.name
 
 
 EVERY_TASK = frozenset({"pick", "place", "pick_place"})

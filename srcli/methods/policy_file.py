@@ -117,7 +117,7 @@ def check_method(stored: Stored, wanted: str, path: Path) -> None:
     Raises:
         MismatchError: ``wanted`` is an identifier, and the file is of another one.
     """
-    if wanted in specs() and stored.method != wanted:
+    if wanted in specs() and stored.method not in (wanted, specs()[wanted].weights_of):
         raise MismatchError(
             f"{path}: is a policy of '{stored.method}', not of '{wanted}'", f"name it {stored.method}={path}, or another name"
         )

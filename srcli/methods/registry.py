@@ -139,8 +139,13 @@ def fitter(spec: MethodSpec) -> Fit:
     """The function that fits the method.
 
     Raises:
-        ConfigError: it learns nothing.
+        ConfigError: it learns nothing, or acts with what another method has learned.
     """
+    if spec.weights_of:
+        raise ConfigError(
+            f"method '{spec.name}' acts with a policy of '{spec.weights_of}'",
+            f"train that one: `srcli train --method {spec.weights_of}`",
+        )
     if spec.fit is None:
         raise ConfigError(
             f"method '{spec.name}' learns nothing, so there is nothing to train", "`srcli methods` lists those that do"
@@ -257,20 +262,21 @@ def shipped(name: str, encoder: str = "") -> Path:
     """
     spec = spec_of(name)
     folder = shipped_folder(spec, encoder)
-    path = folder / f"{spec.name}.h5" if folder is not None else None
+    path = folder / f"{spec.fitted_as}.h5" if folder is not None else None
     if path is None or not path.is_file():
         of = f" for encoder embedded/{encoder}" if encoder else ""
         raise MissingAssetError(
             f"no policy '{name}' is shipped with this package{of}",
-            f"train one with `srcli train --method {name}`, and name it as {name}=FILE",
+            f"train one with `srcli train --method {spec.fitted_as}`, and name it as {name}=FILE",
         )
     return path
 
 
 def is_shipped(name: str, encoder: str = "") -> bool:
     """Whether a policy file comes with a method."""
-    folder = shipped_folder(spec_of(name), encoder)
-    return folder is not None and (folder / f"{name}.h5").is_file()
+    spec = spec_of(name)
+    folder = shipped_folder(spec, encoder)
+    return folder is not None and (folder / f"{spec.fitted_as}.h5").is_file()
 
 
 def forget() -> None:

@@ -57,6 +57,11 @@ class Arm:
         return spec_of(self.method)
 
     @property
+    def trains(self) -> MethodSpec:
+        """Specification of the method whose policies it acts with."""
+        return spec_of(self.spec.fitted_as)
+
+    @property
     def control(self) -> bool:
         """Whether it is an untrained control."""
         return self.method.startswith(UNTRAINED)
@@ -68,7 +73,7 @@ class Arm:
 
     def trained_with(self) -> Section:
         """Its section as it is trained with."""
-        return method_settings(self.params, self.method, dict(self.changes))[1]
+        return method_settings(self.params, self.trains.name, dict(self.changes))[1]
 
     def acts_with(self) -> Section:
         """Its section as it acts with."""
@@ -99,8 +104,8 @@ def effective(spec: MethodSpec, section: Section) -> dict[str, Any]:
 
 def trained_as_its_method(arm: Arm, base: Params) -> bool:
     """Whether a policy of the method as the parameters describe it is that of the arm: the same settings, the same points."""
-    plain = method_settings(base, arm.method)[1]
-    return arm.params.cloud == base.cloud and effective(arm.spec, arm.trained_with()) == effective(arm.spec, plain)
+    plain = method_settings(base, arm.trains.name)[1]
+    return arm.params.cloud == base.cloud and effective(arm.trains, arm.trained_with()) == effective(arm.trains, plain)
 
 
 class PolicyStore:
@@ -155,7 +160,7 @@ class PolicyStore:
 
         with output_lock(path):
             stage.run(
-                arm.spec,
+                arm.trains,
                 arm.trained_with(),
                 path,
                 features=features,
@@ -178,7 +183,7 @@ class PolicyStore:
 
     def _named(self, arm: Arm, seed: int, features: Path | None) -> Kept | None:
         """What `srcli train` has left in the folder as ``METHOD-SEED.h5``, if trained from the same."""
-        path = self.folder / f"{arm.spec.name}-{seed}.h5"
+        path = self.folder / f"{arm.trains.name}-{seed}.h5"
         if not path.exists():
             return None
         stored = read_policy(path)
@@ -188,11 +193,11 @@ class PolicyStore:
     def path(self, arm: Arm, seed: int, features: Path | None) -> Path:
         """Where the policy of an arm and seed stands that a study has trained."""
         digest = config_digest({**_wanted(arm, seed), "features": self._data(arm, features)})
-        return self.folder / f"{arm.spec.name}-seed{seed}-{digest}.h5"
+        return self.folder / f"{arm.trains.name}-seed{seed}-{digest}.h5"
 
 
 def _wanted(arm: Arm, seed: int) -> dict[str, Any]:
-    return {"method": arm.spec.name, "settings": effective(arm.spec, arm.trained_with()), "seed": seed}
+    return {"method": arm.trains.name, "settings": effective(arm.trains, arm.trained_with()), "seed": seed}
 
 
 def _recorded(stored: Stored) -> dict[str, Any]:
@@ -228,7 +233,7 @@ def given_policies(
         meant = (
             [known[name]]
             if name in known
-            else [a for a in arms if a.learns and a.spec.name == name and trained_as_its_method(a, base)]
+            else [a for a in arms if a.learns and a.trains.name == name and trained_as_its_method(a, base)]
         )
         if not meant:
             raise unknown_name("arm", name, known)
@@ -240,9 +245,9 @@ def given_policies(
 
 def _checked(stored: Stored, arm: Arm, path: Path, seeds: Sequence[int], encoder: Callable[[], Mapping[str, Any]]) -> int:
     """The training seed of a given policy that may stand for an arm."""
-    if stored.method != arm.spec.name:
+    if stored.method != arm.trains.name:
         raise MismatchError(
-            f"{path}: is a policy of '{stored.method}', '{arm.name}' needs one of '{arm.spec.name}'", "give the right file"
+            f"{path}: is a policy of '{stored.method}', '{arm.name}' needs one of '{arm.trains.name}'", "give the right file"
         )
     seed = int(stored.weights.training.get("seed", -1))
     if seed not in seeds:

@@ -16,7 +16,7 @@ from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAsset
 from srcli.evaluation.methods import Method, check_tasks, method_sections, parse_method, resolve_methods, shipped_file
 from srcli.methods.base import Fitted
 from srcli.methods.policy_file import check_encoder, read_policy, write_policy
-from srcli.methods.registry import spec_of, specs
+from srcli.methods.registry import fitter, spec_of, specs
 from srcli.methods.sr.network import build_network
 from srcli.methods.sr.section import SRConfig
 from srcli.params import Params, method_settings
@@ -89,6 +89,28 @@ def test_a_given_file_is_always_there_and_named_after_its_method(policy_file: Pa
     with pytest.raises(ConfigError, match=r"is not a method") as caught:
         resolve_methods([str(policy_file)], [], SECTIONS)
     assert "NAME=FILE" in caught.value.hint
+
+
+def test_a_method_may_act_with_what_another_has_learned(tmp_path: Path) -> None:
+    """SR's weights, and the quality of the grasps in the choice: the row is the second one's, the network the file's."""
+    section = sr_section("sr", network__width=16, network__heads=2)
+    weights = {name: value.detach().numpy() for name, value in build_network(section, 8, 0).named_parameters()}
+    path = tmp_path / "tiny.h5"
+    fitted = Fitted(weights, facts={"feature_dim": 8})
+    write_policy(path, spec_of("sr"), section, fitted, seed=0, encoder={"name": "tiny"}, data="")
+    rows = resolve_methods(["sr", "sr_quality", "untrained:sr_quality"], [f"sr={path}", f"sr_quality={path}"], SECTIONS)
+    assert [row.method for row in rows] == ["sr", "sr_quality", "sr_quality"] and rows[1].path == str(path)
+    percept = random_percept()
+    made = decision(np.random.default_rng(1).normal([0.5, 0, 0.05], 0.04, (6, 3)).tolist(), percept=lambda: percept)
+    alone, rated = (row.build(None, "cpu").act(made).scores for row in rows[:2])
+    assert alone is not None and rated is not None
+    quality = np.maximum(made.candidates.quality.astype(np.float64), 0.01)
+    np.testing.assert_allclose(rated, alone + np.log(quality), atol=1e-5)
+    for other in ("base_quality", "sr_plus"):
+        with pytest.raises(MismatchError, match=f"is a policy of 'sr', not of '{other}'"):
+            resolve_methods([], [f"{other}={path}"], SECTIONS)
+    with pytest.raises(ConfigError, match="'sr_quality' acts with a policy of 'sr'"):
+        fitter(spec_of("sr_quality"))
 
 
 def test_what_learns_nothing_has_no_control_and_what_has_no_weights_says_how_to_get_them() -> None:

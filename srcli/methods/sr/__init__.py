@@ -11,6 +11,10 @@ from srcli.methods.sr.section import STRICT, SRConfig
 PAPER = "Secondary Realignment (the paper), sections 3.3 and 3.4"
 SR_A = {"network.dssa.branch": "dense"}
 BASE = {"network.stage1.use": "off"}
+# What chooses beside 2-Align or in its place; the paper names 1Align-Action and 2Align-Action without a formula.
+WITH_QUALITY = {"choice.prior": 1.0}
+FIRST_ALONE = {"choice.align2": 0.0, "choice.align1": 1.0, "choice.align1_place": 1.0}
+BOTH = {"choice.align1": 1.0, "choice.align1_place": 1.0}
 RELU = {"network.dssa.sparse": "relu"}
 SOFTMAX = {"network.dssa.sparse": "softmax"}
 
@@ -20,7 +24,14 @@ PLUS_PARTS = ("strength", "similarity_bias", "window", "sink", "readout", "rings
 
 
 def _spec(
-    name: str, title: str, preset: dict[str, Any], strict: bool, row: str, absent: tuple[str, ...] = (), source: str = PAPER
+    name: str,
+    title: str,
+    preset: dict[str, Any],
+    strict: bool,
+    row: str,
+    absent: tuple[str, ...] = (),
+    source: str = PAPER,
+    weights_of: str = "",
 ) -> MethodSpec:
     return MethodSpec(
         name=name,
@@ -38,6 +49,7 @@ def _spec(
         source=source if strict else f"{source}; with our additions",
         absent=(*absent, *(PLUS_PARTS if strict else ())),
         paper_row=row,
+        weights_of=weights_of,
         adopt=None if strict else "srcli.methods.sr.first_version:adopt",
         parts="srcli.methods.sr.parts:PARTS",
         studies="srcli.methods.sr.studies:STUDIES",
@@ -50,6 +62,11 @@ NO_LANGUAGE = (*ONE_ALIGN_PARTS, "words")
 SR_STRICT = _spec("sr", "SR", {}, True, "SR")
 SR_A_STRICT = _spec("sr_a", "SR-A", SR_A, True, "SR-A", DENSE_ONLY)
 BASE_STRICT = _spec("base", "BASE", BASE, True, "BASE", NO_LANGUAGE)
+SR_QUALITY = _spec("sr_quality", "SR with quality", WITH_QUALITY, True, "", weights_of="sr")
+SR_A_QUALITY = _spec("sr_a_quality", "SR-A with quality", {**SR_A, **WITH_QUALITY}, True, "", DENSE_ONLY, weights_of="sr_a")
+BASE_QUALITY = _spec("base_quality", "BASE with quality", {**BASE, **WITH_QUALITY}, True, "", NO_LANGUAGE, weights_of="base")
+SR_1ALIGN = _spec("sr_1align", "SR, 1-Align alone", FIRST_ALONE, True, "", weights_of="sr")
+SR_BOTH = _spec("sr_both", "SR, 1-Align and 2-Align", BOTH, True, "", weights_of="sr")
 SR_RELU = _spec("sr_relu", "SR, ReLU branch", RELU, True, "")
 SR_SOFTMAX = _spec("sr_softmax", "SR, softmax branch", SOFTMAX, True, "")
 SR_PLUS = _spec("sr_plus", "SR+", {}, False, "SR")
