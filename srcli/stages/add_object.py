@@ -387,6 +387,7 @@ def _record(request: Request, prepared: Prepared) -> Record:
             # Instances of a held-out object have to keep away from it, which takes another colour.
             recolor=request.split == "unseen",
             colors=tuple(rgb for rgb, _ in prepared.surfaces),
+            pictures=any(mesh.skin is not None for _, mesh in prepared.surfaces),
             source=Source(
                 file=Path(request.file).name,
                 sha256=prepared.sha256,
