@@ -16,7 +16,8 @@ WORDS = "Words"
 BODY = "Body"
 
 Split = Annotated[
-    Literal["seen", "unseen", "user", "all"], typer.Option("--split", help="Which objects.", rich_help_panel=RUNNING)
+    Literal["seen", "unseen", "user", "named", "all"],
+    typer.Option("--split", help="Which objects; named: those that only files of cases name.", rich_help_panel=RUNNING),
 ]
 
 
@@ -35,7 +36,7 @@ def list_objects(
     from srcli.objects import catalogue
 
     known = catalogue()
-    entries = [known[name] for name in names] if names else list(known)
+    entries = [known[name] for name in names] if names else [*known, *known.named]
     rows = [
         {
             "name": entry.name,
@@ -77,7 +78,7 @@ def sheet(
     from srcli.objects import catalogue
 
     known = catalogue()
-    entries = [entry for entry in known if split in ("all", entry.split)]
+    entries = [entry for entry in (*known, *known.named) if split in ("all", entry.split)]
     if dry_run:
         plan = Plan("objects sheet", (), (f"render {len(entries)} objects",), (str(out),), {"split": split})
         emit_plan(plan, as_json)

@@ -364,7 +364,7 @@ def _too_long(request: Request) -> str:
 def _check_free(name: str, folder: Path, force: bool) -> None:
     from srcli.objects.catalogue import builtin_catalogue
 
-    if name in builtin_catalogue():
+    if name in builtin_catalogue().names:
         raise ArtifactError(f"'{name}' is an object of the built-in catalogue", "give yours another --name")
     if name in stored_names(folder) and not force:
         raise ArtifactError(f"the library {folder} has an object '{name}'", "--force replaces it; or give another --name")
