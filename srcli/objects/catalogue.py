@@ -194,7 +194,7 @@ def load_catalogue(paths: Sequence[Path]) -> Catalogue:
     Raises:
         ArtifactError: a file is missing or no YAML, or an entry is wrong; names the file, the entry and the field.
     """
-    return Catalogue(entry for path in paths for entry in _read(path))
+    return Catalogue(entry for path in paths for entry in _read(path, ObjectEntry))
 
 
 @lru_cache(maxsize=1)
@@ -215,11 +215,11 @@ def builtin_catalogue() -> Catalogue:
     """A new catalogue of the built-in objects alone."""
     folder = resources.files("srcli.objects").joinpath("data")
     with resources.as_file(folder) as base:
-        entries = [entry for split in ("household", "toys", "unseen") for entry in _read(base / f"{split}.yaml")]
+        entries = [entry for split in ("household", "toys", "unseen") for entry in _read(base / f"{split}.yaml", ObjectEntry)]
         return Catalogue(entries, _read(base / "named.yaml", NamedEntry))
 
 
-def _read(path: Path, kind: type[Entry] = ObjectEntry) -> list[Entry]:  # type: ignore[assignment]
+def _read(path: Path, kind: type[Entry]) -> list[Entry]:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -20,6 +20,7 @@ from srcli.objects.decompose import SECONDS, decompose, empty_share
 from srcli.objects.formats import MOST_FACES, Y_UP, optional
 from srcli.objects.mesh import Mesh, clean, face_normals, hull_mesh, joined, mass_properties, turned
 from srcli.objects.palette import RGB
+from srcli.objects.resting import resting
 from srcli.objects.sources import MOST_BYTES, Places
 from srcli.types import F64
 
@@ -32,6 +33,8 @@ SHOWN_FACES = 12_000
 """What is rendered of finer meshes: their shading costs per vertex in every process."""
 CONVEX = 0.95
 """A closed mesh that fills this share of its convex hull is one piece."""
+WIDE = 0.3
+"""Share of its ways to lie in which a body may be wider than the gripper opens before that is said."""
 FILLED = 0.2
 """Collision shapes of a file of which this share is empty space of what is seen are not taken as they are."""
 
@@ -161,8 +164,7 @@ def prepare(
     volume = volume if closed else solid
     weight = stated if stated is not None else (density or DENSITY) * volume
     check_mass(path, weight)
-    if extent.min() > OPENING:
-        notes.append(f"its narrowest side measures {1000 * extent.min():.0f} mm, the gripper opens {1000 * OPENING:.0f} mm")
+    notes += too_wide(whole.vertices, made, extent)
     return Prepared(
         surfaces=tuple(sorted(shown, key=lambda pair: -float(np.linalg.norm(face_normals(*_arrays(pair[1])), axis=1).sum()))),
         hulls=tuple(made),
@@ -178,6 +180,23 @@ def prepare(
         up=axis,
         notes=tuple(notes),
     )
+
+
+def too_wide(points: F64, hulls: Sequence[F64], extent: F64) -> list[str]:
+    """What to say of a body that the gripper cannot close around; no estimate of a grasp's quality knows it as surely."""
+    opens = f"the gripper opens {1000 * OPENING:.0f} mm"
+    if extent.min() > OPENING:
+        return [f"its narrowest side measures {1000 * extent.min():.0f} mm, {opens}"]
+    bodies = tuple(hull_mesh(piece) for piece in hulls)
+    poses = resting(points, mass_properties(bodies, (1.0,) * len(bodies)).center)
+    wide = [rest for rest in poses if rest.width > OPENING]
+    share = sum(rest.share for rest in wide)
+    if share < WIDE:
+        return []
+    least = min(rest.width for rest in wide)
+    return [
+        f"in {100 * share:.0f}% of its ways to lie it is {1000 * least:.0f} mm wide or more, {opens}: a rim or nothing is held"
+    ]
 
 
 def check_mass(path: Path, mass: float) -> None:
