@@ -16,7 +16,8 @@ WORDS = "Words"
 BODY = "Body"
 
 Split = Annotated[
-    Literal["seen", "unseen", "user", "all"], typer.Option("--split", help="Which objects.", rich_help_panel=RUNNING)
+    Literal["seen", "unseen", "user", "named", "all"],
+    typer.Option("--split", help="Which objects; named: those that only files of cases name.", rich_help_panel=RUNNING),
 ]
 
 
@@ -35,7 +36,7 @@ def list_objects(
     from srcli.objects import catalogue
 
     known = catalogue()
-    entries = [known[name] for name in names] if names else list(known)
+    entries = [known[name] for name in names] if names else [*known, *known.named]
     rows = [
         {
             "name": entry.name,
@@ -77,7 +78,7 @@ def sheet(
     from srcli.objects import catalogue
 
     known = catalogue()
-    entries = [entry for entry in known if split in ("all", entry.split)]
+    entries = [entry for entry in (*known, *known.named) if split in ("all", entry.split)]
     if dry_run:
         plan = Plan("objects sheet", (), (f"render {len(entries)} objects",), (str(out),), {"split": split})
         emit_plan(plan, as_json)
@@ -106,6 +107,27 @@ ToSplit = Annotated[
 ]
 
 
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        help="Files that the model names may lie anywhere below it; by default below the model's own folder.",
+        rich_help_panel=PATHS,
+        show_default=False,
+    ),
+]
+Textures = Annotated[
+    Path | None,
+    typer.Option("--textures", help="Textures are also looked for here.", rich_help_panel=PATHS, show_default=False),
+]
+Packages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--package", help="Where a package:// lies: NAME=FOLDER. Repeatable.", rich_help_panel=PATHS, show_default=False
+    ),
+]
+
+
 def _word(flag: str, text: str) -> Any:
     return typer.Option(flag, help=text, rich_help_panel=WORDS, show_default=False)
 
@@ -121,7 +143,7 @@ def _body(flag: str, text: str) -> Any:
 @app.command("add")
 @command
 def add(
-    file: Annotated[Path, typer.Argument(help="OBJ, STL, GLB, PLY or URDF file.")],
+    files: Annotated[list[Path], typer.Argument(help="OBJ, STL, GLB, PLY, DAE, MSH, URDF or MJCF files.")],
     label: Annotated[str, _word("--label", "Name in sentences; by default from the file's name.")] = "",
     name: Annotated[str, _word("--name", "Identifier; by default from the label.")] = "",
     synonym: Annotated[list[str] | None, _words("--synonym", "Another name, for held-out sentences.")] = None,
@@ -138,8 +160,13 @@ def add(
     mass: Annotated[float | None, _body("--mass", "kg, up to 2.")] = None,
     friction: Annotated[float | None, _body("--friction", "Lateral friction coefficient.")] = None,
     pieces: Annotated[
-        Literal["auto", "coacd", "hull"], _body("--pieces", "Convex pieces: the URDF's own, coacd, or one hull.")
+        Literal["auto", "coacd", "hull", "file"],
+        _body("--pieces", "Convex pieces: the file's own, coacd, or one hull; auto: what fits what is seen."),
     ] = "auto",
+    seconds: Annotated[float, _body("--seconds", "Time limit of coacd; a coarser try then has half of it.")] = 60.0,
+    folder: Folder = None,
+    textures: Textures = None,
+    package: Packages = None,
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Drop it, grasp it and draw it (10 tries).", rich_help_panel=RUNNING)
     ] = True,
@@ -152,18 +179,27 @@ def add(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Add a mesh file to your library: check, weigh, cut into convex pieces, drop and grasp it."""
+    """Add mesh files to your library: check, weigh, cut into convex pieces, drop and grasp each."""
     from srcli.cli.output import emit, emit_plan, reserved_stdout
+    from srcli.errors import ArtifactError, ConfigError
     from srcli.objects.library import library_folder
+    from srcli.objects.sources import packages_of
     from srcli.stages import add_object
 
+    if len(files) > 1 and (label or name or like or sheet_out):
+        raise ConfigError(
+            "--label, --name, --like and --sheet are for one file", "add the files one by one, or import a manifest"
+        )
     if dry_run:
-        does = (f"check and decompose {file.name}", *(("drop and grasp it 10 times",) if test else ()))
+        does = (
+            f"check and decompose {', '.join(file.name for file in files)}",
+            *(("drop and grasp it 10 times",) if test else ()),
+        )
         settings = {"split": split, "scale": scale or 1.0, "pieces": pieces}
-        emit_plan(Plan("objects add", (str(file),), does, (str(library_folder(library)),), settings), as_json)
+        emit_plan(Plan("objects add", tuple(map(str, files)), does, (str(library_folder(library)),), settings), as_json)
         return
-    request = add_object.Request(
-        file=str(file),
+    shared = add_object.Request(
+        file=str(files[0]),
         name=name,
         label=label,
         synonyms=tuple(synonym or ()),
@@ -178,44 +214,92 @@ def add(
         mass=mass,
         friction=friction,
         pieces=pieces,
+        seconds=seconds,
+        folder=str(folder or ""),
+        textures=str(textures or ""),
+        packages=dict(packages_of(package or [])),
     )
+    if len(files) > 1:
+        requests = add_object.several(shared, files)
+        with reserved_stdout():
+            done = add_object.run_import(requests, library, force=force, test=test, progress=_tell)
+        emit(done, as_json)
+        if done.failed:
+            raise ArtifactError(f"{len(done.failed)} of {len(files)} files could not be used: {done.failed[0]}", "correct them")
+        return
     with reserved_stdout():
-        added = add_object.run(request, library, force=force, test=test, sheet=sheet_out)
+        added = add_object.run(shared, library, force=force, test=test, sheet=sheet_out, progress=_tell)
     emit(added, as_json)
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 @app.command("import")
 @command
 def import_objects(
-    manifest: Annotated[Path, typer.Argument(help="YAML file that names mesh files and their words (docs/objects.md).")],
+    manifest: Annotated[
+        Path, typer.Argument(help="Folder of mesh files, or a YAML file that names them and their words (docs/objects.md).")
+    ],
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Drop, grasp and draw each one (10 tries).", rich_help_panel=RUNNING)
     ] = False,
+    folder: Folder = None,
+    textures: Textures = None,
+    package: Packages = None,
     library: Library = None,
     force: Replace = False,
     dry_run: DryRun = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Add a folder of meshes, such as those of GraspNet-1Billion or YCB, from a small manifest."""
+    """Add a folder of meshes, such as those of GraspNet-1Billion or YCB, as it is or by a small manifest."""
     from srcli.cli.output import emit, emit_plan, reserved_stdout
     from srcli.errors import ArtifactError
     from srcli.objects.library import library_folder
+    from srcli.objects.sources import packages_of
     from srcli.stages import add_object
 
-    requests = add_object.read_manifest(manifest)
+    places = {"folder": str(folder or ""), "textures": str(textures or ""), "packages": dict(packages_of(package or []))}
+    given = {key: value for key, value in places.items() if value}
+    requests = tuple(request.model_copy(update=given) for request in add_object.read_manifest(manifest))
     if dry_run:
         writes = tuple(str(library_folder(library) / request.name) for request in requests)
         emit_plan(Plan("objects import", (str(manifest), *(r.file for r in requests)), ("add each",), writes, {}), as_json)
         return
     with reserved_stdout():
-        done = add_object.run_import(requests, library, force=force, test=test, progress=lambda line: typer.echo(line, err=True))
+        done = add_object.run_import(requests, library, force=force, test=test, progress=_tell)
     emit(done, as_json)
     if done.failed:
         raise ArtifactError(
             f"{len(done.failed)} of {len(requests)} objects could not be used: {done.failed[0]}",
             "correct them and run the same command again: what was added is kept",
         )
+
+
+@app.command("calibrate")
+@command
+def calibrate(
+    folder: Annotated[Path, typer.Argument(help="Folder of mesh files from outside of the catalogue.")],
+    count: Annotated[int, typer.Option("--count", help="Objects, evenly chosen.", rich_help_panel=RUNNING)] = 20,
+    tries: Annotated[int, typer.Option("--tries", help="Drops of each.", rich_help_panel=RUNNING)] = 5,
+    scale: Annotated[float | None, _body("--scale", "Metres per unit of the files.")] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """How often grasps hold other shapes, beside the quality that was estimated for them."""
+    from srcli.cli.output import emit, emit_plan, reserved_stdout
+    from srcli.stages import calibrate_objects
+
+    if dry_run:
+        does = (f"drop and grasp up to {count} objects {tries} times each",)
+        emit_plan(Plan("objects calibrate", (str(folder),), does, (), {"count": count, "tries": tries}), as_json)
+        return
+    with reserved_stdout():
+        found = calibrate_objects.run(folder, count, tries, scale, _tell)
+    emit(found, as_json)
 
 
 @app.command("remove")

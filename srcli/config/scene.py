@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from srcli.config.base import Section
 
@@ -27,6 +29,10 @@ class SceneConfig(Section):
     drop_height: float = Field(
         default=0.2, gt=0.0, le=1.0, description="nominal drop height, metres; the world spawns just above the pile"
     )
+    library: Literal["none", "add", "only"] = Field(
+        default="none",
+        description="objects of your library (split user) in generated scenes: none; add: beside those of the split; only: alone",
+    )
     place_objects: int = Field(default=8, ge=1, le=20, description="objects in the zone where something is placed")
     place_spacing: float = Field(
         default=0.1, ge=0.0, le=0.3, description="least distance between the drop positions of these objects, metres"
@@ -34,3 +40,11 @@ class SceneConfig(Section):
     place_half_width: float = Field(
         default=0.15, gt=0.0, le=0.3, description="half the side of the square that they are dropped in, metres"
     )
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Scenes without the library are recorded as they were before there was one.
+        values: dict[str, Any] = handler(self)
+        if values.get("library") == "none":
+            del values["library"]
+        return values

@@ -121,17 +121,19 @@ def read_cases_folder(folder: Path, assets: Path | None = None) -> CaseFolder:
 
 def namesake(reference: str) -> str | None:
     """The catalogue's object for a benchmark reference: ``simplified_objects/011.urdf`` by number, ``unseen_objects/suger_1/...``
-    by name; None when there is none."""
+    by name, ``unseen_objects_40/001_softball/...`` by the name behind the number; None when there is none."""
     entries = catalogue()
     numbers = {entry.graspnet_id: entry.name for entry in entries if entry.graspnet_id}
     for part in reversed(PurePosixPath(reference.replace("\\", "/")).with_suffix("").parts):
         if part in numbers:
             return numbers[part]
         word = re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_")
-        while word not in entries and _VARIANT.search(word):
-            word = _VARIANT.sub("", word)
-        if word in entries:
-            return word
+        # A number before a name counts the files of a folder; it says nothing about the object.
+        for spelled in dict.fromkeys((word, re.sub(r"^\d+_+", "", word))):
+            while spelled not in entries and _VARIANT.search(spelled):
+                spelled = _VARIANT.sub("", spelled)
+            if spelled in entries:
+                return spelled
     return None
 
 
@@ -287,7 +289,7 @@ def _resolve(parsed: Sequence[_Parsed], assets: Path | None) -> tuple[dict[str, 
             if reference not in names:
                 missing.setdefault(reference, []).append(f"{item.path}:{entry.line}")
     if missing:
-        listed = "; ".join(f"{reference} ({', '.join(places)})" for reference, places in missing.items())
+        listed = "; ".join(f"{reference} ({_places(places)})" for reference, places in missing.items())
         where = "the catalogue" if assets is None else f"{assets} nor in the catalogue"
         raise UnknownNameError(
             f"{len(missing)} object reference(s) not found in {where}: {listed}",
@@ -298,6 +300,11 @@ def _resolve(parsed: Sequence[_Parsed], assets: Path | None) -> tuple[dict[str, 
 
         install(tuple(used.values()))
     return names, tuple(used.values())
+
+
+def _places(places: Sequence[str]) -> str:
+    """The first place, and how many more there are."""
+    return places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
 
 
 def _case(item: _Parsed, names: dict[str, str]) -> FileCase:

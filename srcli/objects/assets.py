@@ -1,10 +1,11 @@
 """The user's own objects: URDF or OBJ files become catalogue entries of this process.
 
-Read with the standard library and numpy alone; STL, GLB and PLY meshes of a URDF by trimesh. Of a URDF count its one link's
-visual and collision shapes, scale, mass and friction; the body's origin becomes the centre of mass, as for every catalogue
-object. Every group of a collision OBJ (``o`` or ``g``, as V-HACD writes them) and every mesh of another file is one convex piece;
-without collision shapes the convex hull of what is seen. Surfaces take the material's diffuse colour (``Kd``); a textured one the
-mean colour of its texture.
+Read with the standard library and numpy alone; STL, GLB, PLY and DAE meshes of a URDF by trimesh, MJCF files by MuJoCo.
+Of a URDF count its one link's visual and collision shapes, scale, mass and friction; the origin becomes the centre of mass, as
+for every catalogue object. Every group of a collision OBJ (``o`` or ``g``, as V-HACD writes them) and every mesh of another file
+is one convex piece; without collision shapes the convex hull of what is seen. Surfaces take the material's diffuse colour
+(``Kd``) or its texture. What a file names is read only below its own folder, or below folders that the user named
+(:mod:`srcli.objects.sources`).
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from srcli.errors import ArtifactError
 from srcli.objects import shapes
 from srcli.objects.catalogue import ObjectEntry, catalogue
 from srcli.objects.formats import BY_TRIMESH, FARTHEST, Y_UP, read_parts
-from srcli.objects.mesh import Mesh, hull_mesh, mass_properties
+from srcli.objects.mesh import Mesh, hull_mesh, joined, mass_properties, turned
 from srcli.objects.palette import GREY, RGB, Color, palette
 from srcli.objects.parts import MM, PartBase
 from srcli.objects.shapes import Solid
+from srcli.objects.sources import Files, Places
 from srcli.objects.wavefront import Group, read_obj, rgb_of
-from srcli.types import F64, I32
+from srcli.types import F64
 
 DENSITY = 400.0
 """kg per cubic metre, for files without a mass: between a filled and an empty household object."""
@@ -39,6 +41,7 @@ SMALLEST, LARGEST = 0.005, 0.5
 """Longest side that an object on the table may have, metres; outside of it the unit is wrong."""
 
 HEAVIEST, MOST_FACES = 2.0, 60_000
+MESHES = (".obj", *BY_TRIMESH, ".msh")
 _THINNEST = 1e-9
 """Shorter lengths of a URDF's shapes are none: their products underflow."""
 
@@ -51,13 +54,17 @@ class Asset:
         name: what it is called in episodes.
         path: its URDF or OBJ file.
         namesake: the catalogue object whose words describe it, or empty: words from the file's name.
-        digest: SHA-256 of the file and the meshes it names.
+        digest: SHA-256 of the file, the meshes and the textures that it names.
+        folder: what it names may lie anywhere below it.
+        notes: what the user should know.
     """
 
     name: str
     path: str
     namesake: str
     digest: str
+    folder: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class MeshPart(PartBase):
@@ -66,13 +73,14 @@ class MeshPart(PartBase):
     shape: Literal["mesh"] = "mesh"
     path: str
     number: int
+    folder: str = ""
 
     def make(self) -> Solid:
         """Vertices in millimetres, as all parts."""
-        body = load_body(self.path)
+        body = load_body(self.path, self.folder)
         mesh = body.surfaces[self.number][1]
         hulls = body.hulls if self.number == 0 else ()
-        return Solid(Mesh(mesh.vertices / MM, mesh.faces), tuple(points / MM for points in hulls))
+        return Solid(Mesh(mesh.vertices / MM, mesh.faces, mesh.skin), tuple(points / MM for points in hulls))
 
 
 class AssetEntry(ObjectEntry):
@@ -93,6 +101,7 @@ class Body:
         mass: kg.
         friction: lateral friction or None.
         files: all files that were read.
+        notes: what the user should know.
     """
 
     surfaces: tuple[tuple[RGB, Mesh], ...]
@@ -100,6 +109,7 @@ class Body:
     mass: float
     friction: float | None
     files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
 def find_asset(folder: Path, reference: str, namesake: str | None = None) -> Asset | None:
@@ -119,28 +129,42 @@ def find_asset(folder: Path, reference: str, namesake: str | None = None) -> Ass
         wanted = folder.joinpath(*(part for part in parts[start:] if part not in ("/", "..")))
         for path in dict.fromkeys((wanted, wanted.with_suffix(".urdf"), wanted.with_suffix(".obj"))):
             if path.is_file() and path.suffix.lower() in (".urdf", ".obj"):
-                body = load_body(str(path))
-                digest = hashlib.sha256()
-                for file in body.files:
-                    digest.update(file.read_bytes())
+                body = load_body(str(path), str(folder))
+                digest = digest_of(body.files)
+                # Names of files lose what no identifier may hold; the content tells two apart that then read alike.
                 word = re.sub(r"[^a-z0-9]+", "_", Path(reference).with_suffix("").as_posix().lower()).strip("_")
-                return Asset(f"asset_{word}", str(path), namesake or "", digest.hexdigest())
+                mark = hashlib.sha256(f"{digest}\0{namesake or ''}".encode()).hexdigest()[:10]
+                name = "_".join(part for part in ("asset", word, mark) if part)
+                return Asset(name, str(path), namesake or "", digest, str(folder), body.notes)
     return None
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """SHA-256 of several files."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def install(assets: Sequence[Asset]) -> None:
     """Make the objects known to this process: ``catalogue()[name]`` and ``build`` then serve them like their own.
 
     Raises:
-        ArtifactError: a file cannot be used.
+        ArtifactError: a file cannot be used, or two objects of different content have one name.
     """
+    known: dict[str, Asset] = {}
+    for asset in assets:
+        other = known.setdefault(asset.name, asset)
+        if (other.digest, other.namesake) != (asset.digest, asset.namesake):
+            raise ArtifactError(f"{other.path} and {asset.path} are both called '{asset.name}'", "rename one of the files")
     catalogue().include(entry_of(asset) for asset in assets)
 
 
 def entry_of(asset: Asset) -> ObjectEntry:
     """The catalogue entry of a user's object; its colours join the palette of this process."""
-    body = load_body(asset.path)
-    colors = [palette_name(rgb) for rgb, _ in body.surfaces]
+    body = load_body(asset.path, asset.folder)
+    colors = [palette_name(rgb, mesh) for rgb, mesh in body.surfaces]
     known = catalogue()[asset.namesake] if asset.namesake else None
     stem = re.sub(r"[^a-z0-9]+", " ", Path(asset.path).stem.lower()).strip()
     label = re.sub(r"\s+\d+$", "", stem) or stem or "object"
@@ -154,14 +178,20 @@ def entry_of(asset: Asset) -> ObjectEntry:
         category=known.category if known else "user",
         mass=body.mass,
         friction=body.friction,
-        parts=tuple(MeshPart(color=color, path=asset.path, number=i) for i, color in enumerate(colors)),
+        parts=tuple(MeshPart(color=c, path=asset.path, number=i, folder=asset.folder) for i, c in enumerate(colors)),
         namesake=asset.namesake,
     )
 
 
-def palette_name(rgb: RGB) -> str:
-    """Palette name of a colour, called by the word of the nearest one; it joins the palette of this process."""
+def palette_name(rgb: RGB, mesh: Mesh | None = None) -> str:
+    """Palette name of a colour, called by the word of the nearest one; it joins the palette of this process.
+
+    Args:
+        mesh: what it is on. Surfaces of one colour are drawn as one, so a picture makes the name its own.
+    """
     name = "user " + " ".join(f"{channel:.4f}" for channel in rgb)
+    if mesh is not None and mesh.skin is not None:
+        name += f" {hashlib.sha256(mesh.skin.png).hexdigest()[:12]}"
     colors = cast("dict[str, Color]", palette())
     if name not in colors:
         nearest = min(colors.values(), key=lambda color: float(np.linalg.norm(color.array() - rgb)))
@@ -170,14 +200,17 @@ def palette_name(rgb: RGB) -> str:
 
 
 @lru_cache(maxsize=256)
-def load_body(path: str) -> Body:
-    """Read a URDF or OBJ file.
+def load_body(path: str, folder: str = "") -> Body:
+    """Read a URDF, MJCF or OBJ file.
+
+    Args:
+        folder: what it names may lie anywhere below it; empty: its own folder.
 
     Raises:
         ArtifactError: missing mesh, several links, no solid shape, mass or size out of range; names the file.
         MissingAssetError: a mesh needs trimesh, which is not installed.
     """
-    reader, mass, friction = _read(Path(path))
+    reader, mass, friction = _read(Path(path), Places(folder=folder))
     return reader.body(mass, friction)
 
 
@@ -191,6 +224,7 @@ class Shapes:
         mass: kg, or None.
         friction: lateral friction, or None.
         files: all files that were read.
+        notes: what the user should know.
     """
 
     surfaces: tuple[tuple[RGB, Mesh], ...]
@@ -198,27 +232,34 @@ class Shapes:
     mass: float | None
     friction: float | None
     files: tuple[Path, ...]
+    notes: tuple[str, ...]
 
 
-def read_shapes(path: Path) -> Shapes:
-    """Read a URDF or OBJ file of any size and unit.
+def read_shapes(path: Path, places: Places | None = None) -> Shapes:
+    """Read a URDF, MJCF, OBJ or other mesh file of any size and unit.
+
+    Args:
+        places: folders that the user named.
 
     Raises:
         ArtifactError: the file or a mesh that it names is missing or damaged, or there are several links.
         MissingAssetError: a mesh needs trimesh, which is not installed.
     """
-    reader, mass, friction = _read(path)
-    surfaces = tuple((color, _joined(meshes)) for color, meshes in reader.surfaces.items())
+    reader, mass, friction = _read(path, places or Places())
+    surfaces = reader.joined()
     if not surfaces:
         reader.fail("has no surface")
     hulls = tuple(piece for piece in reader.hulls if _solid(piece)) if reader.convex else ()
-    return Shapes(surfaces, hulls, mass, friction, tuple(dict.fromkeys(reader.files)))
+    return Shapes(surfaces, hulls, mass, friction, tuple(reader.files.read), tuple(reader.files.notes))
 
 
-def _read(path: Path) -> tuple[_Reader, float | None, float | None]:
-    reader = _Reader(path)
-    if path.suffix.lower() == ".urdf":
+def _read(path: Path, places: Places) -> tuple[_Reader, float | None, float | None]:
+    reader = _Reader(path, Files(path, places))
+    kind = path.suffix.lower()
+    if kind == ".urdf":
         return (reader, *reader.urdf())
+    if kind == ".xml":
+        return (reader, *reader.mjcf())
     reader.mesh(path, np.eye(4), np.ones(3), None, visual=True, solid=True)
     return reader, None, None
 
@@ -228,16 +269,30 @@ class _Reader:
     """Collects the shapes of one file."""
 
     path: Path
-    surfaces: dict[RGB, list[Mesh]] = field(default_factory=dict)
+    files: Files
+    surfaces: dict[tuple[RGB, bytes], list[Mesh]] = field(default_factory=dict)
     hulls: list[F64] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
     convex: bool = False
 
     def fail(self, what: str, hint: str = "correct the file") -> NoReturn:
         raise ArtifactError(f"{self.path}: {what}", hint)
 
+    def joined(self) -> tuple[tuple[RGB, Mesh], ...]:
+        """The surfaces, those of one colour and picture as one."""
+        return tuple((color, joined(meshes)) for (color, _), meshes in self.surfaces.items())
+
+    def mjcf(self) -> tuple[float | None, float | None]:
+        from srcli.objects.mjcf import read_mjcf
+
+        found = read_mjcf(self.path, self.files)
+        for color, mesh in found.surfaces:
+            self._see(color, mesh, np.eye(4))
+        self.hulls += found.hulls
+        self.convex = found.solid
+        return found.mass, found.friction
+
     def urdf(self) -> tuple[float | None, float | None]:
-        self.files.append(self.path)
+        self.files.take(self.path)
         try:
             root = ET.fromstring(self.path.read_bytes())
         except (ET.ParseError, OSError, LookupError, ValueError) as error:
@@ -295,9 +350,9 @@ class _Reader:
         if inner is None:
             self.fail(f"a {element.tag} has no geometry")
         if inner.tag == "mesh":
-            name = re.sub(r"^(package|file)://", "", inner.get("filename", ""))
             scale = self._vector(inner.get("scale", "1 1 1"), "scale of a mesh")
-            self.mesh(self.path.parent / name, pose, scale, color, visual, solid)
+            file = self.files.mesh(inner.get("filename", ""), self.path.parent)
+            self.mesh(file, pose, scale, color, visual, solid)
             return
         if inner.tag == "box":
             text = inner.get("size", "")
@@ -329,15 +384,17 @@ class _Reader:
         if not file.is_file():
             self.fail(f"the mesh {file.name} is missing (looked at {file})", "put the mesh beside its URDF")
         kind = file.suffix.lower()
-        if kind not in (".obj", *BY_TRIMESH):
-            self.fail(f"the mesh {file.name} is a '{kind}' file", f"convert it to one of {', '.join(('.obj', *BY_TRIMESH))}")
-        self.files.append(file)
-        groups = read_obj(file, self.files, self.fail) if kind == ".obj" else _other(file)
+        if kind not in MESHES:
+            self.fail(f"the mesh {file.name} is a '{kind}' file", f"convert it to one of {', '.join(MESHES)}")
+        self.files.take(file)
+        groups = read_obj(file, self.files, self.fail) if kind == ".obj" else _other(file, self.files)
         if visual:
+            flipped = np.prod(scale) < 0
             for kd, mesh in _by_color(groups):
-                flipped = np.prod(scale) < 0
-                faces = np.ascontiguousarray(mesh.faces[:, ::-1]) if flipped else mesh.faces
-                self._see(color or kd, Mesh(mesh.vertices * scale, faces), pose)
+                scaled = Mesh(mesh.vertices * scale, mesh.faces, mesh.skin)
+                # A colour of the URDF stands for a material without a picture.
+                own = kd if mesh.skin is not None else color or kd
+                self._see(own, turned(scaled) if flipped else scaled, pose)
         if solid:
             pieces: dict[str, list[F64]] = {}
             for group in groups:
@@ -346,10 +403,11 @@ class _Reader:
                 self.hulls.append(_moved(np.vstack(points) * scale, pose))
 
     def _see(self, color: RGB, mesh: Mesh, pose: F64) -> None:
-        self.surfaces.setdefault(color, []).append(Mesh(_moved(mesh.vertices, pose), mesh.faces))
+        key = (color, b"" if mesh.skin is None else mesh.skin.png)
+        self.surfaces.setdefault(key, []).append(Mesh(_moved(mesh.vertices, pose), mesh.faces, mesh.skin))
 
     def body(self, mass: float | None, friction: float | None) -> Body:
-        surfaces = tuple((color, _joined(meshes)) for color, meshes in self.surfaces.items())
+        surfaces = self.joined()
         if not surfaces:
             self.fail("has no surface")
         if sum(len(mesh.faces) for _, mesh in surfaces) > MOST_FACES:
@@ -371,15 +429,20 @@ class _Reader:
             self.fail(f"the mass {weight:g} kg is not above 0 and up to {HEAVIEST:g} kg", "correct <mass value=.../> (kg)")
         if friction is not None and not 0 < friction <= 2:
             self.fail(f"the friction {friction:g} is not above 0 and up to 2")
-        return Body(surfaces, tuple(hulls), weight, friction, tuple(dict.fromkeys(self.files)))
+        return Body(surfaces, tuple(hulls), weight, friction, tuple(self.files.read), tuple(self.files.notes))
 
 
-def _other(path: Path) -> list[Group]:
-    """Meshes of an STL, GLB or PLY file as groups, z up."""
-    turn = Y_UP if path.suffix.lower() == ".glb" else np.eye(3)
+def _other(path: Path, files: Files) -> list[Group]:
+    """Meshes of an STL, GLB, PLY, DAE or MSH file as groups, z up."""
+    if path.suffix.lower() == ".msh":
+        from srcli.objects.mjcf import read_msh
+
+        return [Group("", GREY, read_msh(path))]
+    # The axis of a file that stands alone is the caller's to say.
+    turn = Y_UP if path.suffix.lower() == ".glb" and path != files.model else np.eye(3)
     return [
-        Group(str(number), rgb, Mesh(mesh.vertices @ turn.T, mesh.faces))
-        for number, part in enumerate(read_parts(path))
+        Group(str(number), rgb, Mesh(mesh.vertices @ turn.T, mesh.faces, mesh.skin))
+        for number, part in enumerate(read_parts(path, files))
         for rgb, mesh in part
     ]
 
@@ -390,14 +453,11 @@ def _color(material: ET.Element) -> RGB | None:
 
 
 def _by_color(groups: Sequence[Group]) -> list[tuple[RGB, Mesh]]:
-    colors = dict.fromkeys(group.color for group in groups)
-    return [(color, _joined([g.mesh for g in groups if g.color == color])) for color in colors]
-
-
-def _joined(meshes: Sequence[Mesh]) -> Mesh:
-    offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
-    faces: I32 = np.vstack([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=False)]).astype(np.int32)
-    return Mesh(np.vstack([mesh.vertices for mesh in meshes]), faces)
+    keys = [(group.color, b"" if group.mesh.skin is None else group.mesh.skin.png) for group in groups]
+    return [
+        (key[0], joined([group.mesh for group, own in zip(groups, keys, strict=True) if own == key]))
+        for key in dict.fromkeys(keys)
+    ]
 
 
 def _moved(points: F64, pose: F64) -> F64:

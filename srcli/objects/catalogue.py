@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -16,6 +16,7 @@ from srcli.objects.parts import Data, Part
 
 KeywordKind = Literal["label", "general", "attribute", "function"]
 Split = Literal["seen", "unseen"]
+Entry = TypeVar("Entry", bound="ObjectEntry")
 Words = tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9 &'_-]*$")], ...]
 
 
@@ -85,18 +86,26 @@ class ObjectEntry(Data):
         return {"label": (self.label,), "general": self.general, "attribute": self.attributes, "function": self.functions}[kind]
 
 
+class NamedEntry(ObjectEntry):
+    """An object of no split: files that name it get it, nothing generated draws it, and its words are nobody's vocabulary."""
+
+    split: Literal["named"] = "named"  # type: ignore[assignment]
+
+
 class Catalogue:
     """All entries, in the order of the files.
 
     Args:
         entries: unique by name, and by id where they have one.
+        named: served by name alone, beside the catalogue: neither iterated nor drawn nor listed in :attr:`names`.
 
     Raises:
         ArtifactError: a name or an id occurs twice.
     """
 
-    def __init__(self, entries: Iterable[ObjectEntry]) -> None:
+    def __init__(self, entries: Iterable[ObjectEntry], named: Iterable[NamedEntry] = ()) -> None:
         self._entries: dict[str, ObjectEntry] = {}
+        self._named = {entry.name: entry for entry in named}
         self._ids: dict[str, ObjectEntry] = {}
         for entry in entries:
             if entry.name in self._entries:
@@ -124,12 +133,14 @@ class Catalogue:
             self.__dict__.pop(derived, None)
 
     def __getitem__(self, name: str) -> ObjectEntry:
-        if name not in self._entries:
-            raise unknown_name("object", name, self._entries)
-        return self._entries[name]
+        # An object of the user goes before one that is only named.
+        entry = self._entries.get(name) or self._named.get(name)
+        if entry is None:
+            raise unknown_name("object", name, (*self._entries, *self._named))
+        return entry
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._entries or name in self._named
 
     def __iter__(self) -> Iterator[ObjectEntry]:
         return iter(self._entries.values())
@@ -139,8 +150,18 @@ class Catalogue:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Names of both splits. The user's objects outside of the splits are served by name and by iterating, never drawn."""
+        """Names of both splits: what generated scenes draw. :attr:`all_names` has the user's objects, too."""
         return tuple(e.name for e in self if e.split in ("seen", "unseen"))
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Names of everything that iterating gives, the user's objects of no split among it."""
+        return tuple(self._entries)
+
+    @property
+    def named(self) -> tuple[NamedEntry, ...]:
+        """Objects that are served by name alone."""
+        return tuple(self._named.values())
 
     @cached_property
     def seen(self) -> tuple[str, ...]:
@@ -173,7 +194,7 @@ def load_catalogue(paths: Sequence[Path]) -> Catalogue:
     Raises:
         ArtifactError: a file is missing or no YAML, or an entry is wrong; names the file, the entry and the field.
     """
-    return Catalogue(entry for path in paths for entry in _read(path))
+    return Catalogue(entry for path in paths for entry in _read(path, ObjectEntry))
 
 
 @lru_cache(maxsize=1)
@@ -194,10 +215,11 @@ def builtin_catalogue() -> Catalogue:
     """A new catalogue of the built-in objects alone."""
     folder = resources.files("srcli.objects").joinpath("data")
     with resources.as_file(folder) as base:
-        return load_catalogue([base / f"{split}.yaml" for split in ("household", "toys", "unseen")])
+        entries = [entry for split in ("household", "toys", "unseen") for entry in _read(base / f"{split}.yaml", ObjectEntry)]
+        return Catalogue(entries, _read(base / "named.yaml", NamedEntry))
 
 
-def _read(path: Path) -> list[ObjectEntry]:
+def _read(path: Path, kind: type[Entry]) -> list[Entry]:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -214,7 +236,7 @@ def _read(path: Path) -> list[ObjectEntry]:
     entries = []
     for position, item in enumerate(raw):
         try:
-            entries.append(ObjectEntry.model_validate(item))
+            entries.append(kind.model_validate(item))
         except ValidationError as error:
             name = item.get("name", f"number {position + 1}") if isinstance(item, dict) else f"number {position + 1}"
             first = error.errors()[0]

@@ -1,14 +1,13 @@
 """Mesh files as objects: read, brought to metres and z up, checked, simplified, cut into convex pieces, weighed.
 
-OBJ files, and URDF files that name OBJ files, need nothing beyond numpy; STL, GLB, PLY and textured OBJ files need trimesh, the
-decomposition of hollow shapes needs coacd (extra ``meshes``).
+OBJ files, and URDF files that name OBJ files, need nothing beyond numpy; STL, GLB, PLY and DAE files need trimesh, MJCF files
+MuJoCo, the decomposition of hollow shapes coacd (extra ``meshes``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,26 +15,31 @@ from typing import Any, Literal
 import numpy as np
 
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError
-from srcli.objects.assets import DENSITY, read_shapes
-from srcli.objects.formats import BY_TRIMESH, Y_UP, optional, read_parts
-from srcli.objects.mesh import Mesh, clean, face_normals, hull_mesh, mass_properties
+from srcli.objects.assets import DENSITY, HEAVIEST, MESHES, digest_of, read_shapes
+from srcli.objects.decompose import SECONDS, decompose, empty_share
+from srcli.objects.formats import MOST_FACES, Y_UP, optional
+from srcli.objects.mesh import Mesh, clean, face_normals, hull_mesh, joined, mass_properties, turned
 from srcli.objects.palette import RGB
+from srcli.objects.resting import resting
+from srcli.objects.sources import MOST_BYTES, Places
 from srcli.types import F64
 
-FORMATS = (".obj", *BY_TRIMESH, ".urdf")
+FORMATS = (*MESHES, ".urdf", ".xml")
 SMALLEST, LARGEST = 0.005, 0.4
 """Longest side that an object may have, metres; outside of it the unit is wrong."""
 OPENING = 0.085
 """Widest opening of the gripper, metres."""
-MOST_FACES, MOST_BYTES = 200_000, 100_000_000
 SHOWN_FACES = 12_000
 """What is rendered of finer meshes: their shading costs per vertex in every process."""
 CONVEX = 0.95
 """A closed mesh that fills this share of its convex hull is one piece."""
-MOST_PIECES = 32
+WIDE = 0.3
+"""Share of its ways to lie in which a body may be wider than the gripper opens before that is said."""
+FILLED = 0.2
+"""Collision shapes of a file of which this share is empty space of what is seen are not taken as they are."""
 
 Up = Literal["auto", "y", "z"]
-Pieces = Literal["auto", "coacd", "hull"]
+Pieces = Literal["auto", "coacd", "hull", "file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,43 +95,51 @@ def prepare(
     density: float | None = None,
     mass: float | None = None,
     pieces: Pieces = "auto",
+    places: Places | None = None,
+    seconds: float = SECONDS,
+    progress: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Read a mesh file and make it an object's body.
 
     Args:
-        path: OBJ, STL, GLB, PLY or URDF file.
+        path: OBJ, STL, GLB, PLY, DAE, MSH, URDF or MJCF file.
         scale: metres per unit of the file; None: 1.
         up: the file's axis that points up; ``auto``: y for GLB, z for the others.
         density: kg per cubic metre; None: 400, or the URDF's mass.
         mass: kg, beats the density and the URDF.
-        pieces: ``hull``: one convex hull; ``coacd``: decompose; ``auto``: the URDF's own pieces, one hull for convex shapes, else
-            coacd where it is installed.
+        pieces: ``hull``: one convex hull; ``coacd``: decompose; ``file``: the file's own; ``auto``: the file's own where they do
+            not fill what is seen to be empty, one hull for convex shapes, else coacd where it is installed.
+        places: folders that the user named, for what the file names.
+        seconds: time limit of the decomposition; a coarser one then has half of it.
+        progress: gets a line before what takes long.
 
     Raises:
         ArtifactError: the file is missing, damaged, huge, flat, or of a size that no object on the table has.
         MissingAssetError: trimesh or coacd is needed and not installed.
         ConfigError: a number is out of range.
     """
-    for name, value in (("--scale", scale), ("--density", density), ("--mass", mass)):
+    for name, value in (("--scale", scale), ("--density", density), ("--mass", mass), ("--seconds", seconds)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise ConfigError(f"{name} {value:g}: must be a number above 0")
     notes: list[str] = []
-    raw = read_mesh_file(path, notes)
+    places = places or Places()
+    places.check()
+    raw = read_mesh_file(path, notes, places)
     faces = sum(len(mesh.faces) for _, mesh in raw.surfaces)
     if faces > MOST_FACES:
         raise ArtifactError(f"{path}: has {faces} triangles, more than {MOST_FACES}", "simplify the mesh")
     axis: Literal["y", "z"] = up if up != "auto" else ("y" if path.suffix.lower() == ".glb" else "z")
     linear = (Y_UP if axis == "y" else np.eye(3)) * (scale or 1.0)
-    surfaces = [(rgb, Mesh(mesh.vertices @ linear.T, mesh.faces)) for rgb, mesh in raw.surfaces]
+    surfaces = [(rgb, Mesh(mesh.vertices @ linear.T, mesh.faces, mesh.skin)) for rgb, mesh in raw.surfaces]
     hulls = [points @ linear.T for points in raw.hulls]
     points = np.vstack([mesh.vertices for _, mesh in surfaces])
     extent = np.ptp(points, axis=0)
     check_size(path, extent, scale or 1.0)
-    whole = clean(points, _stacked([mesh for _, mesh in surfaces]))
+    whole = clean(points, joined([Mesh(mesh.vertices, mesh.faces) for _, mesh in surfaces]).faces)
     closed, volume = _volume(whole)
     if closed and volume < 0:
-        surfaces = [(rgb, Mesh(mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))) for rgb, mesh in surfaces]
-        whole, volume = Mesh(whole.vertices, np.ascontiguousarray(whole.faces[:, ::-1])), -volume
+        surfaces = [(rgb, turned(mesh)) for rgb, mesh in surfaces]
+        whole, volume = turned(whole), -volume
         notes.append("the surface was inside out and has been turned")
     try:
         hull = hull_mesh(whole.vertices)
@@ -142,12 +154,17 @@ def prepare(
     shown = _simplified(surfaces, float(extent.max())) if faces > SHOWN_FACES else surfaces
     if faces > SHOWN_FACES:
         notes.append(f"simplified for display from {faces} to {sum(len(m.faces) for _, m in shown)} triangles")
-    made, how = _pieces(whole, hull, volume / hull_volume if closed else None, hulls, pieces, notes)
+    stated = mass if mass is not None else raw.mass if density is None else None
+    if stated is not None or closed:
+        # What no pieces can change is judged before they are made.
+        check_mass(path, stated if stated is not None else (density or DENSITY) * volume)
+    cutter = _Cutter(notes, seconds, progress)
+    made, how = _pieces(whole, hull, volume / hull_volume if closed else None, hulls, pieces, cutter)
     solid = mass_properties(tuple(hull_mesh(piece) for piece in made), (1.0,) * len(made)).volume
     volume = volume if closed else solid
-    weight = mass if mass is not None else raw.mass if raw.mass is not None and density is None else (density or DENSITY) * volume
-    if extent.min() > OPENING:
-        notes.append(f"its narrowest side measures {1000 * extent.min():.0f} mm, the gripper opens {1000 * OPENING:.0f} mm")
+    weight = stated if stated is not None else (density or DENSITY) * volume
+    check_mass(path, weight)
+    notes += too_wide(whole.vertices, made, extent)
     return Prepared(
         surfaces=tuple(sorted(shown, key=lambda pair: -float(np.linalg.norm(face_normals(*_arrays(pair[1])), axis=1).sum()))),
         hulls=tuple(made),
@@ -163,6 +180,35 @@ def prepare(
         up=axis,
         notes=tuple(notes),
     )
+
+
+def too_wide(points: F64, hulls: Sequence[F64], extent: F64) -> list[str]:
+    """What to say of a body that the gripper cannot close around; no estimate of a grasp's quality knows it as surely."""
+    opens = f"the gripper opens {1000 * OPENING:.0f} mm"
+    if extent.min() > OPENING:
+        return [f"its narrowest side measures {1000 * extent.min():.0f} mm, {opens}"]
+    bodies = tuple(hull_mesh(piece) for piece in hulls)
+    poses = resting(points, mass_properties(bodies, (1.0,) * len(bodies)).center)
+    wide = [rest for rest in poses if rest.width > OPENING]
+    share = sum(rest.share for rest in wide)
+    if share < WIDE:
+        return []
+    least = min(rest.width for rest in wide)
+    return [
+        f"in {100 * share:.0f}% of its ways to lie it is {1000 * least:.0f} mm wide or more, {opens}: a rim or nothing is held"
+    ]
+
+
+def check_mass(path: Path, mass: float) -> None:
+    """Refuse what is heavier than 2 kg, or weighs nothing.
+
+    Raises:
+        ArtifactError: see above.
+    """
+    if not 0 < mass <= HEAVIEST:
+        raise ArtifactError(
+            f"{path}: mass {mass:.4g} kg is not allowed: above 0 and up to {HEAVIEST:g} kg", "give --mass, or another --density"
+        )
 
 
 def check_size(path: Path, extent: F64, scale: float) -> None:
@@ -185,38 +231,38 @@ def check_size(path: Path, extent: F64, scale: float) -> None:
     )
 
 
-def read_mesh_file(path: Path, notes: list[str]) -> Raw:
+def read_mesh_file(path: Path, notes: list[str], places: Places | None = None) -> Raw:
     """The surfaces of a file by colour.
 
     Args:
         notes: gets what the user should know.
+        places: folders that the user named.
 
     Raises:
-        ArtifactError: missing, huge, of an unknown format, or damaged.
-        MissingAssetError: trimesh is needed and not installed.
+        ArtifactError: missing, huge, of an unknown format, damaged, or it names what lies outside of its folder.
+        MissingAssetError: trimesh or MuJoCo is needed and not installed.
     """
     kind = path.suffix.lower()
     try:
-        if not path.is_file():
+        if path.is_dir():
+            raise ArtifactError(f"{path}: is a folder", "give a mesh file; 'srcli objects import FOLDER' adds all of a folder")
+        if not path.exists():
             raise ArtifactError(f"{path}: no such file", "give the path of a mesh file")
+        if not path.is_file():
+            raise ArtifactError(f"{path}: is no regular file", "give the path of a mesh file")
         if kind not in FORMATS:
             raise ArtifactError(f"{path}: '{kind}' files are not read", f"known: {', '.join(FORMATS)}")
         check_weight(path)
-        if kind in BY_TRIMESH:
-            return _with_trimesh(path)
-        if kind == ".obj" and _textured(path):
-            if optional("trimesh") is not None:
-                return _with_trimesh(path)
-            notes.append("without trimesh a texture counts as its mean colour: pip install 'srcli[meshes]'")
-        shapes = read_shapes(path)
-        digest = hashlib.sha256()
-        for file in shapes.files:
-            digest.update(file.read_bytes())
+        shapes = read_shapes(path, places)
+        digest = digest_of(shapes.files)
     except OSError as error:
         # Also a file that this one names, by a name that no file can have.
         reason = f"{(error.strerror or type(error).__name__).lower()}: {error.filename or path}"
         raise ArtifactError(f"{path}: cannot be read ({reason})", "check the files and their permissions") from error
-    return Raw(shapes.surfaces, shapes.hulls, shapes.mass, shapes.friction, digest.hexdigest())
+    except MemoryError as error:
+        raise ArtifactError(f"{path}: does not fit into memory", "simplify the mesh") from error
+    notes.extend(shapes.notes)
+    return Raw(shapes.surfaces, shapes.hulls, shapes.mass, shapes.friction, digest)
 
 
 def check_weight(path: Path) -> None:
@@ -239,34 +285,8 @@ def check_weight(path: Path) -> None:
                 raise ArtifactError(f"{file}: has {count} faces, more than {MOST_FACES}", "simplify the mesh")
 
 
-def _textured(path: Path) -> bool:
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        if line.startswith("mtllib "):
-            library = path.parent / line[7:].strip()
-            return library.is_file() and "map_Kd" in library.read_text("utf-8", errors="replace")
-        if line.startswith("f "):
-            return False
-    return False
-
-
-def _with_trimesh(path: Path) -> Raw:
-    surfaces: dict[RGB, list[Mesh]] = {}
-    for part in read_parts(path):
-        for rgb, mesh in part:
-            surfaces.setdefault(rgb, []).append(mesh)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    joined = tuple((rgb, Mesh(np.vstack([m.vertices for m in meshes]), _stacked(meshes))) for rgb, meshes in surfaces.items())
-    return Raw(joined, (), None, None, digest)
-
-
 def _arrays(mesh: Mesh) -> tuple[F64, Any]:
     return mesh.vertices, mesh.faces
-
-
-def _stacked(meshes: Sequence[Mesh]) -> Any:
-    """Faces of meshes whose vertices are stacked."""
-    offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
-    return np.vstack([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=False)]).astype(np.int32)
 
 
 def _volume(mesh: Mesh) -> tuple[bool, float]:
@@ -291,7 +311,7 @@ def _simplified(surfaces: Sequence[tuple[RGB, Mesh]], size: float) -> list[tuple
             _, inverse, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
             inverse = inverse.reshape(-1)
             means = np.stack([np.bincount(inverse, weights=mesh.vertices[:, k]) / counts for k in range(3)], axis=1)
-            coarse = clean(means, inverse[mesh.faces].astype(np.int32))
+            coarse = clean(means, inverse[mesh.faces].astype(np.int32), mesh.skin)
             if len(coarse.faces):
                 made.append((rgb, coarse))
         if sum(len(mesh.faces) for _, mesh in made) <= SHOWN_FACES:
@@ -299,37 +319,49 @@ def _simplified(surfaces: Sequence[tuple[RGB, Mesh]], size: float) -> list[tuple
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class _Cutter:
+    notes: list[str]
+    seconds: float
+    progress: Callable[[str], None] | None
+
+    def __call__(self, whole: Mesh, hull: Mesh) -> tuple[list[F64], str]:
+        made, how = decompose(whole, self.notes, self.seconds, self.progress)
+        if made:
+            return made, how
+        self.notes.append("one convex hull stands for the shape; give --seconds, simplify the mesh, or bring collision shapes")
+        return [hull.vertices], "one convex hull (coacd failed)"
+
+
 def _pieces(
-    whole: Mesh, hull: Mesh, share: float | None, given: Sequence[F64], wanted: Pieces, notes: list[str]
+    whole: Mesh, hull: Mesh, share: float | None, given: Sequence[F64], wanted: Pieces, cut: _Cutter
 ) -> tuple[list[F64], str]:
     """Convex pieces and how they were made."""
+    notes, own = cut.notes, f"from the file ({len(given)})"
+    if wanted == "file" and not given:
+        raise ConfigError("--pieces file: the file has no collision shapes", "choose --pieces auto, coacd or hull")
+    if wanted == "file":
+        return list(given), own
     if wanted == "auto" and given:
-        return list(given), f"from the file ({len(given)})"
+        empty = empty_share(whole, given)
+        if empty < FILLED:
+            return list(given), own
+        filled = f"the file's {len(given)} collision shapes fill {100 * empty:.0f}% that is seen to be empty"
+        if optional("coacd") is None:
+            notes.append(f"{filled}; coacd, which is not installed, could cut better ones: pip install 'srcli[meshes]'")
+            return list(given), own
+        made, how = decompose(whole, notes, cut.seconds, cut.progress)
+        if made and empty_share(whole, made) < empty:
+            notes.append(f"{filled}: cut anew from what is seen (--pieces file keeps them)")
+            return made, how
+        notes.append(f"{filled}, and cutting anew did no better: they are kept")
+        return list(given), own
     if wanted == "hull" or (wanted == "auto" and share is not None and share >= CONVEX):
         return [hull.vertices], "one convex hull"
-    coacd = optional("coacd")
-    if coacd is None:
+    if optional("coacd") is None:
         if wanted == "coacd":
             raise MissingAssetError("--pieces coacd: coacd is not installed", "pip install 'srcli[meshes]', or --pieces hull")
         filled = "" if share is None else f", {100 * (1 - share):.0f}% more than the shape fills"
         notes.append(f"coacd is not installed: one convex hull stands for the shape{filled}; pip install 'srcli[meshes]'")
         return [hull.vertices], "one convex hull (coacd is not installed)"
-    coacd.set_log_level("error")
-    try:
-        found = coacd.run_coacd(
-            coacd.Mesh(whole.vertices, whole.faces), threshold=0.05, max_convex_hull=MOST_PIECES, max_ch_vertex=64, seed=0
-        )
-        made = [np.asarray(vertices, dtype=np.float64) for vertices, _ in found]
-        made = [points for points in made if _has_volume(points)]
-    except Exception as error:
-        made = []
-        notes.append(f"coacd failed ({' '.join(str(error).split())[:60]}): one convex hull stands for the shape")
-    return (made, f"coacd ({len(made)})") if made else ([hull.vertices], "one convex hull (coacd failed)")
-
-
-def _has_volume(points: F64) -> bool:
-    try:
-        hull_mesh(points)
-    except ValueError:
-        return False
-    return True
+    return cut(whole, hull)

@@ -24,7 +24,7 @@ from pydantic import Field, ValidationError
 from srcli.errors import ArtifactError, DiskError, unknown_name
 from srcli.objects.assets import palette_name
 from srcli.objects.catalogue import ObjectEntry, Words
-from srcli.objects.mesh import Mesh
+from srcli.objects.mesh import Mesh, Skin
 from srcli.objects.palette import RGB
 from srcli.objects.parts import MM, Data, PartBase, Vec3
 from srcli.objects.shapes import Solid
@@ -48,7 +48,7 @@ class StoredPart(PartBase):
         stored = read_mesh(self.path, self.digest)
         mesh = stored.surfaces[self.number]
         hulls = stored.hulls if self.number == 0 else ()
-        return Solid(Mesh(mesh.vertices / MM, mesh.faces), tuple(points / MM for points in hulls))
+        return Solid(Mesh(mesh.vertices / MM, mesh.faces, mesh.skin), tuple(points / MM for points in hulls))
 
 
 class LibraryEntry(ObjectEntry):
@@ -84,6 +84,7 @@ class Record(Data):
         recolor: varied instances may take another main colour.
         colors: sRGB 0..1 of each surface of the mesh, the largest first.
         mesh_sha256: of ``mesh.npz``.
+        pictures: surfaces of the mesh have textures.
     """
 
     format: Literal[1] = 1
@@ -99,6 +100,7 @@ class Record(Data):
     recolor: bool = False
     colors: Annotated[tuple[Vec3, ...], Field(min_length=1)]
     mesh_sha256: str = ""
+    pictures: bool = False
     source: Source
 
 
@@ -143,7 +145,9 @@ def read_library(folder: Path) -> tuple[LibraryEntry, ...]:
 
 def library_records(folder: Path) -> dict[str, dict[str, Any]]:
     """What is stored of each object of a library, the sum of its mesh among it, as plain data."""
-    return {name: read_record(folder, name).model_dump(mode="json") for name in stored_names(folder)}
+    records = {name: read_record(folder, name).model_dump(mode="json") for name in stored_names(folder)}
+    # An object without textures is recorded as it was before there were any.
+    return {name: {key: value for key, value in record.items() if key != "pictures" or value} for name, record in records.items()}
 
 
 def read_record(folder: Path, name: str) -> Record:
@@ -186,10 +190,17 @@ def entry_of(record: Record, folder: Path) -> LibraryEntry:
     if not path.is_file():
         raise ArtifactError(f"{path}: is missing", _repair(folder.parent, record.name))
     parts = tuple(
-        StoredPart(color=palette_name(rgb), path=str(path), digest=record.mesh_sha256, number=number)
-        for number, rgb in enumerate(record.colors)
+        StoredPart(color=name, path=str(path), digest=record.mesh_sha256, number=number)
+        for number, name in enumerate(_palette_names(record, path))
     )
     return make_entry(record, parts)
+
+
+def _palette_names(record: Record, path: Path) -> list[str]:
+    if not record.pictures:
+        return [palette_name(rgb) for rgb in record.colors]
+    stored = read_mesh(str(path), record.mesh_sha256)
+    return [palette_name(rgb, mesh) for rgb, mesh in zip(record.colors, stored.surfaces, strict=True)]
 
 
 def make_entry(record: Record, parts: tuple[StoredPart, ...]) -> LibraryEntry:
@@ -249,13 +260,22 @@ def read_mesh(path: str, digest: str) -> StoredMesh:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             count = sum(key.startswith("vertices") for key in arrays.files)
             surfaces = tuple(
-                Mesh(arrays[f"vertices{i}"].astype(np.float64), arrays[f"faces{i}"].astype(np.int32)) for i in range(count)
+                Mesh(arrays[f"vertices{i}"].astype(np.float64), arrays[f"faces{i}"].astype(np.int32), _skin(arrays, i))
+                for i in range(count)
             )
             pieces = sum(key.startswith("piece") for key in arrays.files)
             hulls = tuple(arrays[f"piece{i}"].astype(np.float64) for i in range(pieces))
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path}: is no mesh of this library", hint) from error
     return StoredMesh(surfaces, hulls)
+
+
+def _skin(arrays: Any, number: int) -> Skin | None:
+    """The picture on a stored surface; surfaces that share one name it by its number."""
+    if f"uv{number}" not in arrays.files:
+        return None
+    picture = arrays[f"picture{int(arrays[f'skin{number}'])}"]
+    return Skin(arrays[f"uv{number}"].astype(np.float64), picture.astype(np.uint8).tobytes())
 
 
 def stage_object(folder: Path, record: Record, surfaces: Sequence[tuple[RGB, Mesh]], hulls: Sequence[F64]) -> Path:
@@ -274,9 +294,15 @@ def stage_object(folder: Path, record: Record, surfaces: Sequence[tuple[RGB, Mes
         temporary = Path(tempfile.mkdtemp(prefix=f".{record.name}-", dir=folder))
         # Colours at which no precision is lost on the way through YAML, geometry at well below a micrometre.
         arrays: dict[str, Any] = {}
+        pictures: dict[bytes, int] = {}
         for number, (_, mesh) in enumerate(surfaces):
             arrays[f"vertices{number}"] = mesh.vertices.astype(np.float32)
             arrays[f"faces{number}"] = mesh.faces.astype(np.int32)
+            if mesh.skin is not None:
+                arrays[f"uv{number}"] = mesh.skin.uv.astype(np.float32)
+                arrays[f"skin{number}"] = np.int32(pictures.setdefault(mesh.skin.png, len(pictures)))
+        for picture, place in pictures.items():
+            arrays[f"picture{place}"] = np.frombuffer(picture, dtype=np.uint8)
         for number, points in enumerate(hulls):
             arrays[f"piece{number}"] = points.astype(np.float32)
         np.savez_compressed(temporary / MESH, **arrays)

@@ -5,6 +5,7 @@ Vertices are (V, 3) float64 in metres (unit-free inside the builders), faces (F,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,25 @@ CREASE_COS = float(np.cos(np.radians(42.0)))
 
 
 @dataclass(frozen=True, slots=True)
+class Skin:
+    """A picture on a surface.
+
+    Attributes:
+        uv: (F, 3, 2) of the corners of each triangle; (0, 0) is the picture's lower left corner, and it repeats.
+        png: the picture's file.
+    """
+
+    uv: F64
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
-    """A triangle mesh: vertices (V, 3) float64, faces (F, 3) int32."""
+    """A triangle mesh: vertices (V, 3) float64, faces (F, 3) int32; ``skin``: the picture on it."""
 
     vertices: F64
     faces: I32
+    skin: Skin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +53,22 @@ class MassProperties:
     inertia: F64
 
 
-def clean(vertices: F64, faces: I32) -> Mesh:
+def joined(meshes: Sequence[Mesh]) -> Mesh:
+    """Meshes as one; they have the same picture, or none."""
+    offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    faces: I32 = np.vstack([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=False)]).astype(np.int32)
+    skins = [mesh.skin for mesh in meshes if mesh.skin is not None]
+    skin = Skin(np.concatenate([skin.uv for skin in skins]), skins[0].png) if len(skins) == len(meshes) else None
+    return Mesh(np.vstack([mesh.vertices for mesh in meshes]), faces, skin)
+
+
+def turned(mesh: Mesh) -> Mesh:
+    """The other side of a surface."""
+    skin = None if mesh.skin is None else Skin(np.ascontiguousarray(mesh.skin.uv[:, ::-1]), mesh.skin.png)
+    return Mesh(mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]), skin)
+
+
+def clean(vertices: F64, faces: I32, skin: Skin | None = None) -> Mesh:
     """Merge coinciding vertices and drop triangles without area."""
     span = float(np.ptp(vertices, axis=0).max()) or 1.0
     keys = np.round(vertices / (span * 1e-6)).astype(np.int64)
@@ -46,7 +76,7 @@ def clean(vertices: F64, faces: I32) -> Mesh:
     merged = vertices[first]
     tri = inverse.reshape(-1)[faces]
     keep = (tri[:, 0] != tri[:, 1]) & (tri[:, 1] != tri[:, 2]) & (tri[:, 2] != tri[:, 0])
-    return Mesh(merged, tri[keep].astype(np.int32))
+    return Mesh(merged, tri[keep].astype(np.int32), None if skin is None else Skin(skin.uv[keep], skin.png))
 
 
 def face_normals(vertices: F64, faces: I32) -> F64:
@@ -100,7 +130,7 @@ def split_creases(mesh: Mesh) -> Mesh:
                 face = around[member]
                 faces[face][mesh.faces[face] == vertex] = len(vertices)
             vertices.append(mesh.vertices[vertex])
-    return Mesh(np.asarray(vertices, dtype=np.float64).reshape(-1, 3), faces)
+    return Mesh(np.asarray(vertices, dtype=np.float64).reshape(-1, 3), faces, mesh.skin)
 
 
 def hull_mesh(points: F64) -> Mesh:

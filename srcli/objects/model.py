@@ -10,7 +10,7 @@ import numpy as np
 
 from srcli.errors import ArtifactError
 from srcli.objects.catalogue import ObjectEntry
-from srcli.objects.mesh import Mesh, area, clean, hull_mesh, mass_properties, split_creases, support_points
+from srcli.objects.mesh import Mesh, Skin, area, clean, hull_mesh, joined, mass_properties, split_creases, support_points
 from srcli.objects.palette import palette
 from srcli.objects.parts import Piece, assemble
 from srcli.types import F64, I32
@@ -36,11 +36,15 @@ class Variation:
 
 @dataclass(frozen=True, slots=True)
 class Visual:
-    """A surface of one colour: vertices (V, 3) metres in the body frame, split at creases; faces (F, 3); sRGB and alpha."""
+    """A surface of one colour: vertices (V, 3) metres in the body frame, split at creases; faces (F, 3); sRGB and alpha.
+
+    ``skin``: the picture on it; ``rgba`` then multiplies the picture.
+    """
 
     vertices: F64
     faces: I32
     rgba: RGBA
+    skin: Skin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,16 @@ def shade(color: str, variation: Variation) -> RGBA:
     return (float(rgb[0]), float(rgb[1]), float(rgb[2]), 1.0)
 
 
+def _visual(color: str, mesh: Mesh, vertices: F64, variation: Variation) -> Visual:
+    """A surface as an instance shows it: one that is recoloured loses its picture, a shifted colour tints it."""
+    rgba = shade(color, variation)
+    if mesh.skin is None or color in dict(variation.recolor):
+        return Visual(vertices, mesh.faces, rgba)
+    own = shade(color, Variation())
+    red, green, blue = (min(now / before, 1.0) if before > 0 else 1.0 for now, before in zip(rgba[:3], own[:3], strict=True))
+    return Visual(vertices, mesh.faces, (red, green, blue, 1.0), mesh.skin)
+
+
 def build(entry: ObjectEntry, variation: Variation | None = None) -> ObjectModel:
     """The rigid body of an entry; without a variation, the catalogue's own instance.
 
@@ -93,9 +107,7 @@ def build(entry: ObjectEntry, variation: Variation | None = None) -> ObjectModel
     hulls = tuple(Mesh(mesh.vertices * scale, mesh.faces) for mesh in shape.hulls)
     properties = mass_properties(hulls, shape.densities)
     mass = entry.mass * float(np.prod(scale))
-    visuals = tuple(
-        Visual(mesh.vertices * scale - properties.center, mesh.faces, shade(color, varied)) for color, mesh in shape.surfaces
-    )
+    visuals = tuple(_visual(color, mesh, mesh.vertices * scale - properties.center, varied) for color, mesh in shape.surfaces)
     points = np.vstack([v.vertices for v in visuals])
     low, high = points.min(axis=0), points.max(axis=0)
     return ObjectModel(
@@ -166,12 +178,4 @@ def _pieces(entry: ObjectEntry) -> list[Piece]:
 
 def _joined(meshes: list[Mesh]) -> Mesh:
     """Meshes of one colour as one, creases split."""
-    vertices: list[F64] = []
-    faces: list[I32] = []
-    count = 0
-    for mesh in meshes:
-        split = split_creases(clean(mesh.vertices, mesh.faces))
-        vertices.append(split.vertices)
-        faces.append(split.faces + count)
-        count += len(split.vertices)
-    return Mesh(np.vstack(vertices), np.vstack(faces).astype(np.int32))
+    return joined([split_creases(clean(mesh.vertices, mesh.faces, mesh.skin)) for mesh in meshes])

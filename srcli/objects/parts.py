@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from srcli.objects import shapes
-from srcli.objects.mesh import Mesh
+from srcli.objects.mesh import Mesh, turned
 from srcli.objects.shapes import Solid
 from srcli.types import F64
 
@@ -238,4 +238,5 @@ def assemble(part: PartBase) -> tuple[Piece, ...]:
 def _place(mesh: Mesh, linear: F64, at: F64, sign: F64) -> Mesh:
     vertices = np.asarray((mesh.vertices @ linear.T + at) * sign * MM, dtype=np.float64)
     mirrored = np.linalg.det(linear) * np.prod(sign) < 0
-    return Mesh(vertices, np.ascontiguousarray(mesh.faces[:, ::-1]) if mirrored else mesh.faces)
+    placed = Mesh(vertices, mesh.faces, mesh.skin)
+    return turned(placed) if mirrored else placed

@@ -39,6 +39,9 @@ def write_urdf(model: ObjectModel, folder: Path) -> Path:
         try:
             for name, text in urdf_files(model).items():
                 (temporary / name).write_text(text, encoding="ascii")
+            for visual in model.visuals:
+                if visual.skin is not None:
+                    (temporary / _picture(visual.skin.png)).write_bytes(visual.skin.png)
             os.rename(temporary, target)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -63,12 +66,19 @@ def content_address(model: ObjectModel) -> str:
         digest.update(f"\0{len(vertices)}".encode())
     digest.update("|".join(f"{channel:.6g}" for visual in model.visuals for channel in visual.rgba).encode())
     digest.update("|".join(f"{moment:.9g}" for moment in model.inertia.ravel()).encode())
+    for number, visual in enumerate(model.visuals):
+        if visual.skin is not None:
+            digest.update(f"\0skin{number}\0".encode())
+            digest.update((np.round(visual.skin.uv, 6) + 0.0).astype("<f8").tobytes() + visual.skin.png)
     return digest.hexdigest()[:24]
 
 
 def urdf_files(model: ObjectModel) -> dict[str, str]:
     """File name -> text of the URDF and its meshes: one link, one visual per colour, one collision mesh of convex groups."""
-    files = {f"visual{i}.obj": _visual_obj(visual) for i, visual in enumerate(model.visuals)}
+    files = {f"visual{i}.obj": _visual_obj(visual, i) for i, visual in enumerate(model.visuals)}
+    for number, visual in enumerate(model.visuals):
+        if visual.skin is not None:
+            files[f"visual{number}.mtl"] = f"newmtl skin\nKd 1 1 1\nmap_Kd {_picture(visual.skin.png)}\n"
     files["collision.obj"] = _collision_obj(model.hulls)
     i = model.inertia
     lines = [
@@ -112,9 +122,20 @@ def _points(tag: str, rows: F64) -> list[str]:
     return [f"{tag} {x:.7g} {y:.7g} {z:.7g}" for x, y, z in (np.round(rows, 8) + 0.0).tolist()]
 
 
-def _visual_obj(visual: Visual) -> str:
+def _picture(png: bytes) -> str:
+    """File name of a picture: surfaces that share it share the file."""
+    return f"skin-{hashlib.sha256(png).hexdigest()[:12]}.png"
+
+
+def _visual_obj(visual: Visual, number: int) -> str:
     lines = [*_points("v", visual.vertices), *_points("vn", vertex_normals(visual.vertices, visual.faces))]
-    lines += [f"f {a}//{a} {b}//{b} {c}//{c}" for a, b, c in (visual.faces + 1).tolist()]
+    if visual.skin is None:
+        lines += [f"f {a}//{a} {b}//{b} {c}//{c}" for a, b, c in (visual.faces + 1).tolist()]
+        return "\n".join([*lines, ""])
+    spots, index = np.unique(np.round(visual.skin.uv.reshape(-1, 2), 6) + 0.0, axis=0, return_inverse=True)
+    lines = [f"mtllib visual{number}.mtl", "usemtl skin", *lines, *(f"vt {u:.7g} {v:.7g}" for u, v in spots.tolist())]
+    corners = zip((visual.faces + 1).tolist(), (index.reshape(-1, 3) + 1).tolist(), strict=True)
+    lines += ["f " + " ".join(f"{v}/{t}/{v}" for v, t in zip(face, spot, strict=True)) for face, spot in corners]
     return "\n".join([*lines, ""])
 
 

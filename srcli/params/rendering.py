@@ -38,7 +38,7 @@ def _lines(section: BaseModel, depth: int) -> list[str]:
             out.append(f"{indent}{name}:")
             out.extend(_lines(value, depth + 1))
         else:
-            out.append(f"{indent}{name}: {_scalar(data[name])}")
+            out.append(f"{indent}{name}: {_scalar(data.get(name, value))}")
     return out
 
 

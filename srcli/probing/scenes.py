@@ -14,7 +14,7 @@ from srcli.objects import color_words
 from srcli.perception.geometry import unproject_view
 from srcli.seeding import OBSERVE, PROBE_OFFSET, Domain, episode_seed, generator
 from srcli.tasks import Task, get_task
-from srcli.tasks.draws import split_names
+from srcli.tasks.draws import pool_of, split_names
 from srcli.tasks.placing import named, relations
 from srcli.types import F32, I64, EpisodeSpec, Observation, Phase, SceneTruth
 
@@ -147,7 +147,7 @@ def pick_questions(scene: Scene, visible: Sequence[int], params: Params) -> list
         asked += [(counted, kind, word) for word in plain[: params.probe.keywords]]
     out = []
     for counted, kind, word in asked:
-        fitting = keyword_table(kind, split_names(spec.split)).get(word, ())
+        fitting = keyword_table(kind, split_names(pool_of(spec.split, params.scene))).get(word, ())
         carriers = keyword_table(kind, _all_names()).get(word, ())
         targets = goal.targets if counted == EPISODE else _slots(scene, carriers)
         for wording in wordings:

@@ -6,13 +6,14 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from srcli.errors import ArtifactError, ConfigError, DiskError, SrcliError
-from srcli.objects.importing import Pieces, Prepared, Up, prepare
+from srcli.objects.decompose import SECONDS
+from srcli.objects.importing import FORMATS, Pieces, Prepared, Up, prepare
 from srcli.objects.library import (
     ENTRY,
     LibraryEntry,
@@ -23,14 +24,18 @@ from srcli.objects.library import (
     entry_of,
     library_folder,
     make_entry,
+    read_record,
     remove_object,
     stage_object,
     stored_names,
 )
 from srcli.objects.parts import Data
+from srcli.objects.sources import Places
 from srcli.stages.try_object import Trial, draw_object, try_object
 
 SHEET = "sheet.png"
+NAMELESS = "object"
+"""What an object is called whose file's name has no letter that a word may have."""
 LONGEST = 100
 """Characters of a name or label. A name is also that of a folder, to which temporary ones add: file systems allow 255 bytes."""
 _COLOR_SHARE = 0.45
@@ -50,6 +55,8 @@ class Request(Data):
         split: ``user``: never drawn by anything generated.
         scale, up, density, mass, pieces: see :func:`srcli.objects.importing.prepare`.
         friction: lateral friction; the file's or the simulator's by default.
+        folder, textures, packages: where what the file names may lie; see :class:`srcli.objects.sources.Places`.
+        seconds: time limit of the decomposition.
     """
 
     file: str = Field(min_length=1)
@@ -67,6 +74,16 @@ class Request(Data):
     mass: float | None = None
     friction: float | None = None
     pieces: Pieces = "auto"
+    folder: str = ""
+    textures: str = ""
+    packages: dict[str, str] = Field(default_factory=dict)
+    seconds: float = Field(SECONDS, gt=0.0, le=3600.0)
+
+    def prepared(self, progress: Callable[[str], None] | None = None) -> Prepared:
+        """The body of the file; see :func:`srcli.objects.importing.prepare`."""
+        places = Places(self.folder, self.textures, tuple(self.packages.items()))
+        path = Path(self.file)
+        return prepare(path, self.scale, self.up, self.density, self.mass, self.pieces, places, self.seconds, progress)
 
 
 class _Item(Request):
@@ -146,6 +163,7 @@ def run(
     test: bool = True,
     sheet: Path | None = None,
     words_known: Callable[[str], tuple[str, ...]] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Added:
     """Add one object to the library.
 
@@ -155,6 +173,7 @@ def run(
         test: drop it and grasp for it; False also leaves out the picture.
         sheet: where the picture goes besides the library.
         words_known: gives the unknown words of a text; None: those of the embedded encoder.
+        progress: gets a line before what takes long.
 
     Raises:
         ArtifactError: the file cannot be used, or the name is taken.
@@ -165,12 +184,13 @@ def run(
     from srcli.objects import build
 
     folder = library_folder(library)
+    unnamed = _unnamed(request)
     request = _with_words(request)
     too_long = _too_long(request)
     if too_long:
         raise ConfigError(too_long, "give a shorter --label or --name")
     _check_free(request.name, folder, force)
-    prepared = prepare(Path(request.file), request.scale, request.up, request.density, request.mass, request.pieces)
+    prepared = request.prepared(progress)
     record = _record(request, prepared)
     staged = stage_object(folder, record, prepared.surfaces, prepared.hulls)
     try:
@@ -202,7 +222,7 @@ def run(
         sheet=folder / record.name / SHEET if test else None,
         unknown_words=unknown,
         trial=trial,
-        notes=(*prepared.notes, *remarks),
+        notes=(*prepared.notes, *unnamed, *remarks),
     )
 
 
@@ -225,15 +245,17 @@ def remove(name: str, library: Path | None = None) -> Removed:
 
 
 def read_manifest(path: Path) -> tuple[Request, ...]:
-    """The objects of a manifest, words and names filled in; file paths are made absolute.
+    """The objects of a manifest, words and names filled in; file paths are made absolute. Of a folder: :func:`read_folder`.
 
     Raises:
         ArtifactError: it cannot be read, has an unknown, wrong or too long field, names files that are missing, or a name twice.
     """
     import yaml
 
+    if path.is_dir():
+        return read_folder(path)
     if not path.is_file():
-        raise ArtifactError(f"{path}: no such file", "docs/objects.md shows a manifest")
+        raise ArtifactError(f"{path}: no such file or folder", "give a folder of mesh files, or a manifest (docs/objects.md)")
     try:
         manifest = Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -266,6 +288,60 @@ def read_manifest(path: Path) -> tuple[Request, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ArtifactError(f"{path}: the name {', '.join(twice)} occurs twice", "give each object a 'name' of its own")
+    return tuple(requests)
+
+
+def read_folder(folder: Path) -> tuple[Request, ...]:
+    """Every mesh file of a folder and below it as an object, words from the files' names.
+
+    A mesh that a URDF or MJCF file beside it names is part of that one, and no object of its own. Files whose names give one word
+    are numbered in the order of their paths; the first keeps the word.
+
+    Raises:
+        ArtifactError: there is no such folder, or no mesh file in it.
+    """
+    from srcli.objects.catalogue import builtin_catalogue
+
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: no such file or folder", "give a folder of mesh files, or a manifest (docs/objects.md)")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS and path.is_file())
+    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    models = [path for path in found if path.suffix.lower() in (".urdf", ".xml")]
+    parts: set[Path] = set()
+    for model in models:
+        for name in re.findall(r"""(?:filename|file)\s*=\s*["']([^"']+)""", model.read_text("utf-8", errors="replace")):
+            last = PurePosixPath(name.replace("\\", "/")).name
+            parts.update(path for path in found if path.name == last and path.parent.is_relative_to(model.parent))
+    requests: list[Request] = []
+    taken: set[str] = set()
+    for path in [path for path in found if path not in parts]:
+        request = _with_words(Request(file=str(path)))
+        if _too_long(request):
+            request = _with_words(Request(file=str(path), label=request.label[:LONGEST].strip()))
+        first = f"own_{request.name}" if request.name in builtin_catalogue().names else request.name
+        name, number = first[:LONGEST], 1
+        while name in taken:
+            number += 1
+            name = f"{first[: LONGEST - 6]}_{number}"
+        taken.add(name)
+        requests.append(request.model_copy(update={"name": name}))
+    if not requests:
+        raise ArtifactError(f"{folder}: has no mesh files", f"known: {', '.join(FORMATS)}")
+    return tuple(requests)
+
+
+def several(shared: Request, files: Sequence[Path]) -> tuple[Request, ...]:
+    """Several files with the same settings, words from each file's name.
+
+    Raises:
+        ArtifactError: two of them would have one name.
+    """
+    requests = [_with_words(shared.model_copy(update={"file": str(path), "name": "", "label": ""})) for path in files]
+    for number, request in enumerate(requests):
+        twin = next((other for other in requests[:number] if other.name == request.name), None)
+        if twin is not None:
+            what = f"{twin.file} and {request.file} would both be called '{request.name}'"
+            raise ArtifactError(what, "add them one by one with --name, or import their folder")
     return tuple(requests)
 
 
@@ -305,11 +381,16 @@ def run_import(
     failed: list[str] = []
     for request in requests:
         if not force and request.name in stored_names(folder):
-            kept.append(request.name)
+            source = read_record(folder, request.name).source.file
+            if source == Path(request.file).name:
+                kept.append(request.name)
+            else:
+                # A name is no identity: two files must not pass for one.
+                failed.append(f"{request.name}: the library has an object of this name, made of {source} (--force replaces it)")
             continue
         outcome = "added"
         try:
-            added.append(run(request, folder, force=force, test=test))
+            added.append(run(request, folder, force=force, test=test, progress=progress))
         except DiskError:
             # A library that takes this object no more takes none of the others either.
             raise
@@ -347,10 +428,17 @@ def _with_words(request: Request) -> Request:
         words = filled.get(kind) or getattr(request, kind)
         filled[kind] = tuple(dict.fromkeys(" ".join(word.lower().split()) for word in words))
     stem = re.sub(r"[^a-z0-9]+", " ", Path(request.file).stem.lower()).strip()
-    filled["label"] = " ".join(label.lower().split()) or re.sub(r"\s+\d+$", "", stem) or "object"
+    filled["label"] = " ".join(label.lower().split()) or re.sub(r"\s+\d+$", "", stem) or NAMELESS
     name = filled.get("name") or request.name or re.sub(r"[^a-z0-9]+", "_", filled["label"]).strip("_")
     filled["name"] = name if name[:1].isalpha() else f"object_{name}"
     return request.model_copy(update=filled)
+
+
+def _unnamed(request: Request) -> tuple[str, ...]:
+    """What to say of a file whose name gives no word."""
+    if request.label or request.like or re.search(r"[a-z]", Path(request.file).stem.lower()):
+        return ()
+    return (f"the file's name has no letter from a to z: it is called '{NAMELESS}'; --label gives it a name",)
 
 
 def _too_long(request: Request) -> str:
@@ -364,7 +452,7 @@ def _too_long(request: Request) -> str:
 def _check_free(name: str, folder: Path, force: bool) -> None:
     from srcli.objects.catalogue import builtin_catalogue
 
-    if name in builtin_catalogue():
+    if name in builtin_catalogue().names:
         raise ArtifactError(f"'{name}' is an object of the built-in catalogue", "give yours another --name")
     if name in stored_names(folder) and not force:
         raise ArtifactError(f"the library {folder} has an object '{name}'", "--force replaces it; or give another --name")
@@ -387,6 +475,7 @@ def _record(request: Request, prepared: Prepared) -> Record:
             # Instances of a held-out object have to keep away from it, which takes another colour.
             recolor=request.split == "unseen",
             colors=tuple(rgb for rgb, _ in prepared.surfaces),
+            pictures=any(mesh.skin is not None for _, mesh in prepared.surfaces),
             source=Source(
                 file=Path(request.file).name,
                 sha256=prepared.sha256,
@@ -426,6 +515,10 @@ def _remarks(entry: LibraryEntry, trial: Trial | None) -> list[str]:
         remarks.append(f"it did not come to rest in {trial.drops - trial.settled} of {trial.drops} drops")
     if trial is not None and trial.held == 0:
         remarks.append("no grasp held it: check its size, --mass and pieces")
+    if trial is not None and trial.expected is not None and trial.on_table and trial.expected - trial.held / trial.on_table > 0.3:
+        remarks.append(
+            f"the estimate of grasps is too sure of it: {trial.expected:.2f} expected, {trial.held} of {trial.on_table} held"
+        )
     return remarks
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from srcli.types import U8
 
 _CAPTION = 14
-_INK = {"seen": (20, 20, 20), "unseen": (160, 30, 30), "user": (20, 60, 150)}
+_INK = {"seen": (20, 20, 20), "unseen": (160, 30, 30), "user": (20, 60, 150), "named": (20, 110, 60)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Summary:
 
 def run(entries: Sequence[ObjectEntry], out: Path, columns: int = 11, size: int = 160) -> Summary:
     """Render each entry's catalogue instance and write one PNG; names of unseen objects stand in red, those of
-    the user's own outside of the splits in blue.
+    the user's own outside of the splits in blue, those that are served by name alone in green.
 
     Args:
         entries: what to show, in this order.

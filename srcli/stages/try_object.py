@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from srcli.objects.library import LibraryEntry
     from srcli.types import F64
 
+HELD = "success"
 TRIES = 10
 """Drops, each followed by one grasp."""
 
@@ -25,6 +27,7 @@ class Trial:
         on_table: lay in the workspace afterwards.
         held: still in the gripper after lift and hold test.
         failures: number of attempts by reason.
+        expected: mean quality of the executed grasps: the share that the network expects to hold; None where none was executed.
     """
 
     drops: int
@@ -32,46 +35,75 @@ class Trial:
     on_table: int
     held: int
     failures: dict[str, int]
+    expected: float | None = None
 
 
-def try_object(entry: LibraryEntry, tries: int = TRIES) -> Trial:
-    """Drop the object ``tries`` times in random orientation and execute the best grasp that the sampler finds."""
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One drop and, where it lay in the workspace, one grasp.
+
+    Attributes:
+        settled: it came to rest within the step limit.
+        on_table: it lay in the workspace afterwards.
+        quality: of the executed grasp, or None where there was none.
+        reason: why the grasp failed, ``success``, or ``left_the_table``.
+    """
+
+    settled: bool
+    on_table: bool
+    quality: float | None
+    reason: str
+
+
+def attempts(model: ObjectModel, tries: int = TRIES) -> Iterator[Attempt]:
+    """Drop a body in random orientation and execute the best grasp that the sampler finds, again and again."""
     import numpy as np
 
     from srcli.actions.grasps import sample_grasps
     from srcli.config.candidates import CandidateConfig
     from srcli.config.sim import SimConfig
-    from srcli.objects import build
     from srcli.seeding import Domain, episode_seed, generator
     from srcli.sim import World
     from srcli.types import Action, Reason
 
-    model = build(entry)
     config = CandidateConfig()
-    settled = on_table = held = 0
-    failures: dict[str, int] = {}
     with World(SimConfig()) as world:
         for number in range(tries):
             rng = generator(episode_seed(0, Domain.PROBE, number))
             quaternion = rng.normal(size=4)
             drop = np.array([[0.5, 0.0, 0.2, *(quaternion / np.linalg.norm(quaternion))]])
-            settled += bool(world.reset([model], drop))
+            settled = bool(world.reset([model], drop))
             observation, segmentation = world.observe(rng)
             if not world.truth(segmentation).present[0]:
-                failures["left_the_table"] = failures.get("left_the_table", 0) + 1
+                yield Attempt(settled, False, None, "left_the_table")
                 continue
-            on_table += 1
             candidates = sample_grasps(observation, config)
-            reason = Reason.NO_CANDIDATE
-            if len(candidates):
-                best = int(np.argmax(candidates.quality))
-                action = Action("grasp", candidates.poses[best], float(candidates.widths[best]), best)
-                reason = world.execute(action).reason
-            if reason is Reason.SUCCESS:
-                held += 1
-            else:
-                failures[reason.value] = failures.get(reason.value, 0) + 1
-    return Trial(tries, settled, on_table, held, failures)
+            if not len(candidates):
+                yield Attempt(settled, True, None, Reason.NO_CANDIDATE.value)
+                continue
+            best = int(np.argmax(candidates.quality))
+            action = Action("grasp", candidates.poses[best], float(candidates.widths[best]), best)
+            yield Attempt(settled, True, float(candidates.quality[best]), world.execute(action).reason.value)
+
+
+def try_object(entry: LibraryEntry, tries: int = TRIES) -> Trial:
+    """Drop the object ``tries`` times in random orientation and execute the best grasp that the sampler finds."""
+    from srcli.objects import build
+
+    made = list(attempts(build(entry), tries))
+    failures: dict[str, int] = {}
+    for attempt in made:
+        if attempt.reason != HELD:
+            failures[attempt.reason] = failures.get(attempt.reason, 0) + 1
+    expected = [attempt.quality for attempt in made if attempt.quality is not None]
+    return Trial(
+        drops=tries,
+        settled=sum(attempt.settled for attempt in made),
+        on_table=sum(attempt.on_table for attempt in made),
+        held=sum(attempt.reason == HELD for attempt in made),
+        failures=failures,
+        expected=round(sum(expected) / len(expected), 3) if expected else None,
+    )
 
 
 def draw_object(entry: LibraryEntry, out: Path, pieces: str, size: int = 240) -> None:

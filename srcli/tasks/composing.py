@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from srcli.config.scene import SceneConfig
-from srcli.errors import ConfigError
+from srcli.errors import ConfigError, SceneError
 from srcli.language.phrases import (
     DIRECTIONS,
     RELATIVE,
@@ -89,7 +89,7 @@ def compose(rng: np.random.Generator, kind: PhraseKind, split: str, config: Scen
 
     Raises:
         UnknownNameError: no such split.
-        RuntimeError: the split has no objects for such a sentence.
+        SceneError: the split has no objects for such a sentence.
     """
     word = {"attribute_noun": "", "reference": _pick(rng, RELATIVE), "superlative": _pick(rng, SUPERLATIVES)}[kind]
     draw = {"attribute_noun": _attribute_noun, "reference": _reference, "superlative": _superlative}[kind]
@@ -97,7 +97,10 @@ def compose(rng: np.random.Generator, kind: PhraseKind, split: str, config: Scen
         found = draw(rng, split, word, config)
         if found is not None:
             return found
-    raise RuntimeError(f"the objects of the {split} split give no scene for a sentence of kind '{kind}'")
+    raise SceneError(
+        f"the objects of '{split}' give no scene for a sentence of kind '{kind}'",
+        "add objects of more kinds and colours to the library, or set scene.library: add",
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------- objects

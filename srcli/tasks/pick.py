@@ -14,7 +14,7 @@ from srcli.language.phrases import Phrase, PhraseKind, phrase_instruction, phras
 from srcli.language.templates import KINDS, KeywordKind
 from srcli.seeding import SCENE, generator
 from srcli.tasks.base import Case
-from srcli.tasks.draws import draw_names, pile_drops, split_names
+from srcli.tasks.draws import draw_names, pile_drops, pool_of, split_names, split_of_pool
 from srcli.types import (
     I32,
     Action,
@@ -54,7 +54,7 @@ class PickTask:
             UnknownNameError: no such split or wording.
         """
         rng = generator(seed, SCENE)
-        instruction, goal, objects = draw_pick(rng, split, wording, config, self._language)
+        instruction, goal, objects = draw_pick(rng, pool_of(split, config), wording, config, self._language)
         return EpisodeSpec(
             task=self.name,
             split=split,
@@ -75,7 +75,7 @@ class PickTask:
         from srcli.tasks.composing import compose, layouts
 
         rng = generator(seed, SCENE)
-        scene = compose(rng, kind, split, config)
+        scene = compose(rng, kind, pool_of(split, config), config)
         drops = layouts(rng, scene, config)
         phrase = scene.phrase
         return EpisodeSpec(
@@ -216,12 +216,12 @@ class PickTask:
 
 
 def draw_pick(
-    rng: np.random.Generator, split: str, wording: str, config: SceneConfig, language: LanguageConfig
+    rng: np.random.Generator, drawn: str, wording: str, config: SceneConfig, language: LanguageConfig
 ) -> tuple[str, Goal, tuple[str, ...]]:
-    """A sentence, its goal and the objects of a pile in dropping order."""
-    names = split_names(split)
+    """A sentence, its goal and the objects of a pile in dropping order; ``drawn`` says from what (:func:`pool_of`)."""
+    names = split_names(drawn)
     kind, keyword, fitting = draw_keyword(rng, names, wording)
-    few = config.targets_seen if split == "seen" else config.targets_unseen
+    few = config.targets_seen if split_of_pool(drawn) == "seen" else config.targets_unseen
     count = min(len(fitting) if len(fitting) <= config.all_targets else few, config.objects)
     chosen = [fitting[i] for i in rng.choice(len(fitting), size=count, replace=False)]
     pool = [name for name in names if name not in fitting and not could_mean(name, keyword)]

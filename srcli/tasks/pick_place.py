@@ -9,7 +9,7 @@ from srcli.config.scene import SceneConfig
 from srcli.language.relations import pick_place_instruction, place_instruction
 from srcli.seeding import SCENE, generator
 from srcli.tasks.base import Case
-from srcli.tasks.draws import pile_drops
+from srcli.tasks.draws import pile_drops, pool_of
 from srcli.tasks.pick import PickTask, case_targets, draw_pick
 from srcli.tasks.place import case_references
 from srcli.tasks.placing import (
@@ -69,15 +69,16 @@ class PickPlaceTask:
             UnknownNameError: no such split or wording.
         """
         rng = generator(seed, SCENE)
-        small = frozenset(holdable(split))
+        drawn = pool_of(split, config)
+        small = frozenset(holdable(drawn))
         # A crowded zone has no room beside anything for the largest things.
         for _ in range(_TRIES):
-            pick_half, goal, pile = draw_pick(rng, split, wording, config, self._language)
+            pick_half, goal, pile = draw_pick(rng, drawn, wording, config, self._language)
             targets = sorted({pile[slot] for slot in goal.targets})
             if small.intersection(targets):
                 break
-        reference, word, relation = draw_reference(rng, split, wording, targets, goal.keyword, every=True)
-        zone = draw_place_zone(rng, split, reference, (word, goal.keyword), config)
+        reference, word, relation = draw_reference(rng, drawn, wording, targets, goal.keyword, every=True)
+        zone = draw_place_zone(rng, drawn, reference, (word, goal.keyword), config)
         place_half = place_instruction(rng, relation.word, word, wording)
         return EpisodeSpec(
             task=self.name,

@@ -11,7 +11,7 @@ from srcli.language import could_mean
 from srcli.language.relations import RELATIONS, place_instruction
 from srcli.seeding import SCENE, generator
 from srcli.tasks.base import Case
-from srcli.tasks.draws import random_rotations
+from srcli.tasks.draws import pool_of, random_rotations
 from srcli.tasks.placing import (
     draw_place_zone,
     draw_reference,
@@ -71,12 +71,13 @@ class PlaceTask:
         Raises:
             UnknownNameError: no such split or wording.
         """
-        things = holdable(split)
+        drawn = pool_of(split, config)
+        things = holdable(drawn)
         rng = generator(seed, SCENE)
-        reference, word, relation = draw_reference(rng, split, wording, things)
+        reference, word, relation = draw_reference(rng, drawn, wording, things)
         pool = [thing for thing in things if fits(thing, reference, relation.region) and not could_mean(thing, word)]
         held = pool[int(rng.integers(len(pool)))]
-        zone = draw_place_zone(rng, split, reference, (word,), config, held)
+        zone = draw_place_zone(rng, drawn, reference, (word,), config, held)
         instruction = place_instruction(rng, relation.word, word, wording)
         drops = np.vstack([place_drops(rng, zone, config), _held_drop(rng, config)])
         return _spec(seed, split, instruction, word, relation.word, (zone.index(reference),), (*zone, held), drops, wording)

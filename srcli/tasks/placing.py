@@ -9,10 +9,11 @@ import numpy as np
 
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
+from srcli.errors import SceneError
 from srcli.language import could_mean
 from srcli.language.relations import RELATIONS, Region, Relation
 from srcli.objects import build, catalogue
-from srcli.tasks.draws import draw_names, random_rotations, split_names
+from srcli.tasks.draws import draw_names, random_rotations, split_names, split_of_pool
 from srcli.tasks.outlines import body, distance, opening_size, outline, outlines
 from srcli.tasks.regions import index_region, satisfied, valid_region
 from srcli.types import F64, Action, Bool, Candidates, EpisodeSpec, Execution, HeldExtent, Outcome, Reason, SceneTruth
@@ -43,7 +44,7 @@ _STANDING = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
 
 def relations(split: str, wording: str) -> tuple[Relation, ...]:
     """The relations that sentences of a split use: demonstrations (seen split, training wording) have only the seen ones."""
-    every = split == "unseen" or wording == "heldout"
+    every = split_of_pool(split) == "unseen" or wording == "heldout"
     return tuple(relation for relation in RELATIONS.values() if every or relation.seen)
 
 
@@ -56,6 +57,10 @@ def holdable(split: str) -> tuple[str, ...]:
         easy = thin >= _THINNEST and middle <= _OPENING and long <= _LONGEST
         if easy and catalogue()[name].mass <= _HEAVIEST:
             names.append(name)
+    if not names:
+        raise SceneError(
+            f"no object of '{split}' is small enough to be held and put down", "add one to the library, or set scene.library: add"
+        )
     return tuple(names)
 
 
@@ -116,10 +121,14 @@ def draw_reference(
     names = [name for name in names if suits(fits(thing, name, "around") for thing in held)]
     carriers = [
         name
-        for name in CARRIERS[split]
+        for name in CARRIERS[split_of_pool(split)]
         if name in names and any(suits(fits(thing, name, region) for thing in held) for region in ("in", "on"))
     ]
     pool = carriers if rng.random() < CARRIER_SHARE and carriers else names
+    if not pool:
+        raise SceneError(
+            f"no object of '{split}' can be a reference of this placement", "add more to the library, or set scene.library: add"
+        )
     reference = pool[int(rng.integers(len(pool)))]
     entry = catalogue()[reference]
     general = [word for word in entry.general if not (every and any(could_mean(thing, word) for thing in held))]

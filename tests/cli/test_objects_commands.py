@@ -67,7 +67,7 @@ def test_add_tells_what_it_made_and_remove_takes_it_away(tmp_path: Path) -> None
         (("box.obj", "--name", "Box 1"), 3, "name 'Box 1' is not allowed"),
         (("box.obj", "--label", "caffè"), 3, "label 'caffè' is not allowed"),
         (("box.obj", "--synonym", "x!"), 3, "is not allowed"),
-        (("box.obj", "--mass", "5"), 3, "mass 5.0 is not allowed"),
+        (("box.obj", "--mass", "5"), 3, "mass 5 kg is not allowed"),
         (("box.obj", "--friction", "3"), 3, "friction 3.0 is not allowed"),
         (("box.obj", "--like", "banan"), 8, "unknown object 'banan'"),
         (("box.obj", "--split", "mine"), 2, ""),

@@ -233,7 +233,7 @@ DAMAGES = {
     "cylinder 0": "the length of a cylinder '0' is not a length above 0",
     "cylinder flat": "the length of a cylinder '1e-300' is not a length above 0",
     "no scale": "measures 0 m",
-    "dae": "the mesh a.dae is a '.dae' file",
+    "dae": "a.dae: cannot be read as DAE",
     "bad stl": "a.stl: has no faces",
 }
 
@@ -305,7 +305,7 @@ def test_meshes_of_a_urdf_have_any_format(kind: str, tmp_path: Path, monkeypatch
 def test_every_mesh_of_a_collision_scene_is_a_convex_piece(tmp_path: Path) -> None:
     halves = [trimesh.creation.box((0.02, 0.02, 0.02)).apply_translation((x, 0, 0)) for x in (0.0, 0.05)]
     trimesh.Scene(halves).export(tmp_path / "two.glb")
-    made = prepare(urdf(tmp_path, '<mesh filename="box.obj"/>', '<mesh filename="two.glb"/>'))
+    made = prepare(urdf(tmp_path, '<mesh filename="box.obj"/>', '<mesh filename="two.glb"/>'), pieces="file")
     assert made.pieces == "from the file (2)"
     assert [np.ptp(points, axis=0).max() for points in made.hulls] == pytest.approx([0.02] * 2)
 
