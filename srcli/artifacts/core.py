@@ -401,6 +401,21 @@ def create_artifact(path: Path | str, schema: Schema, config: Mapping[str, Any])
         seal(temporary)
 
 
+@contextmanager
+def artifact_lock(path: Path | str) -> Iterator[None]:
+    """Hold an output that becomes an artifact, as :func:`output_lock` does, and see at once that it may be replaced.
+
+    Raises:
+        ArtifactError: another program's file stands there.
+        BusyError: another process holds it.
+        ConfigError: it is a folder, a link, a device or a pipe.
+        DiskError: the folder is not writable.
+    """
+    with output_lock(path):
+        check_replaceable(Path(path))
+        yield
+
+
 def check_replaceable(path: Path) -> None:
     """Refuse to put an artifact in the place of a file that srcli has not written; a damaged one may be replaced.
 

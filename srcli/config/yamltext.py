@@ -7,7 +7,6 @@ often a file repeats itself by aliases.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -21,9 +20,9 @@ DEEPEST = 64
 """Levels of mappings and lists."""
 MOST_VALUES = 200_000
 """Values of a file, those that aliases repeat included."""
+LARGEST_INTEGER = (1 << 63) - 1
 
 _LONGEST_NUMBER = 40
-_LARGEST_INTEGER = (1 << 63) - 1
 _TAG = "tag:yaml.org,2002:"
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -161,10 +160,7 @@ def _plain(text: str, event: Any) -> Any:
         raise _Refused(f"a number of {len(text)} characters", event.start_mark)
     if integer:
         number = int(text, 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10)
-        if abs(number) > _LARGEST_INTEGER:
+        if abs(number) > LARGEST_INTEGER:
             raise _Refused(f"{text[:20]}... exceeds 64 bits", event.start_mark)
         return number
-    value = math.inf if text[-1] not in "0123456789." else float(text)
-    if not math.isfinite(value):
-        raise _Refused(f"'{text}' is not a finite number", event.start_mark)
-    return value
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))

@@ -102,9 +102,11 @@ def stored_of(file: PolicyFile, path: Path) -> Stored:
         method, section = _adopted(file, path)
     else:
         spec_of(method)
-    width = file.training.get("feature_dim", 1)
+    width, seed = file.training.get("feature_dim", 1), file.training.get("seed", 0)
     if not isinstance(width, int) or not 0 < width <= _WIDEST:
         raise ArtifactError(f"{path}: says that it reads features of {str(width)[:20]} dimensions", _AGAIN)
+    if not isinstance(seed, int):
+        raise ArtifactError(f"{path}: says that it was trained with seed '{str(seed)[:20]}'", _AGAIN)
     return Stored(method, Weights(file.weights, section, file.encoder, file.training, str(path)))
 
 
