@@ -1,18 +1,17 @@
 """What all artifacts share: opening with clear errors, writing atomically, one writer per output.
 
-Every file carries the same five attributes on its root: the schema's name and version, the version of srcli that wrote it, the
-recorded configuration (JSON) and a mark that it is complete. None of them holds a time, a host or a path, and HDF5 object times
-are off, so that the same content gives the same bytes.
+Every file carries the same attributes on its root: the schema's name and version, the version of srcli that wrote it, the
+recorded configuration (JSON), and marks that it is complete and sealed (:mod:`srcli.artifacts.seal`). None of them holds a time,
+a host or a path, and HDF5 object times are off, so that the same content gives the same bytes.
 """
 
 from __future__ import annotations
 
-import errno
-import glob
 import hashlib
 import json
-import os
-import re
+import logging
+import multiprocessing
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -25,16 +24,25 @@ import numpy as np
 
 from srcli import __version__
 from srcli.artifacts.output import Output
-from srcli.errors import ArtifactError, BusyError, ConfigError, DiskError
+from srcli.artifacts.seal import Vouched, identity, known_digest, seal, vouch
+from srcli.artifacts.structure import check_structure
+from srcli.artifacts.writing import atomic_write as atomic_write
+from srcli.artifacts.writing import check_target as check_target
+from srcli.artifacts.writing import disk_error as disk_error
+from srcli.artifacts.writing import output_lock as output_lock
+from srcli.artifacts.writing import sidecar_path as sidecar_path
+from srcli.errors import ArtifactError, DiskError
+
+_log = logging.getLogger(__name__)
 
 SCHEMA = "schema"
 SCHEMA_VERSION = "schema_version"
 SRCLI_VERSION = "srcli_version"
 CONFIG = "config"
 COMPLETE = "complete"
+SEALED = "sealed"
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO})
 # The raw-data filters: readable by any HDF5 build; the checksum lets `validate` find a flipped bit.
 _FILTERS: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
 
@@ -112,48 +120,88 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------------- reading
 
 
+# What this process has looked at, and the files of earlier versions that it has told of.
+_looked_at: set[tuple[int, ...]] = set()
+_told: set[Path] = set()
+
+
 @contextmanager
-def open_artifact(path: Path | str, schema: Schema | None = None) -> Iterator[h5py.File]:
-    """Open an artifact for reading.
+def open_artifact(path: Path | str, schema: Schema | None = None, *, quiet: bool = False) -> Iterator[h5py.File]:
+    """Open an artifact for reading: its bytes are compared with its seal and its structure is looked at first.
 
     Args:
         path: the file.
         schema: what it has to be; None accepts every kind that srcli writes.
+        quiet: do not warn of a file without a seal.
 
     Raises:
-        ArtifactError: missing, empty, not HDF5, truncated, foreign, of another kind or version, incomplete, or it turns out to be
-            damaged while it is read.
+        ArtifactError: missing, empty, not HDF5, truncated, damaged, foreign, of another kind or version, incomplete, of a
+            structure that srcli does not write, or it turns out to break its contract while it is read.
         DiskError: not readable by this user.
     """
     path = Path(path)
-    handle = _open(path, schema)
+    vouched = _vouched(path, schema)
+    handle = _open(path)
     try:
-        _check(handle, path, schema)
+        with reading(path):
+            _check(handle, path, schema, vouched)
+            state = identity(path)
+            if state not in _looked_at:
+                check_structure(handle, path)
+                _looked_at.add(state)
+        if vouched.state == "open" and not quiet:
+            _tell(path)
         with reading(path):
             yield handle
     finally:
         handle.close()
 
 
-def _open(path: Path, schema: Schema | None) -> h5py.File:
+def is_sealed(path: Path) -> bool:
+    """Whether damage to a file would be noticed: it is sealed, or comes with this package.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    return _vouched(path, None).state != "open"
+
+
+def _tell(path: Path) -> None:
+    # Workers read what the process that started them has told of.
+    if path not in _told and multiprocessing.parent_process() is None:
+        _told.add(path)
+        _log.warning("%s: is of an earlier version and has no digest: damage to it may go unnoticed", path)
+
+
+def _vouched(path: Path, schema: Schema | None) -> Vouched:
     remake = f"make it with `{schema.command}`, or check the path" if schema else "check the path"
-    if path.is_dir():
-        raise ArtifactError(f"{path}: is a folder, not a file", "give the path of one artifact")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ArtifactError(f"{path}: is a folder, not a file", "give the path of one artifact")
+        if not stat.S_ISREG(mode):
+            # Opening a pipe would wait for whoever writes into it.
+            raise ArtifactError(f"{path}: is not a regular file", "give the path of one artifact")
         with path.open("rb") as stream:
             head = stream.read(len(_SIGNATURE))
+        if head == _SIGNATURE:
+            return vouch(path)
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{path}: no such file", remake) from None
     except OSError as error:
         raise DiskError(f"{path}: cannot be read ({error.strerror})", "check its permissions") from None
-    if head != _SIGNATURE:
-        if not head:
-            what = "is empty"
-        elif _SIGNATURE.startswith(head):
-            what = "is truncated"
-        else:
-            what = "is not an HDF5 file"
-        raise ArtifactError(f"{path}: {what}", f"{remake}; nothing was changed")
+    except ValueError:
+        raise ArtifactError(f"{str(path)!a}: is no path", "check the path") from None
+    if not head:
+        what = "is empty"
+    elif _SIGNATURE.startswith(head):
+        what = "is truncated"
+    else:
+        what = "is not an HDF5 file"
+    raise ArtifactError(f"{path}: {what}", f"{remake}; nothing was changed")
+
+
+def _open(path: Path) -> h5py.File:
     for options in ({}, {"locking": False}):
         # The second try is for file systems without locks.
         try:
@@ -163,48 +211,102 @@ def _open(path: Path, schema: Schema | None) -> h5py.File:
     raise ArtifactError(f"{path}: is truncated or damaged", "copy it again from its source, or delete it and make it anew")
 
 
-def _check(handle: h5py.File, path: Path, schema: Schema | None) -> None:
-    with reading(path):
-        attrs = handle.attrs
-        name = str(attrs[SCHEMA]) if SCHEMA in attrs else ""
-        version = int(attrs[SCHEMA_VERSION]) if SCHEMA_VERSION in attrs else -1
-        complete = bool(attrs[COMPLETE]) if COMPLETE in attrs else False
-    if name not in SCHEMAS:
+def _check(handle: h5py.File, path: Path, schema: Schema | None, vouched: Vouched) -> None:
+    attrs = handle.attrs
+    name, version = attrs.get(SCHEMA, ""), attrs.get(SCHEMA_VERSION)
+    if not isinstance(name, str) or name not in SCHEMAS:
         raise ArtifactError(f"{path}: is HDF5, but not a file of srcli", "check the path; `srcli info FILE` shows what a file is")
     found = SCHEMAS[name]
     if schema is not None and found != schema:
         raise ArtifactError(
             f"{path}: is a {found.noun} file where a {schema.noun} file is needed", f"give the output of `{schema.command}`"
         )
-    if version not in (found.version, *found.reads):
+    if not isinstance(version, np.integer) or version not in (found.version, *found.reads):
         raise ArtifactError(
-            f"{path}: has {name} schema version {version}; this srcli reads version "
+            f"{path}: has {name} schema version {str(version)[:20]}; this srcli reads version "
             f"{' and '.join(map(str, sorted((found.version, *found.reads))))}",
             f"make it anew with `{found.command}`, or use the srcli that wrote it",
         )
-    if not complete:
+    if not _is_true(attrs.get(COMPLETE)):
         raise ArtifactError(f"{path}: is incomplete", f"delete it and run `{found.command}` again")
+    if SEALED in attrs and vouched.state != "sealed":
+        raise ArtifactError(
+            f"{path}: is truncated, or was changed after it was written: its digest is gone",
+            "copy it again from its source, or make it anew",
+        )
+
+
+def _is_true(value: object) -> bool:
+    return isinstance(value, np.bool_) and bool(value)
+
+
+_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError)
+"""What h5py, numpy and json raise when content is not what it should be."""
 
 
 @contextmanager
 def reading(path: Path | str) -> Iterator[None]:
-    """Turn what h5py raises on damaged or missing content into an :class:`ArtifactError`."""
+    """Turn what h5py raises on damaged, missing or unsuitable content into an :class:`ArtifactError`."""
     try:
         yield
-    except KeyError as error:
-        raise ArtifactError(f"{path}: breaks its contract: {_line(error)}", "make it anew, or copy it again") from None
     except (OSError, RuntimeError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"{path}: is damaged: {_line(error)}", "copy it again from its source, or make it anew") from None
+        raise ArtifactError(f"{path}: is damaged: {_line(error)}", "copy it again from its source, or make it anew") from error
+    except _DAMAGE as error:
+        raise ArtifactError(f"{path}: breaks its contract: {_line(error)}", "make it anew, or copy it again") from error
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).strip("'\"").split())[:160]
+    return " ".join(str(error).strip("'\"").split())[:160] or type(error).__name__
 
 
 def read_config(handle: h5py.File) -> dict[str, Any]:
     """The recorded configuration of an open artifact."""
-    config: dict[str, Any] = json.loads(handle.attrs[CONFIG])
-    return config
+    return read_json(handle, CONFIG)
+
+
+def read_json(holder: h5py.Group, name: str) -> dict[str, Any]:
+    """A mapping that an attribute holds as JSON.
+
+    Raises:
+        KeyError: there is no such attribute.
+        ValueError: it is no mapping in JSON.
+    """
+    text = holder.attrs[name]
+    value = parse_json(text) if isinstance(text, str) else None
+    if not isinstance(value, dict):
+        raise ValueError(f"attribute '{name}' is no mapping in JSON")
+    return value
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Plain data of JSON; NaN and infinity, which JSON does not know, are read as h5py files of earlier versions hold them.
+
+    Raises:
+        ValueError: not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def array(holder: h5py.Group, name: str, kinds: str, ndim: int) -> np.ndarray[Any, Any]:
+    """A whole array of a group.
+
+    Args:
+        kinds: numpy's letters of the kinds of numbers that it may hold: ``b`` truth values, ``i`` and ``u`` integers, ``f``
+            floating-point numbers, ``S`` text.
+        ndim: its axes.
+
+    Raises:
+        KeyError: there is none.
+        ValueError: it is not of that kind.
+    """
+    dataset = holder[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in kinds or dataset.ndim != ndim:
+        raise ValueError(f"'{dataset.name}' is not an array of the right kind")
+    value: np.ndarray[Any, Any] = dataset[()]
+    return value
 
 
 def file_digest(path: Path | str) -> str:
@@ -215,6 +317,8 @@ def file_digest(path: Path | str) -> str:
     """
     digest = hashlib.sha256()
     try:
+        if known := known_digest(path):
+            return known
         with Path(path).open("rb") as stream:
             while block := stream.read(1 << 22):
                 digest.update(block)
@@ -273,23 +377,65 @@ def put_growing(group: h5py.Group, key: str, shape: tuple[int, ...], dtype: Any)
 
 @contextmanager
 def create_artifact(path: Path | str, schema: Schema, config: Mapping[str, Any]) -> Iterator[h5py.File]:
-    """Write an artifact: under a temporary name, marked complete at the end, moved to its name when it is on the disk.
+    """Write an artifact: under a temporary name, marked complete and sealed at the end, moved to its name when it is on the disk.
 
     Raises:
+        ArtifactError: a file stands there that is none of srcli's.
         DiskError: the disk is full or the place is not writable.
     """
-    with atomic_write(path) as temporary, closing(Output(temporary)) as output:
-        # Earliest formats: every reader of HDF5 knows them.
-        handle = h5py.File(output, "w", libver=("earliest", "v110"))
-        _outputs[handle.filename] = output
+    check_replaceable(Path(path))
+    with atomic_write(path) as temporary:
+        with closing(Output(temporary)) as output:
+            # Earliest formats: every reader of HDF5 knows them.
+            handle = h5py.File(output, "w", libver=("earliest", "v110"))
+            _outputs[handle.filename] = output
+            try:
+                stamp(handle, schema, config)
+                yield handle
+                handle.attrs[SEALED] = True
+                handle.attrs[COMPLETE] = True
+            finally:
+                del _outputs[handle.filename]
+                handle.close()
+            output.raise_error()
+        seal(temporary)
+
+
+@contextmanager
+def artifact_lock(path: Path | str) -> Iterator[None]:
+    """Hold an output that becomes an artifact, as :func:`output_lock` does, and see at once that it may be replaced.
+
+    Raises:
+        ArtifactError: another program's file stands there.
+        BusyError: another process holds it.
+        ConfigError: it is a folder, a link, a device or a pipe.
+        DiskError: the folder is not writable.
+    """
+    with output_lock(path):
+        check_replaceable(Path(path))
+        yield
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to put an artifact in the place of a file that srcli has not written; a damaged one may be replaced.
+
+    Raises:
+        ArtifactError: another program's file stands there.
+    """
+    check_target(path)
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        head = stream.read(len(_SIGNATURE))
+    foreign = not _SIGNATURE.startswith(head)
+    if head == _SIGNATURE:
         try:
-            stamp(handle, schema, config)
-            yield handle
-            handle.attrs[COMPLETE] = True
-        finally:
-            del _outputs[handle.filename]
-            handle.close()
-        output.raise_error()
+            with h5py.File(path, "r", locking=False) as handle:
+                foreign = handle.attrs.get(SCHEMA, "") not in SCHEMAS
+        except _DAMAGE:
+            foreign = False
+    if foreign:
+        raise ArtifactError(f"{path}: is no file of srcli, so it is not replaced", "move it away, or give another output")
 
 
 # What is being written in this process, by the name that h5py gives it.
@@ -305,95 +451,3 @@ def check_output(group: h5py.Group) -> None:
     output = _outputs.get(group.file.filename)
     if output is not None:
         output.raise_error()
-
-
-@contextmanager
-def atomic_write(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success flush it to the disk and move it there, else remove it.
-
-    The file under ``path`` is at every moment either the old or the whole new one.
-
-    Raises:
-        DiskError: the disk is full or the place is not writable.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        disk = disk_error(error, path)
-        if disk is None:
-            raise
-        raise disk from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename is on the disk only when its folder is; not every platform can open a folder.
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def disk_error(error: BaseException, path: Path) -> DiskError | None:
-    """The :class:`DiskError` that an exception of the file system or of HDF5 stands for, or None."""
-    code = getattr(error, "errno", None)
-    if code is None:
-        # HDF5 reports the system's error number only inside its message.
-        match = re.search(r"errno = (\d+)", str(error))
-        code = int(match.group(1)) if match else None
-    if code not in _DISK_ERRNOS:
-        return None
-    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return DiskError(f"{path}: the disk is full", "free some space and run the same command again; finished work is kept")
-    return DiskError(f"{path}: cannot be written ({os.strerror(code)})", "check the permissions of the folder, or choose another")
-
-
-def sidecar_path(path: Path) -> Path:
-    """The JSON file beside an output.
-
-    Raises:
-        ConfigError: it would be the output itself.
-    """
-    if path.suffix == ".json":
-        raise ConfigError(f"{path}: a .json file of that name goes beside the output", "give the output another ending")
-    return path.with_suffix(".json")
-
-
-@contextmanager
-def output_lock(path: Path | str) -> Iterator[None]:
-    """Hold an output for this process. The system lets go of it when the process ends, however it ends.
-
-    Raises:
-        BusyError: another process holds it.
-        DiskError: the folder is not writable.
-    """
-    from filelock import FileLock, Timeout
-
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise BusyError(f"{path}: another run is writing it", "wait for that run, or give another output") from None
-    except OSError as error:
-        raise disk_error(error, path) or error from None
-    try:
-        # What a killed run left behind; nobody else writes here now.
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            leftover.unlink(missing_ok=True)
-        yield
-    finally:
-        lock.release()

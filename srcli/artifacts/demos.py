@@ -156,7 +156,7 @@ def merge_parts(output: Path, parts: Iterable[Path], config: Mapping[str, Any], 
         data = handle.create_group(DATA)
         for index, part in enumerate(parts):
             name = demo_name(index)
-            with open_artifact(part, DEMOS) as source:
+            with open_artifact(part, DEMOS, quiet=True) as source:
                 source.copy(source[DATA][name], data, name)
             check_output(data)
             attrs = data[name].attrs

@@ -352,7 +352,7 @@ def read_part(path: Path) -> list[tuple[dict[str, npt.NDArray[Any]], str]]:
     Raises:
         ArtifactError: the part is missing or damaged.
     """
-    with open_artifact(path, FEATURES) as handle:
+    with open_artifact(path, FEATURES, quiet=True) as handle:
         groups = [handle[DATA][name] for name in sorted(handle[DATA])]
         return [({name: group[name][()] for name in LAYOUT}, str(group.attrs[INSTRUCTION])) for group in groups]
 
@@ -363,5 +363,5 @@ def part_size(path: Path) -> int:
     Raises:
         ArtifactError: the part is missing or damaged.
     """
-    with open_artifact(path, FEATURES) as handle:
+    with open_artifact(path, FEATURES, quiet=True) as handle:
         return len(handle[DATA])

@@ -6,7 +6,7 @@ killed at any moment; its name carries the digest of the configuration, so that 
 
 from __future__ import annotations
 
-import json
+import logging
 import re
 import shutil
 from collections.abc import Mapping
@@ -18,14 +18,18 @@ from srcli.artifacts.core import (
     Schema,
     atomic_write,
     canonical,
+    check_replaceable,
     config_digest,
     differing_keys,
+    is_sealed,
     open_artifact,
+    parse_json,
     read_config,
     to_json,
 )
 from srcli.errors import ArtifactError, DiskError, MismatchError
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"part_(\d{6,})_([0-9a-f]{12})\.h5")
 
 
@@ -58,10 +62,12 @@ class Pieces:
         record = self.folder / "config.json"
         if self.folder.exists():
             try:
-                recorded = json.loads(record.read_text())
+                recorded = parse_json(record.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 recorded = None
-            if recorded is not None and (keys := differing_keys(recorded, canonical(self.config))):
+            # A damaged record is written anew: the names of the pieces tell their configuration as well.
+            other = isinstance(recorded, dict) and any(self.folder.glob("part_*.h5"))
+            if other and (keys := differing_keys(recorded, canonical(self.config))):
                 if not force:
                     raise MismatchError(
                         f"{self.folder}: holds unfinished work of another configuration: {', '.join(keys)}",
@@ -72,13 +78,35 @@ class Pieces:
         for leftover in self.folder.glob(".*.tmp"):
             leftover.unlink()
         with atomic_write(record) as temporary:
-            temporary.write_text(to_json(self.config))
+            temporary.write_text(to_json(self.config), encoding="utf-8")
 
     def finished(self) -> set[int]:
-        """The indices whose piece is there."""
+        """The indices whose piece is there and whole. Damaged ones are removed, and that is said."""
         digest = config_digest(self.config)
-        matches = (_NAME.fullmatch(p.name) for p in self.folder.glob("part_*.h5"))
-        return {int(m.group(1)) for m in matches if m and m.group(2) == digest}
+        found: set[int] = set()
+        damaged: list[str] = []
+        unsealed = 0
+        for piece in sorted(self.folder.glob("part_*.h5")):
+            match = _NAME.fullmatch(piece.name)
+            if match is None or match.group(2) != digest:
+                continue
+            try:
+                sealed = is_sealed(piece)
+                with open_artifact(piece, quiet=True) as handle:
+                    if differing_keys(read_config(handle), canonical(self.config)):
+                        raise ArtifactError(f"{piece}: is of another configuration")
+            except ArtifactError:
+                damaged.append(piece.name)
+                piece.unlink()
+                continue
+            found.add(int(match.group(1)))
+            unsealed += not sealed
+        if damaged:
+            names = ", ".join(damaged[:3]) + (", ..." if len(damaged) > 3 else "")
+            _log.warning("%s: %d damaged, made again: %s", self.folder, len(damaged), names)
+        if unsealed:
+            _log.warning("%s: %d are of an earlier version and have no digest", self.folder, unsealed)
+        return found
 
     def size(self, count: int) -> int:
         """Bytes of the first ``count`` pieces together."""
@@ -125,6 +153,8 @@ def is_current(output: Path, schema: Schema, wanted: Mapping[str, Any], force: b
             recorded = read_config(handle)
     except ArtifactError:
         if force:
+            # What is damaged may be replaced, not what others have written.
+            check_replaceable(output)
             return False
         raise
     return check_existing(recorded, wanted, output, force)

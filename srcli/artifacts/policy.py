@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from srcli.artifacts.core import POLICY, atomic_write, create_artifact, open_artifact, put, read_config, to_json
+from srcli.artifacts.core import (
+    POLICY,
+    array,
+    atomic_write,
+    check_target,
+    create_artifact,
+    open_artifact,
+    put,
+    read_config,
+    read_json,
+    to_json,
+)
+from srcli.errors import ArtifactError
 
 WEIGHTS, CURVES, ENCODER, TRAINING, METHOD = "weights", "curves", "encoder", "training", "method"
 Array = npt.NDArray[Any]
+_NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
+"""Types of weights: those that torch shares with numpy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +80,51 @@ def save_policy(
 
 
 def load_policy(path: Path | str) -> PolicyFile:
-    """Read a policy file.
+    """Read a policy file and check its contract.
 
     Raises:
-        ArtifactError: missing, damaged, foreign, of another version or incomplete.
+        ArtifactError: missing, damaged, foreign, of another version, incomplete, or it breaks its contract: no weights, weights
+            that are no numbers or not finite, curves of different lengths.
     """
     with open_artifact(path, POLICY) as handle:
-        return PolicyFile(
-            weights={name: dataset[()] for name, dataset in handle[WEIGHTS].items()},
+        method = handle.attrs.get(METHOD, "")
+        if not isinstance(method, str):
+            raise ValueError(f"attribute '{METHOD}' is no text")
+        loaded = PolicyFile(
+            weights={name: _weight(dataset) for name, dataset in handle[WEIGHTS].items()},
             config=read_config(handle),
-            encoder=json.loads(handle.attrs[ENCODER]),
-            curves={name: dataset[()] for name, dataset in handle[CURVES].items()},
-            training=json.loads(handle.attrs[TRAINING]),
-            method=str(handle.attrs.get(METHOD, "")),
+            encoder=read_json(handle, ENCODER),
+            curves={name: array(handle[CURVES], name, "fiu", 1) for name in handle[CURVES]},
+            training=read_json(handle, TRAINING),
+            method=method,
         )
+    if found := _problems(loaded):
+        raise ArtifactError(f"{path}: breaks its contract: {found[0]}", "train again with `srcli train`")
+    return loaded
+
+
+def _weight(dataset: Any) -> Array:
+    value: Array = dataset[()]
+    return value if isinstance(value, np.ndarray) else np.asarray(value)
+
+
+def _problems(loaded: PolicyFile) -> list[str]:
+    found = [] if loaded.weights else ["holds no weights"]
+    for name, value in loaded.weights.items():
+        if value.dtype not in _NUMBERS:
+            found.append(f"weight '{name}' holds no numbers")
+        elif value.dtype.kind == "f" and not np.isfinite(value).all():
+            found.append(f"weight '{name}' holds a value that is not finite")
+    if len({len(curve) for curve in loaded.curves.values()}) > 1:
+        found.append("the curves differ in length")
+    return found
 
 
 def export_safetensors(path: Path | str, output: Path | str) -> None:
     """Write a policy's weights as safetensors; configuration, encoder and training stand in its metadata as JSON.
 
     Raises:
-        ArtifactError: the policy file cannot be used.
+        ArtifactError: the policy file cannot be used, or a file that is no export stands in the place of the output.
         DiskError: the disk is full or the place is not writable.
     """
     from safetensors.numpy import save
@@ -100,5 +137,22 @@ def export_safetensors(path: Path | str, output: Path | str) -> None:
         "method": policy.method,
     }
     data = save(policy.weights, metadata=metadata)
+    _check_replaceable(Path(output))
     with atomic_write(output) as temporary:
         temporary.write_bytes(data)
+
+
+def _check_replaceable(output: Path) -> None:
+    """Refuse to replace what is no export of a policy."""
+    from safetensors import SafetensorError, safe_open
+
+    check_target(output)
+    if not output.exists():
+        return
+    try:
+        with safe_open(str(output), "np") as handle:
+            own = {"config", "encoder", "training"} <= set(handle.metadata() or {})
+    except (SafetensorError, OSError):
+        own = output.stat().st_size == 0
+    if not own:
+        raise ArtifactError(f"{output}: is no export of srcli, so it is not replaced", "move it away, or give another output")

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 
 def main() -> None:
     """Entry point of the ``srcli`` command."""
+    open_streams()
     from srcli.cli.app import app
 
-    app(prog_name="srcli")
+    stdout = sys.stdout
+    try:
+        app(prog_name="srcli")
+    except SystemExit as ended:
+        # Typer puts another stream there when the reader of a help text has gone (`srcli evaluate --help | head`).
+        if ended.code == 1 and sys.stdout is not stdout:
+            raise SystemExit(0) from None
+        raise
+
+
+def open_streams() -> None:
+    """Give a process that was started without standard streams (``>&-``) ones that lead nowhere.
+
+    Otherwise the next file that is opened takes their place, and what a library prints would end up in it.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))

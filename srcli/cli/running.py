@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -22,12 +25,38 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 INTERRUPTED = 130
+TERMINATED = 143
+
+_LONGEST_WORD, _LONGEST_LINE = 200, 1200
+"""Characters of a word, and of a line, of a message."""
+
+
+class Terminated(BaseException):
+    """The system, or whoever started this command, asks it to end."""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: what is under way is put away, workers are ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
     """Turns errors into one line, one hint and an exit code (``srcli/errors.py``); ``--debug`` shows the traceback.
 
-    Ctrl-C ends with 130, a closed pipe silently, a full disk as :class:`DiskError`.
+    Ctrl-C ends with 130, SIGTERM with 143, a closed pipe silently, a full disk as :class:`DiskError`.
     """
 
     @functools.wraps(function)
@@ -35,7 +64,8 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s", force=True)
         logging.addLevelName(logging.WARNING, "warning")
         try:
-            return function(*args, **kwargs)
+            with _ended_by_sigterm():
+                return function(*args, **kwargs)
         except BrokenPipeError:
             # The reader of our output has gone (`srcli objects list | head`); Python would complain again while flushing.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -43,6 +73,9 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             _fail("interrupted", "finished work is kept: run the same command again to resume")
             raise typer.Exit(INTERRUPTED) from None
+        except Terminated:
+            _fail("terminated", "finished work is kept: run the same command again to resume")
+            raise typer.Exit(TERMINATED) from None
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
@@ -76,7 +109,14 @@ def _fail(message: str, hint: str) -> None:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    """One line that any terminal can show: control characters are spelled out, what is too long is cut."""
+    shown = " ".join(_cut(word, _LONGEST_WORD) for word in text.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return _cut(shown, _LONGEST_LINE)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most * 2 // 3]}...{text[-most // 4 :]}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +164,8 @@ def parameters(path: Path | None, flags: Sequence[Flag] = (), assignments: Seque
     Raises:
         ConfigError: a bad value, or an override inside a DVC stage: dvc.lock would record parameters that were not used.
     """
-    from srcli.params.loading import load_params, override, parse_yaml
+    from srcli.config.yamltext import parse_yaml
+    from srcli.params.loading import load_params, override
 
     values: dict[str, object] = {}
     for assignment in assignments:

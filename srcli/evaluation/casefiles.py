@@ -38,6 +38,10 @@ _FORMAT = "see docs/cases.md for the format"
 _HEADER = re.compile(r"^(readme|license|licence|notice)", re.IGNORECASE)
 _VARIANT = re.compile(r"_(v?\d+|simplified|textured|vhacd|visual|collision|model|urdf)$")
 _LARGEST = 100
+_LONGEST = 4 << 20
+"""Bytes of a case file."""
+_DIGITS = 9
+"""Of a target's number."""
 _YAML = (".yaml", ".yml")
 
 
@@ -105,11 +109,11 @@ def read_cases_folder(folder: Path, assets: Path | None = None) -> CaseFolder:
         raise ArtifactError(f"{folder}: no such folder of case files", "give a folder with case files (*.txt)")
     if assets is not None and not Path(assets).is_dir():
         raise ArtifactError(f"{assets}: no such folder of object files", "give the folder that holds your URDF or OBJ files")
-    paths = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.suffix in (".txt", *_YAML))
-    paths = [path for path in paths if path == folder or not _HEADER.match(path.name)]
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".txt", *_YAML)) if folder.is_dir() else [folder]
+    paths = [path for path in paths if path == folder or not (_HEADER.match(path.name) or path.is_dir())]
     if not paths:
         raise ArtifactError(f"{folder}: no case files (*.txt, *.yaml) in it", _FORMAT)
-    base = folder.parent if folder.is_file() else folder
+    base = folder if folder.is_dir() else folder.parent
     own = [path for path in paths if path.suffix in _YAML]
     parsed = [_parse(path, path.relative_to(base).with_suffix("").as_posix()) for path in paths if path not in own]
     names, used = _resolve(parsed, None if assets is None else Path(assets))
@@ -124,7 +128,8 @@ def namesake(reference: str) -> str | None:
     by name, ``unseen_objects_40/001_softball/...`` by the name behind the number; None when there is none."""
     entries = catalogue()
     numbers = {entry.graspnet_id: entry.name for entry in entries if entry.graspnet_id}
-    for part in reversed(PurePosixPath(reference.replace("\\", "/")).with_suffix("").parts):
+    path = PurePosixPath(reference.replace("\\", "/"))
+    for part in reversed((path.with_suffix("") if path.name else path).parts):
         if part in numbers:
             return numbers[part]
         word = re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_")
@@ -143,9 +148,21 @@ def _fail(path: Path, line: int, what: str, hint: str = _FORMAT) -> NoReturn:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ArtifactError(f"{str(path)!a}: its name is not UTF-8", "rename it") from None
+    # Opening a pipe would wait for whoever writes into it.
+    if not path.is_file():
+        raise ArtifactError(f"{path}: is not a regular file", "remove it from the folder of case files")
+    if path.stat().st_size > _LONGEST:
+        raise ArtifactError(f"{path}: is longer than {_LONGEST >> 20} MiB, which no case file is", _FORMAT)
+    try:
+        text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         _fail(path, 1, "is not a text file in UTF-8")
+    if "\0" in text:
+        _fail(path, text[: text.index("\0")].count("\n") + 1, "holds a zero byte, so it is no text")
+    return text
 
 
 def _parse(path: Path, name: str) -> _Parsed:
@@ -229,8 +246,8 @@ def _targets(path: Path, line: _Line, count: int) -> tuple[int, ...]:
     for word in words:
         if not re.fullmatch(r"[-+]?\d+", word):
             _fail(path, line.number, f"target '{_short(word)}' is not a whole number")
-        if not 0 <= int(word) < count:
-            _fail(path, line.number, f"target {word} is out of range: the objects are numbered 0 to {count - 1}")
+        if len(word) > _DIGITS or not 0 <= int(word) < count:
+            _fail(path, line.number, f"target {_short(word)} is out of range: the objects are numbered 0 to {count - 1}")
     return tuple(dict.fromkeys(int(word) for word in words))
 
 

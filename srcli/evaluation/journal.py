@@ -1,8 +1,13 @@
-"""Finished episodes of one method, one JSON line each, so that an evaluation may be killed at any moment and go on."""
+"""Finished episodes of one method, one JSON line each, so that an evaluation may be killed at any moment and go on.
+
+Each line ends in the digest of what stands before it. A line that is damaged is left out, and its episode is played again. Lines
+of earlier versions have none; they are read as long as no line before them has one.
+"""
 
 from __future__ import annotations
 
-import json
+import hashlib
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,9 +16,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from srcli.artifacts.core import config_digest, disk_error, to_json
+from srcli.artifacts.core import atomic_write, config_digest, disk_error, parse_json, to_json
 from srcli.artifacts.meaning import meaning_digest
 from srcli.errors import ArtifactError
+
+_log = logging.getLogger(__name__)
+_DIGITS = 32
+"""Hexadecimal digits of a line's digest."""
+_SEALED = re.compile(rb'(\{.*),"sha256":"([0-9a-f]{%d})"\}\n' % _DIGITS)
 
 PLACES = (
     "actions",
@@ -88,13 +98,19 @@ class Journal:
         self.records: dict[str, dict[str, Any]] = {}
         for other in (digest, *map(config_digest, serves)):
             for path in (known or {}).get(other, ()):
-                self.records |= _read(path)[0]
+                found, _, damaged = _read(path)
+                self.records |= found
+                if damaged:
+                    _log.warning("%s: %d of its lines damaged; they are not reused", path, damaged)
         if self.path.exists():
-            own, whole = _read(self.path)
+            own, kept, damaged = _read(self.path)
             self.records |= own
-            # A line cut off by a kill is removed, so that the next one does not continue it.
-            if whole < self.path.stat().st_size:
-                os.truncate(self.path, whole)
+            # A line cut off by a kill, or a damaged one, is removed, so that the next one does not continue it.
+            if len(kept) < self.path.stat().st_size:
+                with atomic_write(self.path) as temporary:
+                    temporary.write_bytes(kept)
+            if damaged:
+                _log.warning("%s: %d of its lines damaged; what they held is done again", self.path, damaged)
 
     def add(self, record: dict[str, Any]) -> None:
         """Append one record; it is on the disk when this returns.
@@ -105,7 +121,7 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as stream:
-                stream.write(to_json(record).encode() + b"\n")
+                stream.write(_line(record))
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
@@ -128,18 +144,51 @@ def journals_in(folders: Sequence[Path]) -> dict[str, list[Path]]:
     return found
 
 
-def _read(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """The records of a journal by key, and how many bytes hold whole lines."""
+def _line(record: Mapping[str, Any]) -> bytes:
+    """A record as a line: JSON, whose last member is the digest of all before it."""
+    text = to_json(record).encode()[:-1]
+    return text + f',"sha256":"{_digest(text)}"}}\n'.encode()
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:_DIGITS]
+
+
+def _read(path: Path) -> tuple[dict[str, dict[str, Any]], bytes, int]:
+    """The records of a journal by key, the bytes of its good lines, and how many whole lines are not good.
+
+    Raises:
+        ArtifactError: it is no file that can be read.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"{path}: is no file of finished episodes", "remove it")
     records: dict[str, dict[str, Any]] = {}
-    whole = 0
+    kept: list[bytes] = []
+    damaged, sealed = 0, False
     with path.open("rb") as stream:
         for line in stream:
-            if not line.endswith(b"\n"):
-                break
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break
+            seal = _SEALED.fullmatch(line)
+            # Once lines have a digest, one without has lost it.
+            record = _record(line) if seal is None and not sealed else None
+            if seal is not None:
+                sealed = True
+                if seal[2].decode() == _digest(seal[1]):
+                    record = _record(seal[1] + b"}\n")
+            if record is None:
+                # The last line of a run that was killed ends anywhere.
+                damaged += line.endswith(b"\n")
+                continue
             records[record["key"]] = record
-            whole += len(line)
-    return records, whole
+            kept.append(line)
+    return records, b"".join(kept), damaged
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a whole line, None if it holds none."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = parse_json(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("key"), str) else None

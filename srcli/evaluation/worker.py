@@ -20,6 +20,7 @@ from srcli.config.placements import PlacementConfig
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
 from srcli.config.tasks import BUILT_IN
+from srcli.errors import ArtifactError
 from srcli.evaluation.methods import Method
 from srcli.evaluation.rollout import EpisodeRecord, SetupError, run_together, set_up
 from srcli.evaluation.suites import SuiteEpisode
@@ -33,6 +34,7 @@ from srcli.types import EpisodeSpec
 if TYPE_CHECKING:
     from srcli.evaluation.rollout import AttemptRecord
     from srcli.evaluation.similarity_rule import SimilarityRule
+    from srcli.methods.base import Policy
     from srcli.objects.assets import Asset
     from srcli.perception.encoders.interface import Encoder
     from srcli.sim import World
@@ -101,7 +103,7 @@ class _Worker:
         self.encoder: Encoder = load_encoder(setup.encoder, setup.device)
         self.listener = Listener(self.encoder, setup.language, setup.cloud.denied)
         self.reader = self.listener.read
-        self.methods = [method.build(self.encoder, setup.device) for method in setup.methods]
+        self.methods = [_built(method, self.encoder, setup.device) for method in setup.methods]
         self.rule: SimilarityRule | None = None
         if setup.judge:
             from srcli.evaluation.similarity_rule import SimilarityRule
@@ -110,6 +112,24 @@ class _Worker:
             fixed = EncoderConfig()
             judge = self.encoder if fixed == setup.encoder else load_encoder(fixed, setup.device)
             self.rule = SimilarityRule(judge, make_reader(judge.vocabulary, setup.language))
+
+
+_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+
+
+def _built(method: Method, encoder: Encoder, device: str) -> Policy:
+    """The policy of a method.
+
+    Raises:
+        ArtifactError: its file holds what no network can be made of.
+    """
+    try:
+        return method.build(encoder, device)
+    except _UNFIT as error:
+        if method.path is None:
+            raise
+        line = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise ArtifactError(f"{method.path}: no method can be made of it ({line})", "train again with `srcli train`") from error
 
 
 _worker: _Worker | None = None

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field, ValidationError
 
 from srcli.config.base import Section
 from srcli.config.tasks import TaskName
+from srcli.config.yamltext import parse_yaml
 from srcli.errors import ArtifactError, ConfigError, UnknownNameError, unknown_name
 from srcli.evaluation.casewords import FileCase, keyword_of, quaternion, referred, split_of
 from srcli.language import could_mean, keyword_table
@@ -24,6 +24,8 @@ from srcli.tasks.composed import has_attribute, outsizes
 from srcli.types import F64, OWN_LOOK
 
 _Slots = list[int | str]
+_LARGEST = 100
+"""Of a pose's numbers, metres and radians."""
 
 
 class _CaseModel(Section):
@@ -80,14 +82,13 @@ def read_file_cases(text: str, where: str, prefix: str = "") -> tuple[FileCase, 
 
 def _parsed(text: str, where: str) -> _CaseFile:
     try:
-        model = _CaseFile.model_validate(yaml.safe_load(text))
+        model = _CaseFile.model_validate(parse_yaml(text, where))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise ArtifactError(f"{where} is not a case file: {field}: {first['msg']}", "see docs/cases.md for the format") from error
-    except yaml.YAMLError as error:
-        reason = str(error).splitlines()[0]
-        raise ArtifactError(f"{where} is not a case file: {reason}", "see docs/cases.md for the format") from error
+    except ConfigError as error:
+        raise ArtifactError(f"{where} is not a case file: {error.message}", "see docs/cases.md for the format") from error
     names = [entry.name for entry in model.cases]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -160,8 +161,8 @@ def _drops(entry: _CaseModel, said: str, task: str) -> F64:
     lines = entry.drops or []
     count = len(entry.objects) + len(entry.place_objects)
     wanted = (count, count + 1) if task == "place" else (count,)
-    if len(lines) not in wanted or any(len(line) != 6 or not np.isfinite(line).all() for line in lines):
-        hint = "x, y, z in metres; roll, pitch, yaw in radians"
+    if len(lines) not in wanted or any(len(line) != 6 or not (np.abs(line) <= _LARGEST).all() for line in lines):
+        hint = f"x, y, z in metres; roll, pitch, yaw in radians; none beyond {_LARGEST}"
         raise ArtifactError(f"{said}: drops need {count} lines of six finite numbers, one per object", hint)
     return np.array([(*line[:3], *quaternion(*line[3:])) for line in lines], dtype=np.float64)
 

@@ -1,11 +1,14 @@
 """Checkpoints of a training, as safetensors: weights, optimiser state, the kept best, curves, and whose training it is.
 
-Batches follow from the seed and the update's number, so no generator is stored.
+Batches follow from the seed and the update's number, so no generator is stored. A digest over all of it tells damage: training
+then starts anew, and that is said.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +24,10 @@ from srcli.errors import ArtifactError
 Tensors = dict[str, Tensor]
 FORMAT = 2
 """Of the file; one of another format belongs to another training."""
+_DIGEST = "sha256"
+_OWN, _HEAD = b'{"__metadata__":{"state":"{\\"format\\":', 64
+"""How a checkpoint begins, and within how many bytes."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -56,6 +63,9 @@ class Stored:
     weights: Tensors
     optimizers: Tensors
     state: State
+
+
+_DAMAGED = Stored({}, {}, {}, State())
 
 
 def weights_of(module: nn.Module) -> Tensors:
@@ -102,17 +112,35 @@ def save_checkpoint(
         "pending": state.pending,
         "best_value": state.best_value if math.isfinite(state.best_value) else None,
     }
-    data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata={"state": json.dumps(note)})
+    stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    data = save(stored, metadata={"state": json.dumps({**note, _DIGEST: _digest(note, stored)})})
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
+def _digest(note: Mapping[str, Any], tensors: Tensors) -> str:
+    """SHA-256 of all that a checkpoint holds."""
+    digest = hashlib.sha256(json.dumps(note).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        digest.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
 def read_checkpoint(path: Path) -> Stored | None:
-    """What a checkpoint holds, on the processor; None where there is no file, or one of another format.
+    """What a checkpoint holds, on the processor; None where there is no file, one of another format, or a damaged one.
 
     Raises:
-        ArtifactError: the file is damaged.
+        ArtifactError: the file is no checkpoint.
     """
+    found = _read(path)
+    if found is _DAMAGED:
+        _log.warning("%s: is damaged; training starts anew", path)
+        return None
+    return found
+
+
+def _read(path: Path) -> Stored | None:
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -121,6 +149,10 @@ def read_checkpoint(path: Path) -> Stored | None:
         with safe_open(str(path), framework="pt") as handle:
             note = json.loads(handle.metadata()["state"])
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  not a mapping
+        # Those of earlier versions have no digest.
+        recorded = note.pop(_DIGEST, None)
+        if recorded is not None and recorded != _digest(note, tensors):
+            return _DAMAGED
         if note.get("format") != FORMAT:
             return None
         parts: dict[str, Tensors] = {"weight": {}, "optimizer": {}, "best": {}}
@@ -130,7 +162,9 @@ def read_checkpoint(path: Path) -> Stored | None:
         best = note["best_value"]
         state = State(note["update"], note["curves"], note["pending"], parts["best"], math.inf if best is None else best)
         return Stored(note["identity"], parts["weight"], parts["optimizer"], state)
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+    except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError) as error:
+        if path.is_file() and _OWN in path.read_bytes()[:_HEAD]:
+            return _DAMAGED
         raise ArtifactError(f"{path}: not a training checkpoint ({error})", "remove it; training then starts anew") from error
 
 

@@ -144,7 +144,7 @@ class Loop(Generic[Part]):
         state: updates made, curves, best.
 
     Raises:
-        ArtifactError: the checkpoint is damaged.
+        ArtifactError: the checkpoint is no checkpoint. A damaged one is told of, and training starts anew.
         MismatchError: it belongs to another training, and ``settings.foreign`` refuses such.
     """
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from srcli.config.base import Section
 
 _log = logging.getLogger(__name__)
+_AGAIN = "train again with `srcli train`"
+_WIDEST = 1 << 16
+"""Dimensions of features, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,7 @@ def stored_section(model: type[S], weights: Weights, changes: Mapping[str, Any] 
         return model.model_validate_json(json.dumps({**weights.section, **(changes or {})}))
     except (TypeError, ValueError) as error:
         line = " ".join(str(error).split())
-        raise ArtifactError(
-            f"{weights.source}: its settings cannot be read ({line[:160]})", "train again with `srcli train`"
-        ) from error
+        raise ArtifactError(f"{weights.source}: its settings cannot be read ({line[:160]})", _AGAIN) from error
 
 
 def write_policy(
@@ -101,14 +102,25 @@ def stored_of(file: PolicyFile, path: Path) -> Stored:
         method, section = _adopted(file, path)
     else:
         spec_of(method)
+    width, seed = file.training.get("feature_dim", 1), file.training.get("seed", 0)
+    if not isinstance(width, int) or not 0 < width <= _WIDEST:
+        raise ArtifactError(f"{path}: says that it reads features of {str(width)[:20]} dimensions", _AGAIN)
+    if not isinstance(seed, int):
+        raise ArtifactError(f"{path}: says that it was trained with seed '{str(seed)[:20]}'", _AGAIN)
     return Stored(method, Weights(file.weights, section, file.encoder, file.training, str(path)))
 
 
 def _adopted(file: PolicyFile, path: Path) -> tuple[str, dict[str, Any]]:
     for spec in specs().values():
-        if spec.adopt is not None and (section := load(spec.adopt)(file, spec)) is not None:
+        if spec.adopt is None:
+            continue
+        try:
+            section = load(spec.adopt)(file, spec)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path}: its settings cannot be read ({type(error).__name__})", _AGAIN) from error
+        if section is not None:
             return spec.name, section
-    raise ArtifactError(f"{path}: a policy of the first version that no method here knows", "train again with `srcli train`")
+    raise ArtifactError(f"{path}: a policy of the first version that no method here knows", _AGAIN)
 
 
 def check_method(stored: Stored, wanted: str, path: Path) -> None:

@@ -4,65 +4,20 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
+import math
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from srcli.config.yamltext import LARGEST, LARGEST_INTEGER, parse_yaml
 from srcli.errors import ConfigError
 from srcli.params import Params
 
 DEFAULT_FILE = Path("params.yaml")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 as DVC reads and writes it (``1e-4`` is a float, ``on`` and ``off`` are words), and no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} is not a word", problem_mark=key_node.start_mark)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key '{key}' stands twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """Safe YAML of ``text``.
-
-    Raises:
-        ConfigError: not YAML, or a key stands twice; the line is named.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise ConfigError(
-            f"{source}:{line} not valid YAML: {problem}", "fix the file; two spaces per level, 'key: value'"
-        ) from None
 
 
 def load_params(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Params:
@@ -81,12 +36,13 @@ def load_params(path: Path | None = None, overrides: Mapping[str, Any] | None = 
         file = path or DEFAULT_FILE
         source = str(file)
         try:
-            text = file.read_text(encoding="utf-8")
+            with file.open(encoding="utf-8") as stream:
+                text = stream.read(LARGEST + 1)
         except FileNotFoundError:
             raise ConfigError(
                 f"{file}: no such file", "give a parameter file with --params, or leave it away for the defaults"
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise ConfigError(f"{file}: cannot be read: {reason}", "give a readable YAML file with --params") from None
         loaded = parse_yaml(text, source)
@@ -128,6 +84,7 @@ def validate(data: Mapping[str, Any], source: str) -> Params:
     Raises:
         ConfigError: one line with the key's path, the value, and what is allowed.
     """
+    _check_numbers(data, source, ())
     try:
         # By way of JSON: strict types, while a YAML list may still fill a tuple and a word an enumeration.
         return Params.model_validate_json(json.dumps(data, default=str))
@@ -140,6 +97,20 @@ def validate(data: Mapping[str, Any], source: str) -> Params:
     except ConfigError as error:
         # Raised by a section's own check, which knows the keys but not the file.
         raise ConfigError(f"{source}: {error.message}", error.hint) from None
+
+
+def _check_numbers(data: Any, source: str, location: tuple[str, ...]) -> None:
+    """Refuse integers that no array can hold, and what is not a finite number."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            _check_numbers(value, source, (*location, str(key)))
+    elif isinstance(data, list | tuple):
+        for value in data:
+            _check_numbers(value, source, location)
+    elif isinstance(data, int) and abs(data) > LARGEST_INTEGER:
+        raise ConfigError(f"{source}: {'.'.join(location)}: exceeds 64 bits", "give a smaller number")
+    elif isinstance(data, float) and not math.isfinite(data):
+        raise ConfigError(f"{source}: {'.'.join(location)} = {data}: is not a finite number", "give a number")
 
 
 def _error(source: str, problem: Any, more: int) -> ConfigError:

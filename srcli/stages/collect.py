@@ -113,7 +113,7 @@ def run(
         UnknownNameError: no such task.
     """
     from srcli.actions.sources import check_source
-    from srcli.artifacts.core import DEMOS, output_lock
+    from srcli.artifacts.core import DEMOS, artifact_lock
     from srcli.artifacts.pieces import Pieces, is_current
 
     out = Path(out)
@@ -124,8 +124,11 @@ def run(
         check_source(params.candidates)
     episode = recorded_config(params, task, root)
     whole = {**episode, "collect": {**episode["collect"], **params.collect.model_dump(include={"episodes", "valid_every"})}}
-    with output_lock(out):
-        pieces = Pieces(out, episode)
+    pieces = Pieces(out, episode)
+    if not pieces.folder.exists() and is_current(out, DEMOS, whole, force):
+        # Nothing is written, so the folder need not be writable.
+        return _summary(out, reused=params.collect.episodes, up_to_date=True)
+    with artifact_lock(out):
         if is_current(out, DEMOS, whole, force):
             pieces.remove()
             return _summary(out, reused=params.collect.episodes, up_to_date=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from srcli.actions.sources import check_source
-from srcli.artifacts.core import output_lock
+from srcli.artifacts.core import artifact_lock
 from srcli.evaluation.journal import Journal, journals_in
 from srcli.evaluation.methods import Method, check_tasks, chosen_methods
 from srcli.evaluation.plan import (
@@ -85,7 +85,7 @@ def run(
     check_tasks(methods, dict.fromkeys(e.task for e in episodes))
     setup = make_setup(params, methods, dict.fromkeys(e.task for e in episodes), device, folder.assets if folder else ())
     out_dir = Path(out_dir)
-    with output_lock(out_dir / "results.h5"):
+    with artifact_lock(out_dir / "results.h5"):
         elsewhere = journals_in(reuse)
         journals = {
             task: [journal_of(m, setup, task, params.seed, out_dir / "episodes", elsewhere) for m in methods]

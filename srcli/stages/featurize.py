@@ -158,7 +158,7 @@ def run(
         BusyError: another run is writing the same output.
         DiskError: the disk is full or the place not writable; finished samples are kept.
     """
-    from srcli.artifacts.core import FEATURES, file_digest, output_lock
+    from srcli.artifacts.core import FEATURES, artifact_lock, file_digest
     from srcli.artifacts.demos import DemoDataset
     from srcli.artifacts.pieces import Pieces, is_current
 
@@ -186,9 +186,12 @@ def run(
         asked = params.featurize.model_dump(mode="json", include={"relabel", "compositional"})
         more = {"asked": {**asked, "synonym_share": params.language.synonym_share}}
         config, whole = {**config, **more}, {**whole, **more}
-    with output_lock(out):
-        # A piece is found by its place in the list, which the limit moves.
-        pieces = Pieces(out, {**config, "limit": params.featurize.limit, "pieces": _PIECES})
+    # A piece is found by its place in the list, which the limit moves.
+    pieces = Pieces(out, {**config, "limit": params.featurize.limit, "pieces": _PIECES})
+    if not pieces.folder.exists() and is_current(out, FEATURES, whole, force):
+        # Nothing is written, so the folder need not be writable.
+        return _summary(out, len(wanted), True)
+    with artifact_lock(out):
         if is_current(out, FEATURES, whole, force):
             pieces.remove()
             return _summary(out, len(wanted), True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.artifacts.core import atomic_write
+from srcli.artifacts.core import artifact_lock, atomic_write
 from srcli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def run(
         ConfigError: the method learns nothing, or its settings contradict themselves.
         ArtifactError: the data cannot be used.
         SceneError: they hold no training sample, or the loss is not finite.
+        BusyError: another run is writing the same output.
         DiskError: the disk is full or the place is not writable.
     """
     from srcli.methods.policy_file import write_policy
@@ -78,21 +79,22 @@ def run(
 
         torch.set_num_threads(threads)
     data, encoder, digest = training_data(spec, features, demos)
-    checkpoint = out_path.with_suffix(".checkpoint")
-    fitted = fit(section, data, seed=seed, device=device, checkpoint=checkpoint, progress=progress)
-    write_policy(out_path, spec, section, fitted, seed=seed, encoder=encoder, data=digest)
-    summary = TrainSummary(
-        path=out_path,
-        curves=out_path.with_suffix(".curves.csv") if fitted.curves else None,
-        figure=out_path.with_suffix(".curves.png") if fitted.curves else None,
-        method=spec.name,
-        updates=fitted.updates,
-        samples=fitted.samples,
-        parameters=sum(int(w.size) for w in fitted.weights.values()),
-        metrics=dict(fitted.metrics),
-    )
-    _write_beside(fitted, summary)
-    checkpoint.unlink(missing_ok=True)
+    with artifact_lock(out_path):
+        checkpoint = out_path.with_suffix(".checkpoint")
+        fitted = fit(section, data, seed=seed, device=device, checkpoint=checkpoint, progress=progress)
+        write_policy(out_path, spec, section, fitted, seed=seed, encoder=encoder, data=digest)
+        summary = TrainSummary(
+            path=out_path,
+            curves=out_path.with_suffix(".curves.csv") if fitted.curves else None,
+            figure=out_path.with_suffix(".curves.png") if fitted.curves else None,
+            method=spec.name,
+            updates=fitted.updates,
+            samples=fitted.samples,
+            parameters=sum(int(w.size) for w in fitted.weights.values()),
+            metrics=dict(fitted.metrics),
+        )
+        _write_beside(fitted, summary)
+        checkpoint.unlink(missing_ok=True)
     return summary
 
 

@@ -71,7 +71,7 @@ def run(
         MissingAssetError: a policy is missing and may not be trained.
         BusyError: another run is writing the folder.
     """
-    from srcli.artifacts.core import output_lock
+    from srcli.artifacts.core import artifact_lock
     from srcli.artifacts.study import ABLATION
 
     section, arms, reference = plan(params, study, method)
@@ -86,7 +86,7 @@ def run(
 
     out_dir = Path(out_dir)
     stem = out_dir / (f"study-{study}" if study else "ablation")
-    with output_lock(stem.with_suffix(".h5")):
+    with artifact_lock(stem.with_suffix(".h5")):
         source = features or FEATURES
         notes: list[str] = []
         # What differs from an arm's weights when it acts only needs no training of its own.

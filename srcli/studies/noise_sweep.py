@@ -64,7 +64,7 @@ def run(
         MissingAssetError: a policy is missing and may not be trained.
         BusyError: another run is writing the folder.
     """
-    from srcli.artifacts.core import output_lock
+    from srcli.artifacts.core import artifact_lock
     from srcli.artifacts.study import NOISE_SWEEP
 
     section = params.noise
@@ -79,7 +79,7 @@ def run(
         return identity
 
     out_dir = Path(out_dir)
-    with output_lock(out_dir / "noise.h5"):
+    with artifact_lock(out_dir / "noise.h5"):
         notes: list[str] = []
         seeds = tuple(dict.fromkeys(section.seeds))
         shipped = {} if features is not None or policies else shipped_policies(trainees, base)

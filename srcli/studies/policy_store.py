@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.artifacts.core import config_digest, differing_keys, encoder_label, file_digest, output_lock
+from srcli.artifacts.core import config_digest, differing_keys, encoder_label, file_digest
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError, unknown_name
 from srcli.evaluation.methods import Method, parse_method, shipped_file
 from srcli.methods.policy_file import read_policy, taught_from
@@ -158,17 +157,16 @@ class PolicyStore:
             )
         from srcli.stages import train as stage
 
-        with output_lock(path):
-            stage.run(
-                arm.trains,
-                arm.trained_with(),
-                path,
-                features=features,
-                demos=self.demos,
-                seed=seed,
-                device=self.device,
-                progress=progress,
-            )
+        stage.run(
+            arm.trains,
+            arm.trained_with(),
+            path,
+            features=features,
+            demos=self.demos,
+            seed=seed,
+            device=self.device,
+            progress=progress,
+        )
         return Kept(path, file_digest(path), "trained", training=read_policy(path).weights.training)
 
     def _data(self, arm: Arm, features: Path | None) -> str:
@@ -290,12 +288,13 @@ def check_features(path: Path, params: Params, identity: Callable[[], Mapping[st
         MismatchError: they are of another encoder, or of other points.
     """
     from srcli.artifacts.core import FEATURES as SCHEMA
-    from srcli.artifacts.core import open_artifact, read_config
+    from srcli.artifacts.core import open_artifact, read_config, read_json
+    from srcli.artifacts.features import ENCODER
 
     if not path.exists():
         raise ArtifactError(f"{path}: no features there", "first `srcli collect --task pick`, then `srcli featurize`")
     with open_artifact(path, SCHEMA) as handle:
-        recorded = json.loads(handle.attrs["encoder"])
+        recorded = read_json(handle, ENCODER)
         cloud = read_config(handle).get("cloud", {})
     encoder = identity()
     if recorded != dict(encoder):

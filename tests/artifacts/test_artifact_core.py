@@ -10,9 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from srcli.artifacts import core
+from srcli.artifacts import core, writing
 from srcli.artifacts.features import FeatureDataset
 from srcli.artifacts.policy import export_safetensors, load_policy, save_policy
+from srcli.artifacts.seal import seal
 from srcli.errors import ArtifactError, BusyError, DiskError, SrcliError
 
 
@@ -67,12 +68,14 @@ def test_other_kind_version_incomplete(policy):
     one_line(caught.value)
     with h5py.File(policy, "r+") as handle:
         handle.attrs["schema_version"] = 9
+    seal(policy)
     with pytest.raises(ArtifactError, match="schema version 9; this srcli reads version 1") as caught:
         load_policy(policy)
     one_line(caught.value)
     with h5py.File(policy, "r+") as handle:
         handle.attrs["schema_version"] = 1
         del handle.attrs["complete"]
+    seal(policy)
     with pytest.raises(ArtifactError, match="is incomplete") as caught:
         load_policy(policy)
     one_line(caught.value)
@@ -81,6 +84,7 @@ def test_other_kind_version_incomplete(policy):
 def test_missing_content_breaks_the_contract(policy):
     with h5py.File(policy, "r+") as handle:
         del handle["curves"]
+    seal(policy)
     with pytest.raises(ArtifactError, match="breaks its contract") as caught:
         load_policy(policy)
     one_line(caught.value)
@@ -129,7 +133,7 @@ def test_disk_errors_keep_the_old_file(tmp_path, monkeypatch, code, text):
     def refuse(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(core.os, "fsync", refuse)
+    monkeypatch.setattr(writing.os, "fsync", refuse)
     with pytest.raises(DiskError, match=text) as caught:
         save_policy(path, {"w": np.zeros(3)}, {}, {})
     assert caught.value.exit_code == 6 and caught.value.hint

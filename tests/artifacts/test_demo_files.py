@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
 import fake_episodes as fake
 
 from srcli.artifacts.demos import DemoDataset, demo_name, merge_parts, write_part
+from srcli.artifacts.seal import seal
 from srcli.config.sim import SimConfig
 from srcli.errors import ArtifactError
 from srcli.sim.noise import noisy_depth
@@ -163,6 +164,7 @@ def test_files_of_an_earlier_version(demos, episodes, tmp_path):
         goal = json.loads(group.attrs["goal"])
         del goal["reference"]
         group.attrs["goal"] = json.dumps(goal)
+    seal(old)
     found = DemoDataset(old).episode(0)
     assert found.spec.shifts == () and found.spec.held == -1 and found.spec.goal == episodes[0].spec.goal
     for a, b in zip(found.steps, episodes[0].steps, strict=True):
@@ -207,9 +209,11 @@ def test_depth_of_the_first_version_is_in_metres_and_a_wrong_unit_is_refused(tmp
         del stored["depth"]
         stored["depth"] = np.stack([s.observation.depth for s in episodes[0].steps])
         handle.attrs["schema_version"] = 1
+    seal(whole)
     np.testing.assert_array_equal(DemoDataset(whole).episode(0).steps[0].observation.depth, depth)
     for unit in (np.nan, 0.0, -1.0, 0.00025):
         with h5py.File(whole, "r+") as handle:
             handle["data/demo_000000/obs/depth"].attrs["unit_m"] = unit
+        seal(whole)
         with pytest.raises(ArtifactError, match="cannot be the unit of its depths"):
             DemoDataset(whole).episode(0)

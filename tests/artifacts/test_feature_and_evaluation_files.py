@@ -5,6 +5,7 @@ import pytest
 
 from srcli.artifacts.evaluation import load_evaluation, save_evaluation
 from srcli.artifacts.features import LAYOUT, FeatureDataset, create_features
+from srcli.artifacts.seal import seal
 from srcli.errors import ArtifactError
 
 
@@ -86,6 +87,7 @@ def test_files_of_an_earlier_version_hold_picks_of_one_file(tmp_path):
     assert FeatureDataset(path).arrays["phase"].tolist() == [1, 1]
     with h5py.File(path, "r+") as handle:
         del handle["data/phase"], handle["data/file"]
+    seal(path)
     data = FeatureDataset(path)
     assert data.arrays["phase"].tolist() == [0, 0] and data.arrays["file"].tolist() == [0, 0]
 

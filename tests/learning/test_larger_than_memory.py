@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from srcli.artifacts.features import LATER, FeatureDataset, create_features
+from srcli.artifacts.seal import seal
 from srcli.config.train import TrainConfig
 from srcli.errors import ArtifactError
 from srcli.learning.dataset import TrainingSet
@@ -149,6 +150,7 @@ def test_the_part_that_is_not_held_keeps_its_contract_too(tmp_path: Path) -> Non
     with h5py.File(path, "r+") as handle:
         del handle["data/similarity"]
         handle["data/similarity"] = np.zeros((COUNT + 1, POINTS), np.float32)
+    seal(path)
     with pytest.raises(ArtifactError, match="'similarity' has shape"):
         FeatureDataset(path)
 
@@ -158,6 +160,7 @@ def test_a_file_of_an_earlier_version_is_read_in_part(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as handle:
         for name in LATER:
             del handle[f"data/{name}"]
+    seal(path)
     data = TrainingSet.load(path, cache_bytes=2 * SAMPLE_BYTES)
     assert not data.pools()[1].size
     assert not data.batch(np.array([0, 15]))[1].place.any()

@@ -251,14 +251,20 @@ def test_the_checkpoint_of_another_training_is_ignored_or_refused(tmp_path: Path
     same(fit(task(network()), identity={"toy": 2}, checkpoint=path), fit(task(network())))
 
 
-def test_a_damaged_checkpoint_is_named_and_one_of_another_format_is_ignored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_damaged_checkpoint_is_told_of_and_one_of_another_format_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "a.checkpoint"
     fit(task(network()), stop_after=4, checkpoint=path)
     whole = path.read_bytes()
-    for damaged in (whole[:-50], whole[:100], b"no", b""):
+    flipped = [bytes([*whole[:at], whole[at] ^ 1, *whole[at + 1 :]]) for at in (60, len(whole) // 2, len(whole) - 1)]
+    for damaged in (whole[:-50], whole[:100], *flipped):
         path.write_bytes(damaged)
+        caplog.clear()
+        assert Loop(task(network()), SETTINGS, identity={"toy": 1}, checkpoint=path).state.update == 0
+        assert "a.checkpoint: is damaged; training starts anew" in caplog.text
+    for foreign in (b"no", b""):
+        path.write_bytes(foreign)
         with pytest.raises(ArtifactError, match=r"a\.checkpoint: not a training checkpoint"):
             Loop(task(network()), SETTINGS, identity={"toy": 1}, checkpoint=path)
     path.write_bytes(whole)

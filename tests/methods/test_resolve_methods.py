@@ -184,7 +184,7 @@ def test_another_encoder_is_refused_and_one_taught_from_it_is_taken_with_a_warni
 
 
 def test_a_file_of_a_method_that_is_not_installed_names_it(tmp_path: Path) -> None:
-    save_policy(tmp_path / "gone.h5", {}, {}, {}, {}, {}, method="gone_method")
+    save_policy(tmp_path / "gone.h5", {"w": np.ones(1, np.float32)}, {}, {}, {}, {}, method="gone_method")
     with pytest.raises(UnknownNameError, match="unknown method 'gone_method'"):
         resolve_methods([], [f"mine={tmp_path / 'gone.h5'}"], {})
 

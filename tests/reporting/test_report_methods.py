@@ -10,6 +10,7 @@ import h5py
 import pytest
 from report_inputs import CONTROL, TOP, ablation, attribution, described, evaluation, policy, result, sweep
 
+from srcli.artifacts.seal import seal
 from srcli.config.evaluate import EvaluateConfig
 from srcli.methods.registry import specs
 from srcli.params import Params
@@ -266,6 +267,7 @@ def test_of_several_evaluations_the_undisturbed_one_comes_first_and_a_disturbanc
             config = json.loads(handle.attrs["config"])
             config.setdefault("evaluate", {})["perturb"] = {"translation": moved[0], "rotation": moved[1]}
             handle.attrs["config"] = json.dumps(config)
+        seal(file)
     results = gather([tmp_path])
     assert [e.disturbance for e in results.evaluations if e.task == "place"] == [(0.0, 0.0), (0.005, 0.05), (0.015, 0.15)]
     assert best_rows(results, TOP)["place", "unseen"].row["successes"] == 15

@@ -216,20 +216,32 @@ def test_damaged_output_is_not_overwritten_silently(tmp_path):
     out.write_text("notes")
     with pytest.raises(ArtifactError, match="not an HDF5 file"):
         collect.run(make_params(), out=out, episode_fn=fake.episode)
+    with pytest.raises(ArtifactError, match="is no file of srcli, so it is not replaced"):
+        collect.run(make_params(), out=out, episode_fn=fake.episode, force=True)
     assert out.read_text() == "notes"
+    out.unlink()
+    collect.run(make_params(), out=out, episode_fn=fake.episode)
+    whole = out.read_bytes()
+    out.write_bytes(whole[:-9])
+    with pytest.raises(ArtifactError, match="is truncated"):
+        collect.run(make_params(), out=out, episode_fn=fake.episode)
     collect.run(make_params(), out=out, episode_fn=fake.episode, force=True)
-    assert len(DemoDataset(out)) == 12
+    assert out.read_bytes() == whole
 
 
-def test_damaged_part_is_named(tmp_path):
+def test_damaged_part_is_made_again_and_that_is_said(tmp_path, caplog):
+    collect.run(make_params(), out=tmp_path / "whole.h5", episode_fn=fake.episode)
     out = tmp_path / "demos.h5"
     with pytest.raises(SceneError):
         collect.run(make_params(), out=out, episode_fn=fake.failing_episode)
     part = next((tmp_path / "demos.h5.parts").glob("part_000001*"))
-    part.write_bytes(part.read_bytes()[:3000])
-    with pytest.raises(ArtifactError, match="part_000001"):
-        collect.run(make_params(), out=out, episode_fn=fake.episode)
-    assert not out.exists()
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    (part.parent / "config.json").write_text("[1]")
+    collect.run(make_params(), out=out, episode_fn=fake.episode)
+    assert "1 damaged, made again: part_000001" in caplog.text
+    assert out.read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
 def test_more_episodes_reuse_unfinished_ones(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.artifacts.policy import save_policy
+from srcli.artifacts.seal import seal
 from srcli.errors import ArtifactError
 from srcli.params import Params
 from srcli.stages import collect, featurize, info
@@ -63,6 +64,7 @@ def test_broken_contract_is_found(demos):
         handle["data/demo_000000/candidates/chosen"][0] = 77
         handle["data"].attrs["total"] = 1
         handle["data/demo_000001"].attrs["success"] = False
+    seal(demos)
     problems = info.run(demos)["problems"]
     assert "episode 0: attempt 0: names no candidate" in problems
     assert any("'total' says 1" in p for p in problems)
@@ -74,12 +76,14 @@ def test_nan_depth_and_missing_dataset_are_found(demos):
     with h5py.File(demos, "r+") as handle:
         handle["data/demo_000002/obs/depth"][0, 1, 3, 4] = np.nan
         del handle["data/demo_000003/candidates/quality"]
+    seal(demos)
     problems = info.run(demos)["problems"]
     assert any("depth holds a value that is not finite" in p for p in problems) or any(
         "breaks its contract" in p for p in problems
     )
     with h5py.File(demos, "r+") as handle:
         handle["data/demo_000003/candidates/quality"] = np.zeros(handle["data/demo_000003/candidates/slot"].shape, np.float32)
+    seal(demos)
     assert info.run(demos)["problems"] == ["episode 2: attempt 0: depth holds a value that is not finite"]
 
 
@@ -89,13 +93,14 @@ def test_flipped_bit_is_found(demos):
     data = bytearray(demos.read_bytes())
     data[chunk.byte_offset + chunk.size // 2] ^= 0x10
     demos.write_bytes(bytes(data))
-    assert any("is damaged" in p for p in info.run(demos)["problems"])
+    with pytest.raises(ArtifactError, match="is damaged: its content is not what was written"):
+        info.run(demos)
 
 
 def test_policy_without_finite_weights(tmp_path):
     policy = tmp_path / "policy.h5"
     save_policy(policy, {"a": np.array([1.0, np.nan], np.float32)}, {}, {})
-    assert info.run(policy)["problems"] == ["weight 'a' holds a value that is not finite"]
+    assert info.run(policy)["problems"] == [f"{policy}: breaks its contract: weight 'a' holds a value that is not finite"]
 
 
 def test_what_is_no_artifact(tmp_path):

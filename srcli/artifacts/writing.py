@@ -1,0 +1,181 @@
+"""Writing files: whole or not at all, by one writer, into regular files alone."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import logging
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srcli.errors import BusyError, ConfigError, DiskError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+_log = logging.getLogger(__name__)
+_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO})
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+_TEMPORARY = 12
+"""Hexadecimal digits that make a temporary name unpredictable."""
+
+
+def check_target(path: Path) -> None:
+    """Refuse to write where no regular file is or can be. Links are not followed: what they point to would be replaced unseen.
+
+    Raises:
+        ConfigError: the path is empty or names a folder, a link, a device or a pipe.
+    """
+    if not path.name or "\0" in str(path):
+        raise ConfigError(f"'{path}' names no file to write", "give the path of a file")
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return
+    if stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    kind = kinds.get(stat.S_IFMT(mode), "a device")
+    hint = f"give the path that it points to: {path.resolve()}" if stat.S_ISLNK(mode) else "give the path of a file"
+    raise ConfigError(f"{path}: is {kind}, and is not written to", hint)
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Give an empty temporary file beside ``path``; on success flush it to the disk and move it there, else remove it.
+
+    The file under ``path`` is at every moment either the old or the whole new one. The temporary name is random and new: no link
+    that somebody has put there is followed.
+
+    Raises:
+        ConfigError: ``path`` is a folder, a link, a device or a pipe.
+        DiskError: the disk is full or the place is not writable.
+    """
+    path = Path(path)
+    check_target(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(_TEMPORARY // 2)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666))
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        disk = disk_error(error, path)
+        if disk is None:
+            raise
+        raise disk from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is on the disk only when its folder is; not every platform can open a folder.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def disk_error(error: BaseException, path: Path) -> DiskError | None:
+    """The :class:`DiskError` that an exception of the file system or of HDF5 stands for, or None."""
+    code = getattr(error, "errno", None)
+    if code is None:
+        # HDF5 reports the system's error number only inside its message.
+        match = re.search(r"errno = (\d+)", str(error))
+        code = int(match.group(1)) if match else None
+    if code not in _DISK_ERRNOS:
+        return None
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskError(f"{path}: the disk is full", "free some space and run the same command again; finished work is kept")
+    return DiskError(f"{path}: cannot be written ({os.strerror(code)})", "check the permissions of the folder, or choose another")
+
+
+def sidecar_path(path: Path) -> Path:
+    """The JSON file beside an output.
+
+    Raises:
+        ConfigError: it would be the output itself.
+    """
+    if path.suffix == ".json":
+        raise ConfigError(f"{path}: a .json file of that name goes beside the output", "give the output another ending")
+    return path.with_suffix(".json")
+
+
+@contextmanager
+def output_lock(path: Path | str) -> Iterator[None]:
+    """Hold an output for this process. The system lets go of it when the process ends, however it ends.
+
+    Where the file system knows no locks, a file stands for the lock; one that a killed run has left is named, to be deleted.
+
+    Raises:
+        BusyError: another process holds it.
+        ConfigError: the output is a folder, a link, a device or a pipe.
+        DiskError: the folder is not writable.
+    """
+    path = Path(path)
+    check_target(path)
+    lock = _locked(path)
+    try:
+        # What a killed run left behind; nobody else writes here now.
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _locked(path: Path) -> BaseFileLock:
+    from filelock import FileLock, Timeout
+
+    file = path.with_name(f".{path.name}.lock")
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise ConfigError(f"{file}: is no regular file, so it cannot be a lock", "remove it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file, timeout=0)
+        lock.acquire()
+        return lock
+    except Timeout:
+        raise BusyError(f"{path}: another run is writing it", "wait for that run, or give another output") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise disk_error(error, path) or error from None
+    except NotImplementedError:
+        pass
+    return _marked(path)
+
+
+_told: set[Path] = set()
+
+
+def _marked(path: Path) -> BaseFileLock:
+    """The lock of a file system without locks: a file that is there while somebody writes."""
+    from filelock import SoftFileLock, Timeout
+
+    file = path.with_name(f".{path.name}.busy")
+    if path.parent not in _told:
+        _told.add(path.parent)
+        _log.warning("%s: the file system has no locks; %s stands for one while this run lasts", path.parent, file.name)
+    try:
+        lock = SoftFileLock(file, timeout=0)
+        lock.acquire()
+        return lock
+    except Timeout:
+        raise BusyError(
+            f"{path}: another run is writing it, or was killed", f"wait for it; if there is none, delete {file}"
+        ) from None
+    except OSError as error:
+        raise disk_error(error, path) or error from None
