@@ -23,7 +23,9 @@ def decide(
     sentence: Annotated[str, typer.Argument(help="What to do, in quotes.", show_default=False)],
     format: Annotated[
         str | None,
-        typer.Option("--format", help="native, bop or graspnet; else told from the files.", rich_help_panel=FRAMES, show_default=False),
+        typer.Option(
+            "--format", help="native, bop or graspnet; else told by the files.", rich_help_panel=FRAMES, show_default=False
+        ),
     ] = None,
     cameras: Annotated[
         list[str] | None,

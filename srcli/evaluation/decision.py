@@ -29,8 +29,11 @@ def moved_poses(poses: F32 | F64, transform: F64) -> F64:
     from scipy.spatial.transform import Rotation
 
     positions = result[:, :3] @ transform[:3, :3].T + transform[:3, 3]
-    turned = (Rotation.from_matrix(transform[:3, :3]) * Rotation.from_quat(result[:, 3:])).as_quat()
-    return np.concatenate([positions, turned * np.where(turned[:, 3:] < 0, -1.0, 1.0)], axis=1)
+    turned = np.asarray((Rotation.from_matrix(transform[:3, :3]) * Rotation.from_quat(result[:, 3:])).as_quat())
+    # One of the two quaternions of a rotation: w is not negative, and where it is 0 the first of the others that is not.
+    order = np.where(np.abs(turned[:, [3, 0, 1, 2]]) < 1e-6, 0.0, turned[:, [3, 0, 1, 2]])
+    lead = order[np.arange(len(order)), np.argmax(order != 0, axis=1)]
+    return np.concatenate([positions, turned * np.where(lead < 0, -1.0, 1.0)[:, None]], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ class Decision:
         if self.choice is None:
             what = "place" if self.kind == "place" else "grasp"
             left = "all have failed before" if len(self.candidates) else "nothing on the table can be reached by the gripper"
-            raise SceneError(f"no {what} to choose from: {left}", "look at the depth images; -S candidates.min_quality=0.2 lets in more")
+            raise SceneError(
+                f"no {what} to choose from: {left}", "look at the depth images; -S candidates.min_quality=0.2 lets in more"
+            )
         return self.choice.action
 
     @property
@@ -183,7 +188,7 @@ class Decision:
         transform = self.observation.T_cell_world
         if transform is None or np.array_equal(transform, np.eye(4)):
             return np.eye(4)
-        inverse: F64 = np.linalg.inv(transform)
+        inverse: F64 = np.linalg.inv(transform).astype(np.float64)
         return inverse
 
     def in_camera(self, name: str = "") -> F64:
@@ -214,7 +219,9 @@ class Decision:
         if self.kind == "place":
             raise ConfigError("a placement has no GraspNet rows: they are grasps", "read its pose from the JSON")
         best = self.order[:count]
-        values = self.quality if self.scores is None else np.exp(self.scores - float(np.max(self.scores[best], initial=-np.inf)))
+        values: F64 | F32 = (
+            self.quality if self.scores is None else np.exp(self.scores - float(np.max(self.scores[best], initial=-np.inf)))
+        )
         chosen = Candidates(
             self.poses[best].astype(np.float32), self.widths[best], np.clip(values[best], 0.0, 1.0).astype(np.float32)
         )
@@ -250,7 +257,10 @@ class Decision:
                 "height": table.height,
                 "tilt": table.tilt,
                 "seen": table.seen,
-                "by_camera": dict(zip(seen.labels, table.cameras, strict=True)),
+                "by_camera": {
+                    name: {"height": height, "tilt": tilt}
+                    for name, height, tilt in zip(seen.labels, table.cameras, table.tilts, strict=True)
+                },
             },
             "workspace": None if box is None else {"lower": list(map(float, box.lower)), "upper": list(map(float, box.upper))},
             "notes": list(self.notes),

@@ -56,18 +56,20 @@ def read_bop(folder: Path, wanted: Sequence[str] = ()) -> Observation:
     posed = all("cam_R_w2c" in entries[number] and "cam_t_w2c" in entries[number] for number in numbers)
     if not posed and len(numbers) > 1:
         if wanted:
-            raise ArtifactError(f"{file}: not every image has cam_R_w2c and cam_t_w2c", "several views need poses; name one image")
+            raise ArtifactError(
+                f"{file}: not every image has cam_R_w2c and cam_t_w2c", "several views need poses; name one image"
+            )
         numbers, note = numbers[:1], f"cameras have no poses, so image {numbers[0]} alone is used; --camera NUMBER names another"
     parts = [_view(folder, number, entries[number], posed, f"{file}: image {number}") for number in numbers]
     names = [f"{number:06d}" for number in numbers]
     rgb, depth, K, poses = stacked(names, parts)
-    return Observation(
-        rgb, depth, K, poses, names=tuple(names), posed=posed, notes=(note,) if note else (), source=str(folder)
-    )
+    return Observation(rgb, depth, K, poses, names=tuple(names), posed=posed, notes=(note,) if note else (), source=str(folder))
 
 
 def _view(folder: Path, number: int, entry: Mapping[str, Any], posed: bool, where: str) -> tuple[Any, Any, Any, Any]:
-    K = matrix(entry.get("cam_K"), (9,), f"{where}: cam_K").reshape(3, 3)
+    if "cam_K" not in entry:
+        raise ArtifactError(f"{where} has no cam_K", "9 numbers, the rows of K, in pixels")
+    K = matrix(entry["cam_K"], (9,), f"{where}: cam_K").reshape(3, 3)
     check_intrinsics(K, where)
     scale = entry.get("depth_scale")
     if not isinstance(scale, int | float) or isinstance(scale, bool) or not (np.isfinite(scale) and scale > 0):

@@ -15,8 +15,8 @@ NEAREST, FARTHEST = 0.2, 2.0
 #: Cameras farther than this from the world's origin have their position in another unit, metres.
 _FAR_CAMERA = 10.0
 _RIGID = 1e-3
-#: Units that depth is written in, by name, metres.
-_UNITS = {"metres": 1.0, "millimetres": 1e-3, "quarter millimetres": 2.5e-4, "tenths of a millimetre": 1e-4, "centimetres": 1e-2}
+#: What depth may have been taken for metres by mistake, and the factor that makes it right.
+_UNITS = (("millimetres", 1e-3), ("quarter millimetres", 2.5e-4), ("metres divided by 1000", 1e3))
 #: The principal point lies within this share of the image's middle.
 _CENTRE = 0.25
 #: Focal lengths as a share of the image's width.
@@ -88,11 +88,11 @@ def _unit(name: str, depth: F32) -> Finding | None:
     median = float(np.median(depth[depth > 0])) if bool((depth > 0).any()) else 0.0
     if NEAREST <= median <= FARTHEST or not median:
         return None
-    guesses = [unit for unit, metres in _UNITS.items() if metres != 1.0 and NEAREST <= median * metres <= FARTHEST]
-    guess = f"it looks like {guesses[0]}: multiply depth_scale by {_UNITS[guesses[0]]:g}" if guesses else ""
+    fitting = [(unit, factor) for unit, factor in _UNITS if NEAREST <= median * factor <= FARTHEST]
+    guess = f"it looks like {fitting[0][0]}: multiply the depth scale by {fitting[0][1]:g}; " if fitting else ""
     return Finding(
         f"{name}: depth is implausible: its median is {median:.3g} m, a table-top view has {NEAREST:g} to {FARTHEST:g} m",
-        guess or "depth_scale is metres per unit of the depth image: 0.001 for millimetres",
+        f"{guess}it is metres per unit (native), millimetres per unit (BOP), 1 / factor_depth (GraspNet)",
     )
 
 
@@ -126,8 +126,8 @@ def _size(name: str, K: F64, width: int, height: int) -> Finding | None:
 _COMPARED, _REACH = 320, 24
 #: Nearer than this share of the width the two count as aligned.
 _SAME = 0.012
-#: How much better another place has to fit than the present one, and how far it has to stand out of all others.
-_BETTER, _CLEAR = 1.35, 6.0
+#: How much better another place has to fit than the present one, and how well it has to fit at least (correlation).
+_BETTER, _FITS = 1.35, 0.18
 
 
 def _misaligned(rgb: U8, depth: F32) -> tuple[int, int] | None:
@@ -150,10 +150,9 @@ def _misaligned(rgb: U8, depth: F32) -> tuple[int, int] | None:
     best = np.unravel_index(int(np.argmax(near)), near.shape)
     down, across = int(rows[best[0]]), int(columns[best[1]])
     here = float(near[reach - 1 : reach + 2, reach - 1 : reach + 2].max())
-    spread = float(np.median(np.abs(near - np.median(near)))) * 1.4826
     away = float(np.hypot(down, across)) / first.shape[1]
     peak = float(near[best])
-    if away <= _SAME or peak < _BETTER * max(here, 0.0) or (peak - float(np.median(near))) < _CLEAR * spread:
+    if away <= _SAME or peak < _FITS or peak < _BETTER * here:
         return None
     return across * step, down * step
 

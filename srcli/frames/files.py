@@ -21,7 +21,7 @@ _DEPTH_MODES = ("I;16", "I;16B", "I;16L", "I")
 
 def _image(path: Path, what: str) -> Any:
     """An opened and wholly decoded image."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if not path.is_file():
         raise ArtifactError(f"{path}: no {what} there{_beside(path)}", _advice(path, what))
@@ -30,8 +30,8 @@ def _image(path: Path, what: str) -> Any:
         image.load()
     # Damaged files end in whatever exception the decoder at hand has.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        if isinstance(error, Image.UnidentifiedImageError):
-            raise ArtifactError(f"{path}: is no image", f"a PNG file is expected as {what}; {_advice(path, what)}") from error
+        if isinstance(error, UnidentifiedImageError):
+            raise ArtifactError(f"{path}: is no image", _advice(path, what)) from error
         raise ArtifactError(f"{path}: is truncated or damaged ({_line(error)})", "record or copy it again") from error
     return image
 
@@ -75,9 +75,9 @@ def read_depth(path: Path) -> U16:
     """
     image = _image(path, "depth image")
     if image.mode not in _DEPTH_MODES:
-        held = {"L": "8-bit grey", "P": "8-bit palette", "1": "1-bit"}.get(image.mode, f"'{image.mode}'")
+        held = {"L": "8-bit grey", "P": "8-bit palette", "1": "1-bit", "RGB": "colour"}.get(image.mode, f"'{image.mode}'")
         raise ArtifactError(
-            f"{path}: holds {held} pixels, too few steps for a depth",
+            f"{path}: holds {held} pixels, no depth of 16 bits",
             "write depth as a 16-bit PNG with one channel; a picture for viewing cannot be turned back into depth",
         )
     values = np.asarray(image)

@@ -59,9 +59,7 @@ def read_graspnet(folder: Path, wanted: Sequence[str] = ()) -> Observation:
         parts.append((read_colour(place / "rgb" / f"{number:04d}.png"), depth, K, pose))
     names = [f"{number:04d}" for number in numbers]
     rgb, depths, matrices, placed = stacked(names, parts)
-    return Observation(
-        rgb, depths, matrices, placed, names=tuple(names), notes=(note,) if note else (), source=str(place)
-    )
+    return Observation(rgb, depths, matrices, placed, names=tuple(names), notes=(note,) if note else (), source=str(place))
 
 
 def _factor(path: Path) -> float:
@@ -99,7 +97,8 @@ def write_graspnet(folder: Path, observation: Observation, depth_scale: float = 
         write_depth(place / "depth" / f"{i:04d}.png", in_steps(observation.depth[i], depth_scale, name))
         (place / "meta").mkdir(exist_ok=True)
         savemat(
-            place / "meta" / f"{i:04d}.mat", {"factor_depth": np.array([[1.0 / depth_scale]]), "intrinsic_matrix": observation.K[i]}
+            place / "meta" / f"{i:04d}.mat",
+            {"factor_depth": np.array([[1.0 / depth_scale]]), "intrinsic_matrix": observation.K[i]},
         )
     np.save(place / INTRINSICS, observation.K[0])
     np.save(place / POSES, np.stack([np.eye(4), *(first @ pose for pose in observation.T_world_cam[1:])]))

@@ -17,6 +17,7 @@ from srcli.frames.observation import Observation, Workspace
 from srcli.frames.units import QUANTUM, in_steps, stacked
 
 CAMERAS = "cameras.json"
+ONE_ALONE = "several views need poses; --camera NAME --fit-table decides from one without"
 _KEYS = ("name", "K", "T_world_cam", "depth_scale", "width", "height")
 _TOP = ("cameras", "workspace", "shift")
 
@@ -55,7 +56,8 @@ def read_native(folder: Path, wanted: Sequence[str] = ()) -> Observation:
     posed = "T_world_cam" in chosen[0][1]
     if not posed and len(chosen) > 1:
         raise ArtifactError(
-            f"{file}: camera '{chosen[0][0]}' has no T_world_cam", "several views need poses; --camera NAME decides from one"
+            f"{file}: camera '{chosen[0][0]}' has no T_world_cam",
+            ONE_ALONE,
         )
     parts = [_view(folder, name, entry, posed, f"{file}: camera '{name}'") for name, entry in chosen]
     rgb, depth, K, poses = stacked([name for name, _ in chosen], parts)
@@ -101,7 +103,7 @@ def _view(folder: Path, name: str, entry: Mapping[str, Any], posed: bool, where:
     pose = np.eye(4)
     if posed:
         if "T_world_cam" not in entry:
-            raise ArtifactError(f"{where} has no T_world_cam", "several views need poses; --camera NAME decides from one")
+            raise ArtifactError(f"{where} has no T_world_cam", ONE_ALONE)
         pose = matrix(entry["T_world_cam"], (4, 4), f"{where}: T_world_cam")
         check_pose(pose, where)
     scale = entry.get("depth_scale")

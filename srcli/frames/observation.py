@@ -35,8 +35,8 @@ class Table:
         height: where it is above z = 0 of the world frame, in the middle of what is seen of it, metres.
         tilt: angle between its normal and the world's z axis, degrees; above 90 the world is upside down.
         seen: share of all points that lie on it.
-        cameras: median distance of its points in each view from the common plane, metres; NaN where a view shows none. Cameras
-            that disagree here are calibrated differently.
+        cameras: how far the table of each camera alone is above the common one, metres; NaN where a view shows none.
+        tilts: angle between the two, degrees. Cameras that disagree here are calibrated differently.
         normal: (3,) of unit length, towards the cameras, world frame.
         point: (3,) on it, world frame, metres.
     """
@@ -45,16 +45,20 @@ class Table:
     tilt: float
     seen: float
     cameras: tuple[float, ...]
+    tilts: tuple[float, ...]
     normal: F64
     point: F64
 
     def told(self, names: Sequence[str]) -> str:
         """One line for people."""
-        line = f"{1000 * abs(self.height):.1f} mm {'above' if self.height >= 0 else 'below'} z = 0, tilted {self.tilt:.1f} degrees"
-        if len(self.cameras) < 2:
+        line = (
+            f"{1000 * abs(self.height):.1f} mm {'above' if self.height >= 0 else 'below'} z = 0, tilted {self.tilt:.1f} degrees"
+        )
+        if len(self.cameras) < 2 or not names:
             return line
-        parts = [f"{n} {1000 * d:+.1f}" if np.isfinite(d) else f"{n} -" for n, d in zip(names, self.cameras, strict=True)]
-        return f"{line}; by camera (mm): {', '.join(parts)}"
+        each = zip(names, self.cameras, self.tilts, strict=True)
+        parts = [f"{n} {1000 * d:+.1f} mm {t:.1f} deg" if np.isfinite(d) else f"{n} none" for n, d, t in each]
+        return f"{line}; of each camera, to that: {', '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,8 @@ class Observation(Views):
         seed, attempt: what methods that draw, draw from.
         shift: how far beside the middle of the workspace the arm stands, along y, metres; decides which places it reaches.
         posed: the cameras' poses are known. False: the world frame is that of the only camera.
-        T_cell_world: (4, 4) from the world frame to that of the cell that decisions are made in, where the workspace lies in front
-            of the arm; None until :func:`srcli.frames.placing.placed` has found it.
+        T_cell_world: (4, 4) from the world frame to that of the cell that decisions are made in, where the workspace lies in
+            front of the arm; None until :func:`srcli.frames.placing.placed` has found it.
         table: the fitted plane; None where it was not looked for, or not found.
         notes: what a person should know before acting.
         source: where it was read from.

@@ -14,15 +14,17 @@ from srcli.frames.checks import Finding, findings
 from srcli.frames.observation import Observation, Table, Workspace, changed
 from srcli.frames.table import fit_table as fitted
 from srcli.frames.table import levelled, points_of
-from srcli.types import F64, Bool, I64
+from srcli.types import F64, I64, Bool
 from srcli.types import Observation as Views
 
 CELL = Workspace(WORKSPACE_LOWER, WORKSPACE_UPPER)
-_MIDDLE = (np.array(WORKSPACE_LOWER[:2]) + np.array(WORKSPACE_UPPER[:2])) / 2
+_MIDDLE: F64 = (np.array(WORKSPACE_LOWER[:2]) + np.array(WORKSPACE_UPPER[:2])) / 2
 
 #: A table that is farther off than this is told (metres, degrees), and beyond this nothing is decided.
 _TOLD, _TOLD_TILT = 0.006, 1.5
 _OFF, _OFF_TILT = 0.025, 6.0
+#: Cameras whose tables are farther apart than this (metres, degrees) are not of one calibration.
+_APART = (0.045, 5.0)
 #: What is higher than this above the table stands on it, and what is higher than that is something else, metres.
 _STANDS, _HIGHEST = 0.014, 0.30
 #: Edge of the cells in which things are looked for, metres, and pixels that one has to hold.
@@ -61,12 +63,37 @@ def placed(observation: Observation, fit_table: bool = False, check: bool = True
         problems += [problem] if problem is not None else []
         if problem is None and (abs(table.height) > _TOLD or table.tilt > _TOLD_TILT):
             notes.append(f"the table is {table.told(())}; --fit-table takes it as z = 0")
+    if table is not None:
+        disagreeing = _apart(observation, table, _TOLD, _TOLD_TILT)
+        worse = _apart(observation, table, *_APART)
+        if worse is not None and check:
+            raise worse.error()
+        notes += [f"{disagreeing.problem}; {disagreeing.hint}"] if disagreeing is not None else []
     if table is None:
         notes.append("no table is seen, so it is not known whether z = 0 is where it should be")
     notes += [f"{problem.problem} ({problem.hint})" for problem in problems]
     T_level = levelled(table) if fit_table and table is not None else np.eye(4)
     workspace, T_cell = _workspace(observation, T_level, table)
     return changed(observation, T_cell_world=T_cell, workspace=workspace, table=table, notes=tuple(notes))
+
+
+def _apart(observation: Observation, table: Table, height: float, tilt: float) -> Finding | None:
+    """Cameras whose own tables are farther apart than that (metres, degrees)."""
+    rows = [
+        (max(abs(away) / height, turn / tilt), name, away, turn)
+        for name, away, turn in zip(observation.labels, table.cameras, table.tilts, strict=True)
+        if observation.views > 1 and np.isfinite(away)
+    ]
+    beyond = [row for row in rows if row[0] > 1.0]
+    if not beyond:
+        return None
+    _, name, away, turn = max(beyond)
+    return Finding(
+        f"the cameras disagree: the table of {name} is {1000 * away:+.0f} mm and {turn:.1f} degrees off that of all",
+        f"calibrate T_world_cam again, or leave a camera out (--camera); is it the inverse of {name}?"
+        if height >= _APART[0]
+        else "calibrate T_world_cam again, or leave a camera out (--camera)",
+    )
 
 
 def _world(observation: Observation, table: Table) -> Finding | None:
@@ -113,7 +140,7 @@ def _workspace(observation: Observation, T_level: F64, table: Table | None) -> t
 
 def _to_cell(T_level: F64, middle: F64) -> F64:
     """Levels, then brings ``middle`` to the middle of the cell's workspace. Exactly nothing where both are in place."""
-    moved = T_level.copy()
+    moved: F64 = T_level.copy()
     away = _MIDDLE - middle
     if np.abs(away).max() > 1e-9:
         moved[:2, 3] += away
@@ -124,7 +151,9 @@ def _check_things(points: F64, where: str, table: Table | None, T_level: F64) ->
     cells, _ = _cells(points[(points[:, 2] > _STANDS) & (points[:, 2] < _HIGHEST)])
     if len(cells) >= _FEW:
         return
-    high = f"the highest point is at {1000 * float(np.quantile(points[:, 2], 0.999)):.0f} mm" if len(points) else "no point is there"
+    high = (
+        f"the highest point is at {1000 * float(np.quantile(points[:, 2], 0.999)):.0f} mm" if len(points) else "no point is there"
+    )
     level = "" if table is None or not np.array_equal(T_level, np.eye(4)) else f"; the table is at {1000 * table.height:+.0f} mm"
     raise SceneError(f"nothing stands on the table {where}: {high}{level}", "look at the depth image, and at where z = 0 is")
 
@@ -145,7 +174,8 @@ def _found(points: F64, observation: Observation, table: Table | None, T_level: 
     if len(cells) < _FEW:
         if observation.held is None:
             _check_things(standing[:0], "that the cameras see", table, T_level)
-        return _MIDDLE if not len(flat) or _covers(flat) else np.median(flat[:, :2], axis=0)
+        table_middle: F64 = _MIDDLE if not len(flat) or _covers(flat) else np.median(flat[:, :2], axis=0)
+        return table_middle
     centres = (cells + 0.5) * _CELL
     half = (np.array(WORKSPACE_UPPER[:2]) - np.array(WORKSPACE_LOWER[:2])) / 2
     inside = (np.abs(centres[:, None] - centres[None]) < half - _CELL).all(axis=2)
@@ -157,7 +187,8 @@ def _found(points: F64, observation: Observation, table: Table | None, T_level: 
         best = (np.abs(centres - middle) < half).all(axis=1)
     if own.sum() >= _OWN * best.sum():
         return _MIDDLE
-    return (centres[best].min(axis=0) + centres[best].max(axis=0)) / 2
+    found: F64 = (centres[best].min(axis=0) + centres[best].max(axis=0)) / 2
+    return found
 
 
 def _covers(flat: F64) -> bool:

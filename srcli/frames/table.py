@@ -14,7 +14,8 @@ _POINTS = 5000
 _TRIES, _TRIED = 600, 2000
 #: A point nearer than this to a plane may lie on it, metres; and after the plane has been fitted.
 _NEAR, _ON = 0.010, 0.007
-#: A plane so near to z = 0 (metres) and to level (degrees) that holds this share of the points is the table, whatever else there is.
+#: A plane so near to z = 0 (metres) and to level (degrees) that holds this share of the points is the table, whatever else is
+#: there.
 _EXPECTED_HEIGHT, _EXPECTED_TILT, _EXPECTED_SHARE = 0.10, 15.0, 0.12
 #: With less than this share of the points no plane is a table.
 _LEAST_SHARE = 0.08
@@ -45,23 +46,51 @@ def fit_table(observation: Observation) -> Table | None:
     Deterministic: the planes that are tried follow from a fixed seed.
     """
     points, views = points_of(observation)
-    if len(points) < 3:
+    eyes = observation.T_world_cam[:, :3, 3]
+    found = _plane(points, eyes.mean(axis=0), observation.posed, _TRIES)
+    if found is None:
         return None
-    eyes = observation.T_world_cam[:, :3, 3].mean(axis=0)
+    normal, point, seen = found
+    offsets, tilts = [], []
+    for i in range(observation.views):
+        own = found if observation.views == 1 else _plane(points[views == i], eyes[i], observation.posed, _TRIES // 3)
+        offsets.append(float("nan") if own is None else float((_over(own, point) - point) @ normal))
+        tilts.append(float("nan") if own is None else float(np.rad2deg(np.arccos(np.clip(own[0] @ normal, -1.0, 1.0)))))
+    tilt = float(np.rad2deg(np.arccos(np.clip(normal[2], -1.0, 1.0))))
+    return Table(float(point[2]), tilt, seen, tuple(offsets), tuple(tilts), normal, point)
+
+
+def _over(plane: tuple[F64, F64, float], place: F64) -> F64:
+    """The point of a plane that is nearest to a place."""
+    normal, point, _ = plane
+    nearest: F64 = place - ((place - point) @ normal) * normal
+    return nearest
+
+
+def _plane(points: F64, eye: F64, upright: bool, tries: int) -> tuple[F64, F64, float] | None:
+    """Normal towards the eye, a point in the middle of what lies on it, and the share that does.
+
+    Args:
+        points: (P, 3) metres.
+        upright: prefer a plane near z = 0.
+    """
+    if len(points) < 10:
+        return None
     rng = generator((len(points),))
     tried = points[rng.permutation(len(points))[:_TRIED]]
-    corners = tried[rng.integers(0, len(tried), (_TRIES, 3))]
+    corners = tried[rng.integers(0, len(tried), (tries, 3))]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     length = np.linalg.norm(normals, axis=1)
     corners, normals = corners[length > 1e-6], normals[length > 1e-6] / length[length > 1e-6, None]
     if len(normals) == 0:
         return None
-    normals *= np.where(((eyes - corners[:, 0]) * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
+    normals *= np.where(((eye - corners[:, 0]) * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
     offsets = (normals * corners[:, 0]).sum(axis=1)
     share = (np.abs(tried @ normals.T - offsets) < _NEAR).mean(axis=0)
-    if observation.posed:
+    if upright:
         middle = np.median(tried, axis=0)
-        heights = (offsets - normals[:, 0] * middle[0] - normals[:, 1] * middle[1]) / np.where(normals[:, 2] == 0, 1, normals[:, 2])
+        rise = np.where(normals[:, 2] == 0, 1.0, normals[:, 2])
+        heights = (offsets - normals[:, 0] * middle[0] - normals[:, 1] * middle[1]) / rise
         expected = (np.abs(heights) < _EXPECTED_HEIGHT) & (normals[:, 2] > np.cos(np.deg2rad(_EXPECTED_TILT)))
         near = np.where(expected, share, 0.0)
         share = near if near.max() > _EXPECTED_SHARE else share
@@ -73,19 +102,9 @@ def fit_table(observation: Observation) -> Table | None:
             return None
         point = on.mean(axis=0)
         normal = np.linalg.eigh((on - point).T @ (on - point))[1][:, 0]
-        normal = normal if (eyes - point) @ normal > 0 else -normal
-    away = (points - point) @ normal
-    on_it = np.abs(away) < _ON
-    if on_it.mean() < _LEAST_SHARE:
-        return None
-    # A view's own distance, from what lies somewhat farther as well: a camera that is off has its table beside the common plane.
-    wide = np.abs(away) < 3 * _ON
-    cameras = tuple(
-        float(np.median(away[wide & (views == i)])) if bool((wide & (views == i)).any()) else float("nan")
-        for i in range(observation.views)
-    )
-    tilt = float(np.rad2deg(np.arccos(np.clip(normal[2], -1.0, 1.0))))
-    return Table(float(point[2]), tilt, float(on_it.mean()), cameras, normal, point)
+        normal = normal if (eye - point) @ normal > 0 else -normal
+    seen = float((np.abs((points - point) @ normal) < _ON).mean())
+    return (normal, point, seen) if seen >= _LEAST_SHARE else None
 
 
 def levelled(table: Table) -> F64:

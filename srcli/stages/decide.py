@@ -145,7 +145,13 @@ class Example:
 
 
 def write_example(
-    params: Params, folder: Path | str, format: str = "native", task: str = "pick", split: str = "seen", seed: int = 0, force: bool = False
+    params: Params,
+    folder: Path | str,
+    format: str = "native",
+    task: str = "pick",
+    split: str = "seen",
+    seed: int = 0,
+    force: bool = False,
 ) -> Example:
     """Render a scene of the suite ``development`` and write what its cameras give as frames.
 
