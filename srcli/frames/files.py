@@ -16,6 +16,8 @@ U16 = npt.NDArray[np.uint16]
 
 _VIDEO = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".bag", ".mcap", ".db3")
 _COLOUR_MODES = ("RGB", "RGBA", "L", "P")
+#: Noise compresses badly: a higher level takes several times as long for next to nothing.
+_LEVEL = 2
 _DEPTH_MODES = ("I;16", "I;16B", "I;16L", "I")
 
 
@@ -91,7 +93,7 @@ def write_colour(path: Path, rgb: U8) -> None:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rgb).save(path)
+    Image.fromarray(rgb).save(path, compress_level=_LEVEL)
 
 
 def write_depth(path: Path, depth: U16) -> None:
@@ -99,7 +101,7 @@ def write_depth(path: Path, depth: U16) -> None:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(depth).save(path)
+    Image.fromarray(depth).save(path, compress_level=_LEVEL)
 
 
 def read_json(path: Path) -> Any:
