@@ -24,6 +24,7 @@ ORDER = (
     "learning",
     "models",
     "actions",
+    "frames",
     "perception",
     "tasks",
     "language",

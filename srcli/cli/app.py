@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from srcli.cli import (
     ablate,
     collect,
+    decide,
     doctor,
     evaluate,
     export,
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 
 PIPELINE = "Pipeline (each stage writes what the next one reads)"
+USE = "Use (a policy on your own frames)"
 FILES = "Files and objects"
 SETUP = "Set-up"
 
@@ -64,6 +66,8 @@ app.command("train", rich_help_panel=PIPELINE)(train.train)
 app.command("evaluate", rich_help_panel=PIPELINE)(evaluate.evaluate)
 app.command("ablate", rich_help_panel=PIPELINE)(ablate.ablate)
 app.command("noise-sweep", cls=noise_sweep.SigmaCommand, rich_help_panel=PIPELINE)(noise_sweep.noise_sweep)
+app.command("decide", rich_help_panel=USE)(decide.decide)
+app.command("frames", rich_help_panel=USE)(decide.frames)
 app.command("report", rich_help_panel=PIPELINE)(report.report)
 app.command("results", rich_help_panel=PIPELINE)(results.results)
 app.add_typer(methods.app, name="methods", rich_help_panel=FILES)

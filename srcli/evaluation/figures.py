@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill, shorten
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, approaches
 from srcli.evaluation.statistics import Result, success_within, wilson
 from srcli.evaluation.understanding import Understood
 from srcli.language.spelling import Reading
-from srcli.types import F32, F64, Candidates, Observation, Reason
+from srcli.methods.base import Choice
+from srcli.types import F32, F64, Bool, Candidates, HeldExtent, Observation, Percept, Reason
 
 DPI = 110
 _REASON_COLOURS = {
@@ -30,6 +31,25 @@ _REASON_COLOURS = {
 }
 CHOSEN = "#00ff66"
 _METHOD_COLOURS = ("#1b6ca8", "#d95f02", "#4d9221", "#7570b3", "#c51b7d", "#666666", "#b8860b", "#01665e")
+
+
+class Decided(Protocol):
+    """What can be drawn: candidates, what was chosen of them, and what was looked at."""
+
+    @property
+    def candidates(self) -> Candidates: ...
+
+    @property
+    def excluded(self) -> Bool: ...
+
+    @property
+    def choice(self) -> Choice | None: ...
+
+    @property
+    def percept(self) -> Percept | None: ...
+
+    @property
+    def held(self) -> HeldExtent | None: ...
 
 
 def _figure(width: float, height: float) -> Any:
@@ -64,32 +84,42 @@ def draw_case(
     if record.observation is None:
         raise ValueError("the episode was not recorded")
     observation = record.observation
-    views = observation.rgb.shape[0]
-    figure = _figure(4.6 * max(views, 3), 8.6)
-    axes = figure.subplots(2, max(views, 3))
-    for ax in axes.ravel():
-        ax.set_axis_off()
-    names = ("top", "left", "right") if views == 3 else tuple(f"view {i}" for i in range(views))
-    for i in range(views):
-        ax = axes[0, i]
-        ax.imshow(observation.rgb[i])
-        ax.set_title(names[i], fontsize=10)
-        draw_action(ax, record, observation, i)
-        frame_view(ax, observation, i)
-    _draw_cloud(axes[1, 0], record, "similarity")
-    _draw_cloud(axes[1, 1], record, "mask")
-    _draw_candidates(axes[1, 2], record)
+    names = ("top", "left", "right") if len(observation.rgb) == 3 else tuple(f"view {i}" for i in range(len(observation.rgb)))
     number = (attempt % len(episode.attempts)) + 1
     said = fill(f"“{episode.spec.instruction}”", 130)
     told = [reading.told()] if reading is not None else []
     if understood is not None and record.percept is not None:
         told.append(understood.told(record.phase))
     below = "".join(f"\n{shorten(line, 180)}" for line in told if line)
-    figure.suptitle(
+    title = (
         f"{said}  ({episode.spec.split})   {episode.policy}, attempt {number} of {len(episode.attempts)}: "
-        f"{describe(episode, record)}{below}",
-        fontsize=12,
+        f"{describe(episode, record)}{below}"
     )
+    return draw_decision(record, observation, names, title, path)
+
+
+def draw_decision(decided: Decided, observation: Observation, names: Sequence[str], title: str, path: Path) -> Path:
+    """The views with what was chosen, then the cloud from above with similarity, mask and candidates.
+
+    Args:
+        observation: M views in the frame of the cell.
+        names: of the views.
+    """
+    columns = max(len(names), 3)
+    figure = _figure(4.6 * columns, 8.6)
+    axes = figure.subplots(2, columns)
+    for ax in axes.ravel():
+        ax.set_axis_off()
+    for i, name in enumerate(names):
+        ax = axes[0, i]
+        ax.imshow(observation.rgb[i])
+        ax.set_title(name, fontsize=10)
+        draw_action(ax, decided, observation, i)
+        frame_view(ax, observation, i)
+    _draw_cloud(axes[1, 0], decided, "similarity")
+    _draw_cloud(axes[1, 1], decided, "mask")
+    _draw_candidates(axes[1, 2], decided)
+    figure.suptitle(title, fontsize=12)
     return _save(figure, path)
 
 
@@ -105,7 +135,7 @@ def describe(episode: EpisodeRecord, record: AttemptRecord) -> str:
     return f"{ended}, held {thing}{aimed}; target {', '.join(sorted({names[slot] for slot in goal.targets}))}"
 
 
-def draw_action(ax: Any, record: AttemptRecord, observation: Observation, view: int) -> None:
+def draw_action(ax: Any, record: Decided, observation: Observation, view: int) -> None:
     """The chosen action over one view: the gripper of a grasp, or the measured outline of what is to be put down."""
     if record.choice is None:
         return
@@ -161,7 +191,7 @@ def project(points: F64, K: F64, T_world_cam: F64) -> tuple[F64, Any]:
     return image[:, :2] / np.maximum(image[:, 2:], 1e-9), front
 
 
-def _draw_cloud(ax: Any, record: AttemptRecord, what: str) -> None:
+def _draw_cloud(ax: Any, record: Decided, what: str) -> None:
     percept = record.percept
     values: F32 | None
     if percept is None:
@@ -179,7 +209,7 @@ def _draw_cloud(ax: Any, record: AttemptRecord, what: str) -> None:
     ax.figure.colorbar(shown, ax=ax, shrink=0.7)
 
 
-def _draw_candidates(ax: Any, record: AttemptRecord) -> None:
+def _draw_candidates(ax: Any, record: Decided) -> None:
     candidates: Candidates = record.candidates
     if len(candidates) == 0:
         ax.set_title("no candidates", fontsize=10)
@@ -191,7 +221,7 @@ def _draw_candidates(ax: Any, record: AttemptRecord) -> None:
     _from_above(ax, f"{len(candidates)} candidates by {name} (bright: high)")
 
 
-def draw_scores(ax: Any, record: AttemptRecord) -> str:
+def draw_scores(ax: Any, record: Decided) -> str:
     """Candidates seen from above, coloured by score, the excluded ones crossed, the chosen one ringed.
 
     Grasps are strokes between the finger tips, placements are dots.

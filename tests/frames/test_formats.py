@@ -1,0 +1,146 @@
+"""Frames that the simulator rendered: read back from each format, they give the decision of the simulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srcli.errors import ArtifactError, ConfigError, UnknownNameError
+from srcli.evaluation.deciding import Decider
+from srcli.evaluation.rollout import run_episode
+from srcli.evaluation.scene import Scene
+from srcli.evaluation.suites import suite_episodes
+from srcli.frames import FORMATS, Observation, Workspace, placed, read_frames, write_frames
+from srcli.frames.observation import changed
+from srcli.params import Params
+from srcli.sim import World
+from srcli.stages.decide import chosen_method, scene_of
+from srcli.tasks import get_task
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_written_is_read(format: str, observed: Observation, tmp_path: Path) -> None:
+    read = read_frames(write_frames(tmp_path / "frames", observed, format))
+    assert np.array_equal(read.rgb, observed.rgb)
+    assert np.array_equal(read.depth, observed.depth)
+    assert read.depth.dtype == np.float32
+    assert np.array_equal(read.K, observed.K)
+    # Native poses are written as they are; the others are inverted, or related to the first camera.
+    assert np.abs(read.T_world_cam - observed.T_world_cam).max() <= (0.0 if format == "native" else 1e-15)
+    if format == "native":
+        assert (read.names, read.workspace) == (observed.names, observed.workspace)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_frames_decide_as_the_simulator_does(
+    format: str, observed: Observation, picked: Scene, params: Params, decider: Decider, tmp_path: Path
+) -> None:
+    episode = suite_episodes("development", 0, ("seen",), episodes=2)[-1]
+    task = get_task("pick", params.language)
+    with World(params.sim) as world:
+        played = (
+            run_episode(
+                world,
+                task,
+                episode.spec(task, params.scene),
+                decider.policy,
+                candidates_config=params.candidates,
+                cloud_config=params.cloud,
+                encoder=decider.encoder,
+                max_attempts=1,
+                reader=decider.listener.read,
+            )
+            if format == "native"
+            else None
+        )
+    read = Observation.from_folder(write_frames(tmp_path / "frames", observed, format))
+    found, live = decider(read, picked.sentence), decider(observed, picked.sentence)
+    if played is not None:
+        choice = played.attempts[0].choice
+        assert choice is not None and choice.scores is not None
+        assert picked.sentence == played.spec.instruction
+        assert np.array_equal(choice.action.pose, found.pose.astype(np.float32)) and choice.action.index == found.index
+        assert found.scores is not None and np.array_equal(choice.scores, found.scores)
+    assert found.index == live.index and found.width == live.width
+    assert np.abs(found.pose - live.pose).max() <= (0.0 if format == "native" else 1e-6)
+    assert found.observation.workspace == live.observation.workspace
+
+
+def test_placing_and_drawing_methods_decide_as_in_the_simulator(params: Params, decider: Decider, tmp_path: Path) -> None:
+    with scene_of(params, "place", 0) as scene:
+        seen, sentence = scene.observe(), scene.sentence
+    assert seen.held is not None
+    write_frames(tmp_path / "frames", seen)
+    read = Observation.from_folder(tmp_path / "frames", held=seen.held).with_seed(seen.seed)
+    drawing = Decider(params, chosen_method(params, "random"))
+    for decide in (decider, drawing):
+        one, other = decide(seen, sentence), decide(read, sentence)
+        assert one.kind == other.kind == "place"
+        assert one.index == other.index and np.array_equal(one.pose, other.pose)
+    assert drawing(read.with_seed((7,)), sentence).index != drawing(read.with_seed((8,)), sentence).index
+
+
+def test_a_world_frame_elsewhere_gives_the_same_grasp(
+    observed: Observation, picked: Scene, decider: Decider, native: Path
+) -> None:
+    away = np.eye(4)
+    away[:3, 3] = (1.25, -0.75, 0.0)
+    box = observed.workspace
+    assert box is not None
+    x, y, _ = away[:3, 3]
+    moved = Workspace((box.lower[0] + x, box.lower[1] + y, box.lower[2]), (box.upper[0] + x, box.upper[1] + y, box.upper[2]))
+    there = Observation.from_views(
+        observed.rgb, observed.depth, observed.K, away @ observed.T_world_cam, names=observed.names, workspace=moved
+    )
+    here, found = decider(observed, picked.sentence), decider(there, picked.sentence)
+    assert found.index == here.index
+    assert np.allclose(found.pose[:3], here.pose[:3] + away[:3, 3], atol=1e-5)
+    assert np.allclose(found.in_camera("left"), here.in_camera("left"), atol=1e-5)
+    # Nobody says where the workspace is: it is found around what stands there.
+    alone = Observation.from_views(observed.rgb, observed.depth, observed.K, away @ observed.T_world_cam)
+    assert alone.workspace is not None
+    assert np.abs(np.array(alone.workspace.lower[:2]) - np.array(moved.lower[:2])).max() < 0.12
+    assert np.all(decider(alone, picked.sentence).pose[:2] > np.array(alone.workspace.lower[:2]))
+
+
+def test_a_camera_without_a_pose_decides_from_the_table(
+    observed: Observation, picked: Scene, decider: Decider, lone: Path
+) -> None:
+    read = read_frames(lone)
+    unknown = changed(read, T_world_cam=np.eye(4)[None], posed=False, workspace=None)
+    found = decider(placed(unknown, fit_table=True), picked.sentence)
+    assert found.observation.table is not None and abs(found.observation.table.height - 0.85) < 2e-3
+    # The pose is in the camera's frame, on a thing that this camera sees there.
+    u, v = (read.K[0, :2, :2] @ (found.pose[:2] / found.pose[2]) + read.K[0, :2, 2]).round().astype(int)
+    assert 0 < read.depth[0, v, u] < found.pose[2] + 0.02 < 0.87
+
+
+def test_folders_are_not_overwritten_by_chance(observed: Observation, tmp_path: Path) -> None:
+    place = write_frames(tmp_path / "one", observed)
+    with pytest.raises(ConfigError, match="is not empty"):
+        write_frames(place, observed, "bop")
+    assert read_frames(write_frames(place, observed, "bop", force=True)).names[0] == "000000"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigError, match="something else"):
+        write_frames(tmp_path / "other", observed, force=True)
+    assert (tmp_path / "other" / "thesis.tex").exists()
+    with pytest.raises(UnknownNameError):
+        write_frames(tmp_path / "new", observed, "ros")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "other"]
+
+
+def test_long_recordings_are_thinned_or_chosen_from(observed: Observation, tmp_path: Path) -> None:
+    often = changed(
+        observed,
+        **{key: np.concatenate([getattr(observed, key)] * 2) for key in ("rgb", "depth", "K", "T_world_cam")},
+        names=(),
+    )
+    place = write_frames(tmp_path / "scene", often, "bop")
+    read = read_frames(place)
+    assert read.names == ("000000", "000002", "000004") and "of 6 are used" in read.notes[0]
+    assert read_frames(place, cameras=("5", "1")).names == ("000005", "000001")
+    with pytest.raises(ArtifactError, match="no image '9'"):
+        read_frames(place, cameras=("9",))
