@@ -76,7 +76,7 @@ def one_align(p: Arrays, f: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def encoder(p: Arrays, cloud: Tensor, points: Tensor, branch: str, sparse: str) -> Tensor:
-    """Encoded positions added, then one layer of self-attention: DSSA without any normalisation, or ordinary attention."""
+    """Encoded positions added, then one layer of self-attention: DSSA with a sparse branch of unit size, or ordinary attention."""
     x = cloud + linear(encoded(scaled(points)), p, "locate")
     name = "encoder.0"
     q, k, v = (heads(part) for part in linear(layer_norm(x, p, f"{name}.norm1"), p, f"{name}.attention.qkv").split(D, dim=-1))
@@ -89,7 +89,9 @@ def encoder(p: Arrays, cloud: Tensor, points: Tensor, branch: str, sparse: str) 
     if branch == "both":
         phi = {"relu2": s.clamp(min=0) ** 2, "relu": s.clamp(min=0), "softmax": torch.softmax(s, dim=2)}[sparse]
         a = p[f"{name}.attention.mix"].exp()
-        read = (a[0] * read + a[1] * torch.einsum("hij,jhe->ihe", phi, v)) / a.sum()
+        other = torch.einsum("hij,jhe->ihe", phi, v)
+        other = other / (other.square().mean(dim=2, keepdim=True) + 1e-6).sqrt()
+        read = (a[0] * read + a[1] * other * p[f"{name}.attention.gain"].reshape(1, H, E)) / a.sum()
     x = x + linear(read.reshape(len(x), D), p, f"{name}.attention.out")
     hidden = linear(layer_norm(x, p, f"{name}.norm2"), p, f"{name}.up")
     gelu = 0.5 * hidden * (1 + torch.tanh(math.sqrt(2 / math.pi) * (hidden + 0.044715 * hidden**3)))
@@ -144,7 +146,7 @@ def test_strict_networks_equal_the_papers_network_written_again(name: str) -> No
         torch.testing.assert_close(scores.mask[b, batch.point_mask[b]], mask)
 
 
-ADDITIONS = ("similarity_gain", "strength", "window", "sink", "rings", "words", "readout", "gain")
+ADDITIONS = ("similarity_gain", "strength", "window", "sink", "rings", "words", "readout")
 
 
 @pytest.mark.parametrize("name", STRICT_NAMES)

@@ -65,6 +65,7 @@ def small(**section: Any) -> Params:
         "episodes": 6,
         "parts": ["wide/pick", "wide/place"],
         "seen_only": ["wide/pick"],
+        "strict": [],
         "methods": ["sr_plus", "random", "expert"],
         **section,
     }

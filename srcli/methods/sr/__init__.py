@@ -59,16 +59,19 @@ def _spec(
 DENSE_ONLY = ("dense", "sparse")
 NO_LANGUAGE = (*ONE_ALIGN_PARTS, "words")
 
-SR_STRICT = _spec("sr", "SR", {}, True, "SR")
+# Without it the sparse branch grows with the number of points, and a network trained on some of them is lost among all.
+DSSA = {"additions.sparse_norm": "rms"}
+
+SR_STRICT = _spec("sr", "SR", DSSA, True, "SR")
 SR_A_STRICT = _spec("sr_a", "SR-A", SR_A, True, "SR-A", DENSE_ONLY)
 BASE_STRICT = _spec("base", "BASE", BASE, True, "BASE", NO_LANGUAGE)
-SR_QUALITY = _spec("sr_quality", "SR with quality", WITH_QUALITY, True, "", weights_of="sr")
+SR_QUALITY = _spec("sr_quality", "SR with quality", {**DSSA, **WITH_QUALITY}, True, "", weights_of="sr")
 SR_A_QUALITY = _spec("sr_a_quality", "SR-A with quality", {**SR_A, **WITH_QUALITY}, True, "", DENSE_ONLY, weights_of="sr_a")
 BASE_QUALITY = _spec("base_quality", "BASE with quality", {**BASE, **WITH_QUALITY}, True, "", NO_LANGUAGE, weights_of="base")
-SR_1ALIGN = _spec("sr_1align", "SR, 1-Align alone", FIRST_ALONE, True, "", weights_of="sr")
-SR_BOTH = _spec("sr_both", "SR, 1-Align and 2-Align", BOTH, True, "", weights_of="sr")
-SR_RELU = _spec("sr_relu", "SR, ReLU branch", RELU, True, "")
-SR_SOFTMAX = _spec("sr_softmax", "SR, softmax branch", SOFTMAX, True, "")
+SR_1ALIGN = _spec("sr_1align", "SR, 1-Align alone", {**DSSA, **FIRST_ALONE}, True, "", weights_of="sr")
+SR_BOTH = _spec("sr_both", "SR, 1-Align and 2-Align", {**DSSA, **BOTH}, True, "", weights_of="sr")
+SR_RELU = _spec("sr_relu", "SR, ReLU branch", {**DSSA, **RELU}, True, "")
+SR_SOFTMAX = _spec("sr_softmax", "SR, softmax branch", {**DSSA, **SOFTMAX}, True, "")
 SR_PLUS = _spec("sr_plus", "SR+", {}, False, "SR")
 SR_A_PLUS = _spec("sr_a_plus", "SR-A+", SR_A, False, "SR-A", DENSE_ONLY)
 BASE_PLUS = _spec("base_plus", "BASE+", {**BASE, "additions.words": "off"}, False, "BASE", NO_LANGUAGE)

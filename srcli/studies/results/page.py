@@ -8,12 +8,14 @@ from typing import Any
 from srcli.config.encoder import SEEN_ONLY
 from srcli.errors import ConfigError
 from srcli.methods.registry import UNTRAINED
+from srcli.studies.results.parts import STRICT
 from srcli.studies.results.texts import (
     DIGESTS,
     HARDER,
     INTRODUCTION,
     LIMITS,
     OTHER_SUITES,
+    PAPERS,
     PURPOSE,
     README_NOTE,
     TASKS,
@@ -40,12 +42,17 @@ def page(data: Data) -> str:
 def readme_table(data: Data) -> str:
     """The one table of the README: unseen objects, every method once, its control in brackets."""
     parts = [part for part in data["parts"] if any(row["split"] == "unseen" for row in part["rows"])]
+    # What the paper's networks do at one attempt stands in the column of the same scenes.
+    columns: dict[str, list[Data]] = {}
+    for part in parts:
+        columns.setdefault(part["part"].removesuffix(f"@{STRICT}"), []).append(part)
     names = dict.fromkeys(name for part in parts for name, method in part["methods"].items() if not method["control"])
-    heads = ["unseen objects", *(_column(part) for part in parts)]
+    heads = ["unseen objects", *(_column(found[0]) for found in columns.values())]
     lines = []
     for name in names:
         owner = next(part for part in parts if name in part["methods"])
-        lines.append([_shown(owner, name), *(_short(part, name) for part in parts)])
+        cells = (next(filter(None, (_short(part, name) for part in found)), "") for found in columns.values())
+        lines.append([_shown(owner, name), *cells])
     first = parts[0]
     counts = sorted({row["scenes"] for part in parts for row in part["rows"] if row["split"] == "unseen"})
     scenes = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
@@ -70,12 +77,14 @@ def with_table(text: str, table: str, where: str) -> str:
 
 
 def _part(part: Data) -> list[str]:
-    harder = part["part"].endswith(f"@{SEEN_ONLY}")
-    tail = ", objects that no part has seen" if harder else ""
+    harder, strict = (part["part"].endswith(f"@{kind}") for kind in (SEEN_ONLY, STRICT))
+    tail = ", objects that no part has seen" if harder else ", the paper's networks" if strict else ""
     lines = [f"## {TASKS[part['task']]}, suite `{part['suite']}`{tail}", ""]
-    told = HARDER if harder else PURPOSE.get((part["suite"], part["task"])) or OTHER_SUITES.get(part["suite"])
+    told = (
+        HARDER if harder else PAPERS if strict else PURPOSE.get((part["suite"], part["task"])) or OTHER_SUITES.get(part["suite"])
+    )
     lines += [told, ""] if told else []
-    once = part["task"] == "place"
+    once = part["task"] == "place" or part["attempts"] == 1
     for split in dict.fromkeys(row["split"] for row in part["rows"]):
         rows = [row for row in part["rows"] if row["split"] == split]
         between = f"to {_title(part, part['reference'])}"
@@ -85,7 +94,7 @@ def _part(part: Data) -> list[str]:
             lines += [*_kinds(part, rows), ""]
     own = [row for row in part["rows"] if row["method"] == part["reference"]]
     said = " and ".join(f"{row['scenes']} {row['split']}" for row in own) + f" scenes, root seed {part['seed']}"
-    said += "" if once else f", up to {part['attempts']} attempts"
+    said += "" if part["task"] == "place" else ", one attempt" if once else f", up to {part['attempts']} attempts"
     said += "".join(f"; {row['not_set_up']} {row['split']} could not be set up" for row in own if row["not_set_up"])
     left_out = f" No weights for this encoder are shipped of: {', '.join(part['left_out'])}." if part["left_out"] else ""
     return [*lines, f"{said}.{left_out}"]
