@@ -162,8 +162,8 @@ try_object = add_object.try_object
 def test_a_folder_is_imported_as_it_is(tmp_path: Path) -> None:
     models, library = tmp_path / "models", tmp_path / "lib"
     for name, size in (
-        ("cup-1.obj", 0.03),
-        ("cup_1.obj", 0.04),
+        ("knob-1.obj", 0.03),
+        ("knob_1.obj", 0.04),
         ("sub/杯.obj", 0.05),
         ("banana.obj", 0.06),
         ("far/mesh.obj", 0.07),
@@ -176,15 +176,15 @@ def test_a_folder_is_imported_as_it_is(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     told = {one["name"]: one for one in json.loads(done.stdout)["added"]}
     # Names that read alike are told apart, and the mesh of a URDF is no object of its own.
-    assert set(told) == {"cup", "cup_2", "object", "own_banana", "crate"}
-    assert [told[name]["extent_mm"][0] for name in ("cup", "cup_2", "object", "own_banana", "crate")] == [30, 40, 50, 60, 70]
+    assert set(told) == {"knob", "knob_2", "object", "own_banana", "crate"}
+    assert [told[name]["extent_mm"][0] for name in ("knob", "knob_2", "object", "own_banana", "crate")] == [30, 40, 50, 60, 70]
     assert any("no letter from a to z" in note for note in told["object"]["notes"])
     again = call("import", models, "--library", library, "--json")
     assert again.exit_code == 0 and len(json.loads(again.stdout)["kept"]) == 5
     # What has the name of another file's object is not taken for it.
-    (models / "cup-1.obj").unlink()
+    (models / "knob-1.obj").unlink()
     other = call("import", models, "--library", library)
-    assert other.exit_code == 3 and "made of cup-1.obj" in other.stderr and "--force" in other.stderr
+    assert other.exit_code == 3 and "made of knob-1.obj" in other.stderr and "--force" in other.stderr
 
 
 @pytest.mark.parametrize("what", ["nothing", "no meshes"])
