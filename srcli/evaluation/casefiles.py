@@ -7,10 +7,12 @@ followed by a place file. Line ends of any system, blank lines and trailing blan
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
@@ -34,6 +36,7 @@ PLACE_OBJECTS, PICK_PLACE_OBJECTS = 8, 15
 ZONE_CENTER_Y = {"pick": -0.168, "place": 0.168}
 """Centre in y of A2's two zones of pick-and-place, metres: poses are moved from there to the zone frame."""
 
+_log = logging.getLogger(__name__)
 _FORMAT = "see docs/cases.md for the format"
 _HEADER = re.compile(r"^(readme|license|licence|notice)", re.IGNORECASE)
 _VARIANT = re.compile(r"_(v?\d+|simplified|textured|vhacd|visual|collision|model|urdf)$")
@@ -312,11 +315,20 @@ def _resolve(parsed: Sequence[_Parsed], assets: Path | None) -> tuple[dict[str, 
             f"{len(missing)} object reference(s) not found in {where}: {listed}",
             "give your URDF or OBJ files with --assets, or correct the paths; 'srcli objects list' names the catalogue",
         )
+    for asset in used.values():
+        for note in asset.notes:
+            _tell(f"{asset.path}: {note}")
     if used:
         from srcli.objects.assets import install
 
         install(tuple(used.values()))
     return names, tuple(used.values())
+
+
+@lru_cache(maxsize=1024)
+def _tell(text: str) -> None:
+    """Warn of something once."""
+    _log.warning("%s", text)
 
 
 def _places(places: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ process is copied (:mod:`srcli.parallel.branching`) and each copy goes its way, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,6 +63,8 @@ __all__ = [
 
 NO_TARGET, NOT_SET_UP = "no target left", "not set up"
 """Why an episode may end early."""
+
+_log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -140,7 +143,8 @@ def run_together(
         )
         try:
             built = set_up(world, task, spec, grasps or own_sampler(candidates))
-        except SetupError:
+        except SetupError as error:
+            _log.warning("%s (%s)", error.message, error.hint)
             results |= {i: finish(i, EpisodeRecord(spec, policies[i].name, (), False, NOT_SET_UP)) for i in group}
             continue
         results |= _Tree(context, built, policies, finish, options.get("max_attempts")).follow(group, _State())

@@ -26,6 +26,7 @@ from srcli.errors import ArtifactError
 from srcli.objects import shapes
 from srcli.objects.catalogue import ObjectEntry, catalogue
 from srcli.objects.formats import BY_TRIMESH, FARTHEST, Y_UP, read_parts
+from srcli.objects.formats import MOST_FACES as MOST_FILE_FACES
 from srcli.objects.mesh import Mesh, hull_mesh, joined, mass_properties, turned
 from srcli.objects.palette import GREY, RGB, Color, palette
 from srcli.objects.parts import MM, PartBase
@@ -42,6 +43,8 @@ SMALLEST, LARGEST = 0.005, 0.5
 
 HEAVIEST, MOST_FACES = 2.0, 60_000
 MESHES = (".obj", *BY_TRIMESH, ".msh")
+KINDS = (".urdf", ".obj", ".xml", ".msh", *BY_TRIMESH)
+"""Files that may be an object, in the order in which they are looked for."""
 _THINNEST = 1e-9
 """Shorter lengths of a URDF's shapes are none: their products underflow."""
 
@@ -115,7 +118,7 @@ class Body:
 def find_asset(folder: Path, reference: str, namesake: str | None = None) -> Asset | None:
     """The user's file for a reference of a case file, or None.
 
-    Looked for below ``folder`` under the reference's path, without its first parts, and as ``.urdf`` or ``.obj``.
+    Looked for below ``folder`` under the reference's path, without its first parts, and with the endings of :data:`KINDS`.
 
     Args:
         namesake: catalogue object whose words apply.
@@ -127,8 +130,8 @@ def find_asset(folder: Path, reference: str, namesake: str | None = None) -> Ass
     parts = Path(reference.replace("\\", "/")).parts
     for start in range(len(parts)):
         wanted = folder.joinpath(*(part for part in parts[start:] if part not in ("/", "..")))
-        for path in dict.fromkeys((wanted, wanted.with_suffix(".urdf"), wanted.with_suffix(".obj"))):
-            if path.is_file() and path.suffix.lower() in (".urdf", ".obj"):
+        for path in dict.fromkeys((wanted, *(wanted.with_suffix(kind) for kind in KINDS))):
+            if path.is_file() and path.suffix.lower() in KINDS:
                 body = load_body(str(path), str(folder))
                 digest = digest_of(body.files)
                 # Names of files lose what no identifier may hold; the content tells two apart that then read alike.
@@ -210,7 +213,7 @@ def load_body(path: str, folder: str = "") -> Body:
         ArtifactError: missing mesh, several links, no solid shape, mass or size out of range; names the file.
         MissingAssetError: a mesh needs trimesh, which is not installed.
     """
-    reader, mass, friction = _read(Path(path), Places(folder=folder))
+    reader, mass, friction = _read(Path(path), Places(folder=folder), upright=True)
     return reader.body(mass, friction)
 
 
@@ -253,8 +256,8 @@ def read_shapes(path: Path, places: Places | None = None) -> Shapes:
     return Shapes(surfaces, hulls, mass, friction, tuple(reader.files.read), tuple(reader.files.notes))
 
 
-def _read(path: Path, places: Places) -> tuple[_Reader, float | None, float | None]:
-    reader = _Reader(path, Files(path, places))
+def _read(path: Path, places: Places, upright: bool = False) -> tuple[_Reader, float | None, float | None]:
+    reader = _Reader(path, Files(path, places), upright)
     kind = path.suffix.lower()
     if kind == ".urdf":
         return (reader, *reader.urdf())
@@ -266,10 +269,11 @@ def _read(path: Path, places: Places) -> tuple[_Reader, float | None, float | No
 
 @dataclass
 class _Reader:
-    """Collects the shapes of one file."""
+    """Collects the shapes of one file; ``upright`` turns a GLB that stands alone."""
 
     path: Path
     files: Files
+    upright: bool = False
     surfaces: dict[tuple[RGB, bytes], list[Mesh]] = field(default_factory=dict)
     hulls: list[F64] = field(default_factory=list)
     convex: bool = False
@@ -345,6 +349,8 @@ class _Reader:
         color = None
         if material is not None:
             color = _color(material) or materials.get(material.get("name", ""))
+            if material.find("texture") is not None:
+                self.files.note("a <texture> of a URDF is not taken: name it in the mesh's own material (map_Kd of an MTL)")
         geometry = element.find("geometry")
         inner = next(iter(geometry), None) if geometry is not None else None
         if inner is None:
@@ -387,7 +393,9 @@ class _Reader:
         if kind not in MESHES:
             self.fail(f"the mesh {file.name} is a '{kind}' file", f"convert it to one of {', '.join(MESHES)}")
         self.files.take(file)
-        groups = read_obj(file, self.files, self.fail) if kind == ".obj" else _other(file, self.files)
+        if kind == ".obj" and (count := file.read_bytes().count(b"\nf ")) > MOST_FILE_FACES:
+            self.fail(f"{file.name} has {count} faces, more than {MOST_FILE_FACES}", "simplify the mesh")
+        groups = read_obj(file, self.files, self.fail) if kind == ".obj" else _other(file, self.files, self.upright)
         if visual:
             flipped = np.prod(scale) < 0
             for kd, mesh in _by_color(groups):
@@ -432,14 +440,13 @@ class _Reader:
         return Body(surfaces, tuple(hulls), weight, friction, tuple(self.files.read), tuple(self.files.notes))
 
 
-def _other(path: Path, files: Files) -> list[Group]:
-    """Meshes of an STL, GLB, PLY, DAE or MSH file as groups, z up."""
+def _other(path: Path, files: Files, upright: bool) -> list[Group]:
+    """Meshes of an STL, GLB, PLY, DAE or MSH file as groups, z up; a GLB that stands alone only with ``upright``."""
     if path.suffix.lower() == ".msh":
         from srcli.objects.mjcf import read_msh
 
         return [Group("", GREY, read_msh(path))]
-    # The axis of a file that stands alone is the caller's to say.
-    turn = Y_UP if path.suffix.lower() == ".glb" and path != files.model else np.eye(3)
+    turn = Y_UP if path.suffix.lower() == ".glb" and (upright or path != files.model) else np.eye(3)
     return [
         Group(str(number), rgb, Mesh(mesh.vertices @ turn.T, mesh.faces, mesh.skin))
         for number, part in enumerate(read_parts(path, files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,11 @@ _SETTINGS = (
 _SAMPLES = 1_500
 _PROGRAM = """
 import json, sys
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+except (ImportError, OSError, ValueError):
+    pass
 import numpy as np
 import coacd
 coacd.set_log_level("error")
@@ -78,7 +84,9 @@ def _try(mesh: Mesh, settings: dict[str, float], limit: float) -> tuple[list[F64
         np.savez(given, vertices=mesh.vertices, faces=mesh.faces)
         program = [sys.executable, "-c", _PROGRAM, str(given), str(made), json.dumps(settings)]
         try:
-            done = subprocess.run(program, capture_output=True, timeout=limit, check=False)
+            # One thread of BLAS: each reserves memory, and the process may have little.
+            place = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+            done = subprocess.run(program, capture_output=True, timeout=limit, check=False, env=place)
         except subprocess.TimeoutExpired:
             return [], f"took more than {limit:g} s"
         if done.returncode != 0 or not made.is_file():

@@ -6,7 +6,6 @@ MuJoCo, the decomposition of hollow shapes coacd (extra ``meshes``).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,23 +265,16 @@ def read_mesh_file(path: Path, notes: list[str], places: Places | None = None) -
 
 
 def check_weight(path: Path) -> None:
-    """Refuse huge files before reading them; of a URDF, its meshes.
+    """Refuse a huge file before reading it.
 
     Raises:
         ArtifactError: more than 100 MB, or an OBJ with more than 200,000 faces.
     """
-    files = [path]
-    if path.suffix.lower() == ".urdf":
-        text = path.read_text("utf-8", errors="replace") if path.stat().st_size <= MOST_BYTES else ""
-        files += [path.parent / re.sub(r"^(package|file)://", "", name) for name in re.findall(r'filename="([^"]+)"', text)]
-    for file in files:
-        size = file.stat().st_size if file.is_file() else 0
-        if size > MOST_BYTES:
-            raise ArtifactError(f"{file}: has {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f} MB", "simplify the mesh")
-        if file.suffix.lower() == ".obj" and file.is_file():
-            count = file.read_bytes().count(b"\nf ")
-            if count > MOST_FACES:
-                raise ArtifactError(f"{file}: has {count} faces, more than {MOST_FACES}", "simplify the mesh")
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise ArtifactError(f"{path}: has {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f} MB", "simplify the mesh")
+    if path.suffix.lower() == ".obj" and (count := path.read_bytes().count(b"\nf ")) > MOST_FACES:
+        raise ArtifactError(f"{path}: has {count} faces, more than {MOST_FACES}", "simplify the mesh")
 
 
 def _arrays(mesh: Mesh) -> tuple[F64, Any]:

@@ -436,7 +436,7 @@ def _with_words(request: Request) -> Request:
 
 def _unnamed(request: Request) -> tuple[str, ...]:
     """What to say of a file whose name gives no word."""
-    if request.label or request.like or re.search(r"[a-z]", Path(request.file).stem.lower()):
+    if request.label not in ("", NAMELESS) or request.like or re.search(r"[a-z]", Path(request.file).stem.lower()):
         return ()
     return (f"the file's name has no letter from a to z: it is called '{NAMELESS}'; --label gives it a name",)
 

@@ -157,3 +157,108 @@ def test_drop_grasp_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 try_object = add_object.try_object
+
+
+def test_a_folder_is_imported_as_it_is(tmp_path: Path) -> None:
+    models, library = tmp_path / "models", tmp_path / "lib"
+    for name, size in (
+        ("knob-1.obj", 0.03),
+        ("knob_1.obj", 0.04),
+        ("sub/杯.obj", 0.05),
+        ("banana.obj", 0.06),
+        ("far/mesh.obj", 0.07),
+    ):
+        box(models / name, size)
+    shape = '<visual><geometry><mesh filename="mesh.obj"/></geometry></visual>'
+    (models / "far" / "crate.urdf").write_text(f'<robot name="x"><link name="a">{shape}</link></robot>')
+    (models / "readme.txt").write_text("no mesh")
+    done = call("import", models, "--library", library, "--json")
+    assert done.exit_code == 0, done.stderr
+    told = {one["name"]: one for one in json.loads(done.stdout)["added"]}
+    # Names that read alike are told apart, and the mesh of a URDF is no object of its own.
+    assert set(told) == {"knob", "knob_2", "object", "own_banana", "crate"}
+    assert [told[name]["extent_mm"][0] for name in ("knob", "knob_2", "object", "own_banana", "crate")] == [30, 40, 50, 60, 70]
+    assert any("no letter from a to z" in note for note in told["object"]["notes"])
+    again = call("import", models, "--library", library, "--json")
+    assert again.exit_code == 0 and len(json.loads(again.stdout)["kept"]) == 5
+    # What has the name of another file's object is not taken for it.
+    (models / "knob-1.obj").unlink()
+    other = call("import", models, "--library", library)
+    assert other.exit_code == 3 and "made of knob-1.obj" in other.stderr and "--force" in other.stderr
+
+
+@pytest.mark.parametrize("what", ["nothing", "no meshes"])
+def test_a_folder_without_meshes_is_told(what: str, tmp_path: Path) -> None:
+    if what == "no meshes":
+        (tmp_path / "x").mkdir()
+    done = call("import", tmp_path / "x", "--library", tmp_path / "lib")
+    assert done.exit_code == 3 and ("has no mesh files" if what == "no meshes" else "no such file or folder") in done.stderr
+
+
+def test_several_files_are_added_at_once(tmp_path: Path) -> None:
+    library = tmp_path / "lib"
+    files = [box(tmp_path / f"{name}.obj", 0.05) for name in ("whisk", "valve")]
+    done = call("add", *files, "--general", "gadget", "--no-test", "--library", library, "--json")
+    assert done.exit_code == 0 and stored_names(library) == ("valve", "whisk")
+    assert read_record(library, "valve").general == ("gadget",)
+    twins = [box(tmp_path / f"cup{mark}1.obj") for mark in "-_"]
+    alike = call("add", *twins, "--no-test", "--library", library)
+    assert alike.exit_code == 3 and "would both be called 'cup'" in alike.stderr and "--name" in alike.stderr
+    named = call("add", *files, "--name", "x", "--library", library)
+    assert named.exit_code == 2 and "are for one file" in named.stderr
+    folder = call("add", tmp_path, "--library", library)
+    assert folder.exit_code == 3 and "is a folder" in folder.stderr and "objects import" in folder.stderr
+
+
+def test_folders_are_named_on_the_command_line(tmp_path: Path) -> None:
+    box(tmp_path / "robot" / "meshes" / "part.obj")
+    path = tmp_path / "robot" / "urdf" / "x.urdf"
+    path.parent.mkdir()
+    shape = '<visual><geometry><mesh filename="package://robot/meshes/part.obj"/></geometry></visual>'
+    path.write_text(f'<robot name="x"><link name="a">{shape}</link></robot>')
+    add = ("add", path, "--no-test", "--library", tmp_path / "lib")
+    refused = call(*add)
+    assert refused.exit_code == 3 and f"--package robot={tmp_path / 'robot'}" in " ".join(refused.stderr.split())
+    assert call(*add, "--package", f"robot={tmp_path / 'robot'}").exit_code == 0
+    assert call(*add, "--package", "robot").exit_code == 2
+    assert call(*add, "--textures", tmp_path / "no", "--force").exit_code == 2
+
+
+def test_what_only_cases_name_is_listed_apart(tmp_path: Path) -> None:
+    named = [line.split()[0] for line in call("list", "--split", "named").stdout.splitlines()]
+    assert "softball" in named and len(named) == 7
+    every = [line.split()[0] for line in call("list").stdout.splitlines()]
+    assert set(named) < set(every) and len(every) == len(set(every))
+
+
+def test_a_wide_body_is_told_before_anything_is_grasped(tmp_path: Path) -> None:
+    lines = [f"v {x} {y} {z}" for x, y, z in (CORNERS * (0.1, 0.1, 0.03)).tolist()]
+    (tmp_path / "puck.obj").write_text("\n".join([*lines, *(f"f {face}" for face in FACES)]) + "\n")
+    added = run(Request(file=str(tmp_path / "puck.obj")), tmp_path / "lib", test=False)
+    assert any("ways to lie it is 100 mm wide or more, the gripper opens 85 mm" in note for note in added.notes)
+    narrow = run(Request(file=str(box(tmp_path / "a.obj", 0.05))), tmp_path / "lib", test=False)
+    assert not any("gripper" in note for note in narrow.notes)
+
+
+def test_the_estimate_of_grasps_is_held_against_their_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from srcli.stages import try_object
+    from srcli.stages.try_object import Attempt
+
+    for name in ("a", "b", "c"):
+        box(tmp_path / "models" / f"{name}.obj", 0.05)
+    made = [
+        Attempt(True, True, 0.9, "success"),
+        Attempt(True, True, 0.7, "slipped"),
+        Attempt(True, False, None, "left_the_table"),
+    ]
+    monkeypatch.setattr(try_object, "attempts", lambda model, tries: iter(made[:tries]))
+    done = call("calibrate", tmp_path / "models", "--count", 2, "--tries", 3, "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(b["quality"], b["grasps"], b["expected"], b["held"]) for b in told["bins"]] == [
+        ("0.6 to 0.8", 2, 0.7, 0.0),
+        ("0.8 to 1.0", 2, 0.9, 1.0),
+    ]
+    assert told["error"] == pytest.approx(0.4) and told["narrow"] == [4, 0.8, 0.5] and told["wide"] == [0, 0, 0]
+    assert len(told["objects"]) == 2 and told["objects"][0]["held"] == 1
+    assert call("calibrate", tmp_path / "models", "--count", 0).exit_code == 2

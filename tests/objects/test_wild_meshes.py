@@ -228,6 +228,21 @@ def test_textures_of_glb_and_of_assets_are_shown(tmp_path: Path) -> None:
     assert len(body.surfaces) == 2 and all(mesh.skin is not None for _, mesh in body.surfaces) and len(body.hulls) == 1
 
 
+@pytest.mark.parametrize("kind", ["stl", "glb", "dae", "xml"])
+def test_references_of_cases_find_files_of_every_kind(kind: str, tmp_path: Path) -> None:
+    shape = trimesh.creation.box((0.02, 0.04, 0.06))
+    if kind == "xml":
+        (tmp_path / "x.xml").write_text('<mujoco><worldbody><geom type="box" size="0.01 0.02 0.03"/></worldbody></mujoco>')
+    else:
+        data = shape.export(file_type=kind)
+        (tmp_path / f"x.{kind}").write_bytes(data if isinstance(data, bytes) else data.encode())
+    asset = find_asset(tmp_path, "assets/x.urdf")
+    assert asset is not None and asset.path.endswith(f"x.{kind}")
+    extent = np.ptp(np.vstack([mesh.vertices for _, mesh in load_body(asset.path, asset.folder).surfaces]), axis=0)
+    # y is up in glTF, and in a DAE file that does not say otherwise.
+    assert extent == pytest.approx([0.02, 0.06, 0.04] if kind in ("glb", "dae") else [0.02, 0.04, 0.06], rel=1e-4)
+
+
 # ------------------------------------------------------------------------------------------------- what may be read
 
 
