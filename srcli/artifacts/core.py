@@ -157,6 +157,32 @@ def open_artifact(path: Path | str, schema: Schema | None = None, *, quiet: bool
         handle.close()
 
 
+@contextmanager
+def reopen_artifact(path: Path, schema: Schema, state: tuple[int, ...]) -> Iterator[h5py.File]:
+    """Open an artifact that this process has looked at, without looking at it again unless it has changed.
+
+    Args:
+        state: its :func:`srcli.artifacts.seal.identity` when it was opened before.
+
+    Raises:
+        ArtifactError: as :func:`open_artifact`.
+    """
+    try:
+        same = identity(path) == state
+    except OSError:
+        same = False
+    if not same:
+        with open_artifact(path, schema) as handle:
+            yield handle
+        return
+    handle = _open(path)
+    try:
+        with reading(path):
+            yield handle
+    finally:
+        handle.close()
+
+
 def is_sealed(path: Path) -> bool:
     """Whether damage to a file would be noticed: it is sealed, or comes with this package.
 

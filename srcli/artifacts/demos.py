@@ -28,8 +28,11 @@ from srcli.artifacts.core import (
     open_artifact,
     put,
     read_config,
+    reopen_artifact,
     to_json,
 )
+from srcli.artifacts.demo_checks import FAILED, TRAIN, VALID, episode_problems, file_problems, step_problems, table_problems
+from srcli.artifacts.seal import identity
 from srcli.errors import ArtifactError
 from srcli.types import (
     F32,
@@ -50,7 +53,6 @@ from srcli.types import (
 )
 
 DATA, MASK = "data", "mask"
-TRAIN, VALID, FAILED = "train", "valid", "failed"
 POSE_WIDTH = 8
 UNIT, DEPTH_UNIT = "unit_m", 0.00025
 """Attribute of the depths with the metres that 1 stands for, and those of the cameras' own steps."""
@@ -294,7 +296,10 @@ def _write_outcomes(group: h5py.Group, steps: tuple[DemoStep, ...]) -> None:
 
 
 class DemoDataset:
-    """A demonstrations file, read episode by episode.
+    """A demonstrations file, read episode by episode. What is read is checked; what the whole file has to keep, at once.
+
+    Args:
+        check: raise what breaks the contract; without, :meth:`problems` lists it.
 
     Attributes:
         path: the file.
@@ -302,18 +307,53 @@ class DemoDataset:
         attempts: number of attempts of all episodes.
 
     Raises:
-        ArtifactError: the file is missing, damaged, foreign, of another version or incomplete.
+        ArtifactError: the file is missing, damaged, foreign, of another version, incomplete, or it contradicts itself.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, check: bool = True) -> None:
+        self.path, self._check = Path(path), check
         with open_artifact(self.path, DEMOS) as handle:
             self.config = read_config(handle)
             self._names = sorted(handle[DATA])
             self._masks = {key: [n.decode() for n in handle[MASK][key][()]] for key in handle[MASK]}
             self._demonstrations = [_demonstrations(handle[DATA][n]) for n in self._names]
             self.attempts = int(handle[DATA].attrs["total"])
+            self._lengths = tuple(int(handle[DATA][name].attrs["num_samples"]) for name in self._names)
             self._most = max((_most_candidates(handle[DATA][n]) for n in self._names), default=0)
+            self._state = identity(self.path)
+        if check:
+            self._raise(self._file_problems())
+
+    def _file_problems(self) -> list[str]:
+        return file_problems(self._names, self._masks, [bool(d) for d in self._demonstrations], self._lengths, self.attempts)
+
+    def _raise(self, problems: list[str]) -> None:
+        if problems and self._check:
+            raise ArtifactError(f"{self.path}: breaks its contract: {problems[0]}", "make it anew with `srcli collect`")
+
+    def check(self) -> None:
+        """See that the tables of every episode keep the contract. Views are checked when they are read.
+
+        Raises:
+            ArtifactError: they do not.
+        """
+        with open_artifact(self.path, DEMOS) as handle:
+            for index, name in enumerate(self._names):
+                self._raise([f"episode {index}: {text}" for text in table_problems(handle[DATA][name])])
+
+    def problems(self) -> list[str]:
+        """All that contradicts the contract, one line each; reads the whole file."""
+        found = self._file_problems()
+        for index in range(len(self)):
+            try:
+                with self._group(index) as group:
+                    own = table_problems(group)
+                if not own:
+                    own = episode_problems(self.episode(index))
+            except ArtifactError as error:
+                own = [error.message]
+            found += [f"episode {index}: {text}" for text in own]
+        return found
 
     def __len__(self) -> int:
         return len(self._names)
@@ -345,19 +385,21 @@ class DemoDataset:
 
     @contextmanager
     def _group(self, index: int) -> Iterator[h5py.Group]:
-        with open_artifact(self.path, DEMOS) as handle:
+        with reopen_artifact(self.path, DEMOS, self._state) as handle:
             yield handle[DATA][self._names[index]]
 
     def episode(self, index: int) -> DemoEpisode:
         """One whole episode."""
         with self._group(index) as group:
             count, spec = int(group.attrs["num_samples"]), _read_spec(group)
-            return DemoEpisode(
+            episode = DemoEpisode(
                 spec=spec,
                 steps=tuple(_read_step(group, row, spec.goal) for row in range(count)),
                 success=bool(group.attrs["success"]),
                 demonstration=int(group.attrs["demonstration"]),
             )
+        self._raise([f"episode {index}: {text}" for text in episode_problems(episode)])
+        return episode
 
     def spec(self, index: int) -> EpisodeSpec:
         """What an episode was made from, without reading its views."""
@@ -368,12 +410,13 @@ class DemoDataset:
         """One attempt of an episode, a demonstration or not, and what the episode was made from."""
         with self._group(index) as group:
             spec = _read_spec(group)
-            return spec, _read_step(group, number, spec.goal)
+            step = _read_step(group, number, spec.goal)
+        self._raise([f"episode {index}: {text}" for text in step_problems(step, number)])
+        return spec, step
 
     def lengths(self) -> tuple[int, ...]:
         """Attempts of each episode."""
-        with open_artifact(self.path, DEMOS) as handle:
-            return tuple(int(handle[DATA][name].attrs["num_samples"]) for name in self._names)
+        return self._lengths
 
     def demonstration(self, index: int, step: int | None = None) -> Demonstration:
         """A demonstration of one episode.
@@ -392,6 +435,7 @@ class DemoDataset:
         with self._group(index) as group:
             spec = _read_spec(group)
             found = _read_step(group, number, spec.goal)
+        self._raise([f"episode {index}: {text}" for text in step_problems(found, number)])
         label = -1 if found.action is None or found.action.index is None else found.action.index
         if not 0 <= label < len(found.candidates):
             raise ArtifactError(f"{self.path}: the demonstration of episode {index} names no candidate", "make the file anew")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from srcli.artifacts.core import EVALUATION, create_artifact, open_artifact, put, read_config, to_json
+from srcli.artifacts.core import EVALUATION, array, create_artifact, open_artifact, parse_json, put, read_config, to_json
 from srcli.errors import ArtifactError
 
 EPISODES, ATTEMPTS, SUMMARY, COLUMNS = "episodes", "attempts", "summary", "columns"
@@ -81,18 +80,65 @@ def load_evaluation(path: Path | str) -> EvaluationFile:
         ArtifactError: missing, damaged, foreign, of another version or incomplete.
     """
     with open_artifact(path, EVALUATION) as handle:
-        return EvaluationFile(
+        loaded = EvaluationFile(
             episodes=read_table(handle[EPISODES]),
             attempts=read_table(handle[ATTEMPTS]),
-            summary=json.loads(handle[SUMMARY][()].tobytes()),
+            summary=read_summary(handle),
             config=read_config(handle),
         )
+        if found := _problems(loaded):
+            raise ArtifactError(f"{path}: breaks its contract: {found[0]}", "make it anew with `srcli evaluate`")
+    return loaded
+
+
+def _problems(loaded: EvaluationFile) -> list[str]:
+    episodes, attempts = loaded.episodes, loaded.attempts
+    found: list[str] = []
+    count = len(next(iter(episodes.values()), ()))
+    named = attempts.get("episode", np.empty(0))
+    if len(named) and (named.dtype.kind not in "iu" or named.min() < 0 or named.max() >= count):
+        found.append("an attempt names no episode")
+    rows = loaded.summary.get("rows", [])
+    if not isinstance(rows, list) or not isinstance(loaded.summary.get("methods", {}), dict):
+        return [*found, "its summary has no rows"]
+    if {"method", "split", "success"} <= set(episodes):
+        for row in rows:
+            found += _contradiction(row, episodes)
+    return found
+
+
+def _contradiction(row: Any, episodes: Table) -> list[str]:
+    """Whether a row of the summary counts other episodes than there are."""
+    if not isinstance(row, dict) or not all(key in row for key in ("method", "split", "successes", "episodes")):
+        return ["a row of its summary names no method, split or counts"]
+    own = (episodes["method"] == row["method"]) & (episodes["split"] == row["split"])
+    if "task" in episodes and "task" in row:
+        own &= episodes["task"] == row["task"]
+    counted = (int(own.sum()), int(np.asarray(episodes["success"][own], dtype=bool).sum()))
+    if not counted[0] or counted != (row["episodes"], row["successes"]):
+        return [f"the row of '{str(row['method'])[:60]}' contradicts its episodes"]
+    return []
+
+
+def read_summary(handle: h5py.File) -> dict[str, Any]:
+    """The summary of a file of results.
+
+    Raises:
+        KeyError, ValueError: it has none.
+    """
+    summary = parse_json(array(handle, SUMMARY, "u", 1).tobytes())
+    if not isinstance(summary, dict):
+        raise ValueError("the summary is no mapping")
+    return summary
 
 
 def read_table(group: h5py.Group) -> Table:
     table: Table = {}
-    for key in json.loads(group.attrs[COLUMNS]):
-        values = group[key][()]
+    columns = parse_json(str(group.attrs[COLUMNS]))
+    if not isinstance(columns, list) or sorted(map(str, columns)) != sorted(group):
+        raise ValueError(f"the columns of {group.name} are not those that it names")
+    for key in columns:
+        values = array(group, key, "biufS", 1)
         if values.dtype.kind == "S":
             values = np.array([v.decode() for v in values], dtype=object)
         table[key] = values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,19 +15,21 @@ import numpy.typing as npt
 
 from srcli.artifacts.core import (
     FEATURES,
+    array,
     check_output,
     create_artifact,
     open_artifact,
     put,
     put_growing,
     read_config,
+    read_json,
     reading,
     to_json,
 )
 from srcli.errors import ArtifactError
 from srcli.types import Bool, Candidates, Percept, Phase
 
-DATA, MASK, ENCODER = "data", "mask", "encoder"
+DATA, MASK, ENCODER, TRAIN = "data", "mask", "encoder", "train"
 # (name, dtype, trailing axes): N points, D dimensions, L tokens, K candidates
 LAYOUT: dict[str, tuple[type, str]] = {
     "points": (np.float32, "N3"),
@@ -211,10 +212,12 @@ class FeatureDataset:
             with reading(self.path):
                 data = handle[DATA]
                 self._stored: dict[str, h5py.Dataset] = {name: data[name] for name in LAYOUT if name in data}
-                self.instructions: tuple[str, ...] = tuple(i.decode() for i in data[INSTRUCTION][()])
-                self.encoder: dict[str, Any] = json.loads(handle.attrs[ENCODER])
+                self.instructions: tuple[str, ...] = tuple(i.decode() for i in array(data, INSTRUCTION, "S", 1))
+                self.encoder: dict[str, Any] = read_json(handle, ENCODER)
                 self.config: dict[str, Any] = read_config(handle)
-                self._splits: dict[str, npt.NDArray[np.int64]] = {name: handle[MASK][name][()] for name in handle[MASK]}
+                self._splits: dict[str, npt.NDArray[np.int64]] = {
+                    name: array(handle[MASK], name, "i", 1) for name in handle[MASK]
+                }
             self._hold(cache_bytes)
         except BaseException:
             self.close()
@@ -280,6 +283,7 @@ class FeatureDataset:
         count = len(self)
         shapes = {name: dataset.shape for name, dataset in self._stored.items()}
         problems = [f"'{name}' has shape {shape}" for name, shape in shapes.items() if shape[:1] != (count,)]
+        problems += [] if TRAIN in self._splits or not count else [f"has no split '{TRAIN}'"]
         if not problems:
             each = sum(d.dtype.itemsize * int(np.prod(d.shape[1:])) for d in self._stored.values())
             self.held = count if each * count <= cache_bytes else cache_bytes // each
@@ -325,6 +329,7 @@ def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], splits: Mapping[str, np
             problems.append("'valid' marks a padded candidate")
         if arrays["phase"].max() >= len(PHASES):
             problems.append("'phase' names no phase")
+    problems += [f"split '{n}' names a sample twice" for n, i in splits.items() if len(np.unique(i)) != len(i)]
     problems += [
         f"split '{n}' points outside the samples" for n, i in splits.items() if len(i) and (i.min() < 0 or i.max() >= total)
     ]

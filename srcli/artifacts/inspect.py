@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from srcli.artifacts.core import (
     SRCLI_VERSION,
     open_artifact,
     read_config,
+    read_json,
 )
 from srcli.errors import ArtifactError
 
@@ -124,7 +124,7 @@ def _features_summary(handle: h5py.File) -> dict[str, Any]:
         "points": int(data["points"].shape[1]),
         "dimensions": int(data["features"].shape[2]),
         "candidates": int(data["candidates"].shape[1]),
-        "encoder": json.loads(handle.attrs[features.ENCODER]),
+        "encoder": read_json(handle, features.ENCODER),
         "splits": {key: len(handle[features.MASK][key]) for key in handle[features.MASK]},
     }
 
@@ -134,52 +134,18 @@ def _policy_summary(handle: h5py.File) -> dict[str, Any]:
     return {
         "tensors": len(weights),
         "parameters": int(sum(weights[name].size for name in weights)),
-        "encoder": json.loads(handle.attrs[policy.ENCODER]),
-        "training": json.loads(handle.attrs[policy.TRAINING]),
+        "encoder": read_json(handle, policy.ENCODER),
+        "training": read_json(handle, policy.TRAINING),
         "curves": {name: int(handle[policy.CURVES][name].size) for name in handle[policy.CURVES]},
     }
 
 
 def _evaluation_summary(handle: h5py.File) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads(handle[evaluation.SUMMARY][()].tobytes())
-    return summary
+    return evaluation.read_summary(handle)
 
 
 def _check_demos(path: Path) -> list[str]:
-    dataset = demos.DemoDataset(path)
-    found: list[str] = []
-    names = {i for key in (demos.TRAIN, demos.VALID, demos.FAILED) for i in dataset.split(key).tolist()}
-    if names != set(range(len(dataset))):
-        found.append("the splits do not cover the episodes exactly")
-    steps = 0
-    for index in range(len(dataset)):
-        episode = dataset.episode(index)
-        steps += len(episode.steps)
-        found += [f"episode {index}: {text}" for text in _check_episode(episode)]
-    if steps != dataset.attempts:
-        found.append(f"'total' says {dataset.attempts} attempts, there are {steps}")
-    return found
-
-
-def _check_episode(episode: demos.DemoEpisode) -> list[str]:
-    found: list[str] = []
-    if (episode.demonstration >= 0) != episode.success:
-        found.append("success and demonstration contradict each other")
-    if episode.demonstration >= len(episode.steps):
-        found.append("the demonstration is not one of its attempts")
-    elif episode.demonstration >= 0 and not episode.steps[episode.demonstration].outcome.success:
-        found.append("the demonstration is an attempt that failed")
-    for number, step in enumerate(episode.steps):
-        if not np.isfinite(step.observation.depth).all():
-            found.append(f"attempt {number}: depth holds a value that is not finite")
-        if not np.isfinite(step.candidates.poses).all():
-            found.append(f"attempt {number}: a candidate holds a value that is not finite")
-        if step.action is not None and step.action.index is not None:
-            if step.action.index >= len(step.candidates):
-                found.append(f"attempt {number}: names no candidate")
-            elif step.excluded[step.action.index]:
-                found.append(f"attempt {number}: took an excluded candidate")
-    return found
+    return demos.DemoDataset(path, check=False).problems()
 
 
 def _check_features(path: Path) -> list[str]:

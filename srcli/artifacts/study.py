@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ import h5py
 import numpy as np
 
 from srcli.artifacts.core import SCHEMA, SCHEMAS, Schema, create_artifact, open_artifact, put, read_config, to_json
-from srcli.artifacts.evaluation import EPISODES, SUMMARY, Column, Table, read_table, write_table
+from srcli.artifacts.evaluation import EPISODES, SUMMARY, Column, Table, read_summary, read_table, write_table
+from srcli.errors import ArtifactError
 
 ABLATION = Schema("srcli/ablation", 2, "ablation", "srcli ablate")
 NOISE_SWEEP = Schema("srcli/noise-sweep", 2, "noise sweep", "srcli noise-sweep")
@@ -69,17 +69,30 @@ def load_study(path: Path | str, schema: Schema) -> StudyFile:
         ArtifactError: missing, damaged, foreign, of another kind or version, or incomplete.
     """
     with open_artifact(path, schema) as handle:
-        return StudyFile(
+        loaded = StudyFile(
             episodes=read_table(handle[EPISODES]),
             rows=read_table(handle[ROWS]),
-            summary=json.loads(handle[SUMMARY][()].tobytes()),
+            summary=read_summary(handle),
             config=read_config(handle),
         )
+        if found := _problems(loaded):
+            raise ArtifactError(f"{path}: breaks its contract: {found[0]}", f"make it anew with `{schema.command}`")
+    return loaded
+
+
+def _problems(loaded: StudyFile) -> list[str]:
+    arms = {arm["arm"] for arm in loaded.summary.get("arms", ())}
+    return [
+        f"'{name}' names the arm '{arm}', which the summary does not have"
+        for name, table in ((EPISODES, loaded.episodes), (ROWS, loaded.rows))
+        for arm in dict.fromkeys(table.get("arm", ()))
+        if arm not in arms
+    ]
 
 
 def study_summary(handle: h5py.File) -> dict[str, Any]:
     """What ``srcli info`` tells of an open file of either kind."""
-    summary = json.loads(handle[SUMMARY][()].tobytes())
+    summary = read_summary(handle)
     return {
         "study": summary.get("study", ""),
         "episodes": len(next(iter(handle[EPISODES].values()))),
@@ -93,15 +106,9 @@ def study_problems(path: Path) -> list[str]:
     """What contradicts the contract of a file of either kind, one line each.
 
     Raises:
-        ArtifactError: the file cannot be read.
+        ArtifactError: the file cannot be read, or breaks its contract.
     """
     with open_artifact(path) as handle:
         schema = SCHEMAS[str(handle.attrs[SCHEMA])]
-    data = load_study(path, schema)
-    arms = {arm["arm"] for arm in data.summary.get("arms", ())}
-    return [
-        f"'{name}' names the arm '{arm}', which the summary does not have"
-        for name, table in ((EPISODES, data.episodes), (ROWS, data.rows))
-        for arm in dict.fromkeys(table.get("arm", ()))
-        if arm not in arms
-    ]
+    load_study(path, schema)
+    return []

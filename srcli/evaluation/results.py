@@ -15,7 +15,7 @@ from srcli.evaluation.plan import group_of
 from srcli.evaluation.report import PlayedEpisode, curve, describe_threshold, metrics, not_set_up, readings, tables
 from srcli.evaluation.similarity_rule import Threshold
 from srcli.evaluation.statistics import Row, summarise_all, summarise_kinds
-from srcli.evaluation.tables import to_json, to_markdown
+from srcli.evaluation.tables import as_text, to_json, to_markdown
 from srcli.methods.registry import code_digest, spec_of
 
 if TYPE_CHECKING:
@@ -142,7 +142,9 @@ def _listed(missing: Sequence[Mapping[str, Any]]) -> str:
     """The scenes that could not be built, for the table's file."""
     if not missing:
         return ""
-    lines = [f"- {item['task']}/{item['split']} {item['case'] or item['key']}: {item['instruction']}" for item in missing]
+    lines = [
+        as_text(f"- {item['task']}/{item['split']} {item['case'] or item['key']}: {item['instruction']}") for item in missing
+    ]
     return "\nNot set up (counted as failures):\n\n" + "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
@@ -61,11 +62,20 @@ def _clean(value: Any) -> Any:
     return value
 
 
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+
+
+def as_text(text: str) -> str:
+    """A line of Markdown in which HTML and links show as text; its `code`, **strong** and _emphasis_ stay."""
+    parts = re.split(r"(`[^`]+`)", " ".join(text.splitlines()))
+    return "".join(part if i % 2 else _TAG.sub("&lt;", part).replace("](", "]\\(") for i, part in enumerate(parts))
+
+
 def to_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table with its legend."""
     headers, lines = _table(rows)
     text = ["| " + " | ".join(headers) + " |", "|" + "---|" * len(headers)]
-    text += ["| " + " | ".join(line) + " |" for line in lines]
+    text += ["| " + " | ".join(as_text(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
     notes = [NOTE] + ([PRIVILEGED_NOTE] if any(row.privileged for row in rows) else [])
     notes += [CONTROL_NOTE] if any(row.initialisations > 1 for row in rows) else []
     return "\n".join(text) + "\n\n" + "\n\n".join(notes) + "\n"

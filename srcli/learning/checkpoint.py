@@ -123,7 +123,7 @@ def _digest(note: Mapping[str, Any], tensors: Tensors) -> str:
     digest = hashlib.sha256(json.dumps(note).encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
-        digest.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from markupsafe import Markup
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -27,6 +29,7 @@ class Measure:
 
 
 Cell = str | Measure
+"""Text is shown as text; a drawing is markup (:class:`markupsafe.Markup`, which is text too)."""
 RowKind = Literal["ours", "control", "theirs", "privileged", "group"]
 
 
@@ -73,9 +76,9 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawing as SVG text that takes its colours from the page; a ``wide`` one has a line of its own."""
+    """A drawing that takes its colours from the page; a ``wide`` one has a line of its own."""
 
-    svg: str
+    svg: Markup
     caption: str
     wide: bool = False
 

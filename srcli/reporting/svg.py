@@ -1,4 +1,7 @@
-"""Small drawings as SVG text. Colours are classes of the page's style, so that light and dark both read well."""
+"""Small drawings as SVG. Colours are classes of the page's style, so that light and dark both read well.
+
+A drawing is markup; every word in it is escaped here, where it is drawn.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor
 
+from markupsafe import Markup
+
 from srcli.reporting.blocks import Measure
 from srcli.reporting.style import METHOD_COLOURS
 
 BAR_WIDTH, BAR_HEIGHT = 108, 14
 
 
-def interval_bar(measure: Measure) -> str:
+def interval_bar(measure: Measure) -> Markup:
     """Dot and whisker on a thin axis; empty text when the measure has no value."""
     if measure.value is None or measure.low is None or measure.high is None:
-        return ""
+        return Markup("")
     start, end = measure.bounds
 
     def x(value: float) -> float:
@@ -25,7 +30,7 @@ def interval_bar(measure: Measure) -> str:
 
     middle = BAR_HEIGHT / 2
     zero = f'<line class="zero" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="1" y2="{BAR_HEIGHT - 1}"/>' if measure.zero else ""
-    return (
+    return Markup(
         f'<svg class="bar" width="{BAR_WIDTH}" height="{BAR_HEIGHT}" viewBox="0 0 {BAR_WIDTH} {BAR_HEIGHT}" aria-hidden="true">'
         f'<line class="track" x1="4" x2="{BAR_WIDTH - 4}" y1="{middle}" y2="{middle}"/>{zero}'
         f'<line class="whisker" x1="{x(measure.low):.1f}" x2="{x(measure.high):.1f}" y1="{middle}" y2="{middle}"/>'
@@ -63,7 +68,7 @@ class Axes:
     y_ticks: Sequence[float]
 
 
-def line_chart(series: Sequence[Series], axes: Axes, width: int = 560, height: int = 320, dots: bool = True) -> str:
+def line_chart(series: Sequence[Series], axes: Axes, width: int = 560, height: int = 320, dots: bool = True) -> Markup:
     """Lines with interval bands and a legend."""
     left, right, top, bottom = 52, 14, 12, 42
     (x0, x1), (y0, y1) = axes.x_limits, axes.y_limits
@@ -103,7 +108,7 @@ def line_chart(series: Sequence[Series], axes: Axes, width: int = 560, height: i
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{label}" '
         f'style="max-width:{width}px">{"".join(parts)}</svg>'
     )
-    return legend([(line.name, f"c{line.colour % METHOD_COLOURS} {line.style}") for line in series]) + drawing
+    return Markup(legend([(line.name, f"c{line.colour % METHOD_COLOURS} {line.style}") for line in series]) + drawing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ Line = tuple[str, Sequence[Sequence[Dot]]]
 """A label, and the dots of each column."""
 
 
-def interval_chart(groups: Sequence[tuple[str, Sequence[Line]]], heads: Sequence[str], axis: str, width: int = 1040) -> str:
+def interval_chart(groups: Sequence[tuple[str, Sequence[Line]]], heads: Sequence[str], axis: str, width: int = 1040) -> Markup:
     """Values with intervals as a list of labelled lines under headings, side by side in columns that share one scale around zero.
 
     Args:
@@ -162,7 +167,7 @@ def interval_chart(groups: Sequence[tuple[str, Sequence[Line]]], heads: Sequence
                     at = y + row / 2 + (place - (len(own) - 1) / 2) * 8
                     parts.append(_dot(dot, label, at, px(number, dot.low), px(number, dot.value), px(number, dot.high)))
             y += row
-    return (
+    return Markup(
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(axis)}" '
         f'style="max-width:{width}px">{"".join(parts)}</svg>'
     )
@@ -187,7 +192,7 @@ def legend(entries: Sequence[tuple[str, str]]) -> str:
     return f'<div class="legend">{"".join(keys)}</div>'
 
 
-def stacked_bars(groups: Sequence[tuple[str, int, Sequence[tuple[str, int]]]], width: int = 720) -> str:
+def stacked_bars(groups: Sequence[tuple[str, int, Sequence[tuple[str, int]]]], width: int = 720) -> Markup:
     """Shares of a total as stacked horizontal bars.
 
     Args:
@@ -216,7 +221,7 @@ def stacked_bars(groups: Sequence[tuple[str, int, Sequence[tuple[str, int]]]], w
     height = len(groups) * row + 6
     keys = dict.fromkeys(name for _, _, parts in groups for name, _ in parts)
     names = "".join(f'<span class="key"><i class="swatch r-{escape(n)}"></i>{escape(n.replace("_", " "))}</span>' for n in keys)
-    return (
+    return Markup(
         f'<div class="legend">{names}</div><svg class="chart" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="failed attempts by reason" style="max-width:{width}px">{"".join(out)}</svg>'
     )
@@ -227,7 +232,7 @@ def _room(labels: Iterable[str]) -> int:
     return max(200, *(ceil(6.5 * len(label)) + 12 for label in labels), 0)
 
 
-def strip(values: Sequence[tuple[int, int]]) -> str:
+def strip(values: Sequence[tuple[int, int]]) -> Markup:
     """Cells of one row, each ``successes`` of ``total``, darker where more succeeded."""
     size, gap = 22, 2
     cells = []
@@ -240,7 +245,7 @@ def strip(values: Sequence[tuple[int, int]]) -> str:
             f'<text class="in-cell{tone}" x="{i * (size + gap) + size / 2}" y="{size / 2 + 4}" text-anchor="middle">{good}</text>'
         )
     width = max(len(values) * (size + gap) - gap, 1)
-    return (
+    return Markup(
         f'<svg class="strip" viewBox="0 0 {width} {size}" width="{width}" height="{size}" role="img" '
         f'aria-label="successes per batch">{"".join(cells)}</svg>'
     )

@@ -166,6 +166,8 @@ def run(
     files = [Path(demos)] if isinstance(demos, (str, Path)) else [Path(path) for path in demos]
     perceiver = perceiver or EncoderPerceiver()
     datasets = [DemoDataset(path) for path in files]
+    for dataset in datasets:
+        dataset.check()
     limit = params.featurize.limit or None
     wanted = [(i, *decision) for i, dataset in enumerate(datasets) for decision in dataset.decisions[:limit]]
     for i, path in enumerate(files):

@@ -121,7 +121,10 @@ def training_data(spec: MethodSpec, features: Path | None, demos: Sequence[Path]
         if not demos:
             raise ConfigError(f"method '{spec.name}' is trained on demonstrations", "give files of `srcli collect` with --demos")
         digest = config_digest({"demos": [file_digest(path) for path in demos]})
-        return TrainingData(demos=tuple(DemoDataset(path) for path in demos)), {}, digest
+        shown = tuple(DemoDataset(path) for path in demos)
+        for each in shown:
+            each.check()
+        return TrainingData(demos=shown), {}, digest
     return TrainingData(), {}, ""
 
 

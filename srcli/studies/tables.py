@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from srcli.evaluation.statistics import Interval, Result, clustered_bootstrap, compare, summarise
+from srcli.evaluation.tables import as_text
 
 POOLED = -1
 """Stands for all training seeds together."""
@@ -280,7 +281,7 @@ def markdown(rows: Sequence[StudyRow], names: Mapping[str, str], noisy: bool = F
             _signed(row.steps_diff, row.steps_diff_low, row.steps_diff_high, 1, 2),
             *((_signed(row.drop, row.drop_low, row.drop_high, 100, 1), _first_drop(row)) if noisy else ()),
         )
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(map(as_text, cells)) + " |")
     note = NOTE + (" `drop`, `first drop`: paired differences in points to the same branch without noise." if noisy else "")
     return "\n".join(lines) + f"\n\n{note}\n"
 
