@@ -6,8 +6,8 @@ Scenes are those of the suite `development` (seen objects, picking), one attempt
 recording of one's own may be; the decision is made from that as `srcli decide` makes it, checks included, and its grasp is
 carried out in the undisturbed scene. The world frame of the recording is the arm's: where a disturbance turns it against the
 table, the grasp is turned back. Held: something is in the gripper after the lift; right: it is what was asked for; refused: a
-check named what is wrong, and nothing was done. After every scene the table so far is printed, so that a run can be ended at
-any time.
+check named what is wrong, and nothing was done. After every scene the table so far is printed, so that a run can be ended at any
+time.
 """
 
 from __future__ import annotations

@@ -88,11 +88,10 @@ def _apart(observation: Observation, table: Table, height: float, tilt: float) -
     if not beyond:
         return None
     _, name, away, turn = max(beyond)
+    hint = "calibrate T_world_cam again, or leave a camera out (--camera)"
     return Finding(
         f"the cameras disagree: the table of {name} is {1000 * away:+.0f} mm and {turn:.1f} degrees off that of all",
-        f"calibrate T_world_cam again, or leave a camera out (--camera); is it the inverse of {name}?"
-        if height >= _APART[0]
-        else "calibrate T_world_cam again, or leave a camera out (--camera)",
+        f"{hint}; is one of them the inverse?" if height >= _APART[0] else hint,
     )
 
 
@@ -103,7 +102,7 @@ def _world(observation: Observation, table: Table) -> Finding | None:
         inverse = changed(observation, T_world_cam=np.linalg.inv(observation.T_world_cam))
         other = fitted(inverse)
         if other is not None and other.tilt < _OFF_TILT and abs(other.height) < _OFF:
-            hint = "T_world_cam looks like its inverse: it maps the camera to the world, not the world to the camera"
+            hint = "T_world_cam looks like its inverse: it has to map the camera to the world, not the world to the camera"
     if table.tilt > 135.0:
         return Finding("the world is upside down: its z axis points into the table", hint)
     if table.tilt > _OFF_TILT:
@@ -149,13 +148,16 @@ def _to_cell(T_level: F64, middle: F64) -> F64:
 
 def _check_things(points: F64, where: str, table: Table | None, T_level: F64) -> None:
     cells, _ = _cells(points[(points[:, 2] > _STANDS) & (points[:, 2] < _HIGHEST)])
-    if len(cells) >= _FEW:
-        return
-    high = (
-        f"the highest point is at {1000 * float(np.quantile(points[:, 2], 0.999)):.0f} mm" if len(points) else "no point is there"
-    )
-    level = "" if table is None or not np.array_equal(T_level, np.eye(4)) else f"; the table is at {1000 * table.height:+.0f} mm"
-    raise SceneError(f"nothing stands on the table {where}: {high}{level}", "look at the depth image, and at where z = 0 is")
+    if len(cells) < _FEW:
+        raise _nothing(points, where, table, T_level)
+
+
+def _nothing(points: F64, where: str, table: Table | None, T_level: F64) -> SceneError:
+    high = "no point is there"
+    if len(points):
+        high = f"the highest point is at {1000 * float(np.quantile(points[:, 2], 0.999)):.0f} mm"
+    level = "" if table is None or not np.array_equal(T_level, np.eye(4)) else f", the table at {1000 * table.height:.0f} mm"
+    return SceneError(f"nothing stands on the table {where}: {high}{level}", "look at the depth image, and at where z = 0 is")
 
 
 def _cells(points: F64) -> tuple[I64, I64]:
@@ -173,7 +175,7 @@ def _found(points: F64, observation: Observation, table: Table | None, T_level: 
     cells = cells[_over_table(cells, flat)] if len(cells) and len(flat) else cells
     if len(cells) < _FEW:
         if observation.held is None:
-            _check_things(standing[:0], "that the cameras see", table, T_level)
+            raise _nothing(points, "that the cameras see", table, T_level)
         table_middle: F64 = _MIDDLE if not len(flat) or _covers(flat) else np.median(flat[:, :2], axis=0)
         return table_middle
     centres = (cells + 0.5) * _CELL
