@@ -15,6 +15,7 @@ ORDER = (
     "cli",
     "studies",
     "stages",
+    "envs",
     "reporting",
     "probing",
     "evaluation",
@@ -43,6 +44,7 @@ ALLOWED = {
     "open_clip": {"perception"},
     "timm": {"perception"},
     "ray": {"parallel"},
+    "gymnasium": {"envs"},
     "dvc": set(),
     "click": set(),
     "pickle": set(),
@@ -113,7 +115,7 @@ def test_ground_stands_alone() -> None:
 
 COINCIDE = {"base", "expert", "quality", "random", "similarity"}
 """Identifiers of methods that are words for other things, too: columns, links of the robot, ways of selecting."""
-NAMELESS = ("cli", "studies", "stages", "reporting", "evaluation")
+NAMELESS = ("cli", "studies", "stages", "envs", "reporting", "evaluation")
 
 
 def _prose(tree: ast.Module) -> set[int]:

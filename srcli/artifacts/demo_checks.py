@@ -57,6 +57,9 @@ def file_problems(
     if any(not _GROUP.fullmatch(name) for name in names) or [int(n[5:]) for n in names] != list(range(len(names))):
         return ["its episodes are not numbered from 0 without a gap"]
     listed = [name for key in (TRAIN, VALID, FAILED) for name in masks.get(key, ())]
+    if len(masks.get(TRAIN, ())) == 1 and list(masks[TRAIN]) == list(masks.get(VALID, ())):
+        # A single demonstration serves both.
+        listed = [*masks[TRAIN], *masks.get(FAILED, ())]
     if sorted(listed) != list(names) or not {TRAIN, VALID, FAILED} <= set(masks):
         found.append("the splits do not cover the episodes exactly")
     else:

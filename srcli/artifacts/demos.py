@@ -1,13 +1,14 @@
 """Demonstrations: every attempt of every episode. A superset of what readers of robomimic files expect.
 
 One episode is one ``/data/demo_000000``, one attempt is one step. Splits are filter keys under ``/mask``. Segmentation, true
-poses and the object of each candidate are there for supervision and analysis only. The layout stands in docs/artifacts.md.
+poses and the object of each candidate are there for supervision and analysis only. Each camera's images have a key of their own
+beside those of all cameras: a virtual dataset, which costs no bytes of images. The layout stands in docs/artifacts.md.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from srcli.types import (
     F32,
     F64,
     I32,
+    U8,
     Action,
     Bool,
     Candidates,
@@ -53,6 +55,8 @@ from srcli.types import (
 )
 
 DATA, MASK = "data", "mask"
+OBS, NEXT_OBS, AFTER = "obs", "next_obs", "after"
+RGB, DEPTH = "rgb", "depth"
 POSE_WIDTH = 8
 UNIT, DEPTH_UNIT = "unit_m", 0.00025
 """Attribute of the depths with the metres that 1 stands for, and those of the cameras' own steps."""
@@ -98,12 +102,14 @@ class DemoEpisode:
         success: whether the episode reached its goal.
         demonstration: the step whose decision completed the goal, or -1. In an episode that reached its goal every step that
             succeeded is a demonstration: the last, and before a placement the pick that it needed.
+        after: what the cameras see after the last attempt; None where nobody asked for it.
     """
 
     spec: EpisodeSpec
     steps: tuple[DemoStep, ...]
     success: bool
     demonstration: int
+    after: Observation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +147,16 @@ def write_part(path: Path, episode: DemoEpisode, index: int, config: Mapping[str
         _write_episode(handle.create_group(DATA).create_group(demo_name(index)), episode)
 
 
-def merge_parts(output: Path, parts: Iterable[Path], config: Mapping[str, Any], valid_every: int) -> None:
+def merge_parts(
+    output: Path, parts: Iterable[Path], config: Mapping[str, Any], valid_every: int, cameras: Sequence[str] = ()
+) -> None:
     """Put part files, in the order of their index, into one file.
 
     Args:
         config: the recorded configuration of the whole.
-        valid_every: each episode whose index leaves the remainder ``valid_every - 1`` is kept for validation.
+        valid_every: each episode whose index leaves the remainder ``valid_every - 1`` is kept for validation; where that leaves
+            none, the last one with a demonstration.
+        cameras: names of the cameras, in the order of the views.
 
     Raises:
         ArtifactError: a part is missing or damaged.
@@ -160,6 +170,7 @@ def merge_parts(output: Path, parts: Iterable[Path], config: Mapping[str, Any], 
             name = demo_name(index)
             with open_artifact(part, DEMOS, quiet=True) as source:
                 source.copy(source[DATA][name], data, name)
+            _write_camera_views(data[name], cameras)
             check_output(data)
             attrs = data[name].attrs
             total += int(attrs["num_samples"])
@@ -167,6 +178,9 @@ def merge_parts(output: Path, parts: Iterable[Path], config: Mapping[str, Any], 
                 masks[FAILED].append(name.encode())
             else:
                 masks[VALID if index % valid_every == valid_every - 1 else TRAIN].append(name.encode())
+        if masks[TRAIN] and not masks[VALID]:
+            # Readers stop at an empty filter key. A single demonstration serves both.
+            masks[VALID].append(masks[TRAIN].pop() if len(masks[TRAIN]) > 1 else masks[TRAIN][0])
         data.attrs["total"] = total
         # robomimic's documentation says env_type, its code reads type.
         data.attrs["env_args"] = to_json({"env_name": "srcli", "env_type": "srcli", "type": "srcli", "env_kwargs": dict(config)})
@@ -212,6 +226,9 @@ def _write_episode(group: h5py.Group, episode: DemoEpisode) -> None:
     put(group, "states", np.stack([s.poses.reshape(-1) for s in steps]) if steps else np.zeros((0, 7 * len(spec.objects))))
     if steps:
         _write_views(group, steps)
+        if episode.after is not None:
+            after = group.create_group(AFTER)
+            _write_images(after, episode.after.rgb[None], episode.after.depth[None], group[OBS][DEPTH].dtype)
         _write_candidates(group.create_group("candidates"), steps)
         _write_outcomes(group.create_group("outcome"), steps)
 
@@ -231,13 +248,73 @@ def _write_views(group: h5py.Group, steps: tuple[DemoStep, ...]) -> None:
     camera = group.create_group("camera")
     put(camera, "K", first.K)
     put(camera, "T_world_cam", first.T_world_cam)
-    height, width = first.depth.shape[1:]
-    view = (1, 1, height, width)
-    obs = group.create_group("obs")
-    put(obs, "rgb", np.stack([s.observation.rgb for s in steps]), (*view, 3))
-    put(obs, "depth", packed_depth(np.stack([s.observation.depth for s in steps])), view)
-    obs["depth"].attrs[UNIT] = DEPTH_UNIT if obs["depth"].dtype == np.uint16 else 1.0
-    put(group.create_group("analysis"), "segmentation", np.stack([s.segmentation for s in steps]), view)
+    rgb, depth = np.stack([s.observation.rgb for s in steps]), np.stack([s.observation.depth for s in steps])
+    _write_images(group.create_group(OBS), rgb, depth)
+    put(group.create_group("analysis"), "segmentation", np.stack([s.segmentation for s in steps]), (1, 1, *depth.shape[2:]))
+
+
+def _write_images(group: h5py.Group, rgb: U8, depth: F32, kind: Any = None) -> None:
+    """Images (T, M, H, W, 3) and depth (T, M, H, W) in metres; a view is a chunk.
+
+    Args:
+        kind: type that depth has to have, so that it stands in one dataset with others.
+    """
+    view = (1, 1, *depth.shape[2:])
+    put(group, RGB, rgb, (*view, 3))
+    packed = packed_depth(depth)
+    if kind is not None and packed.dtype != kind:
+        raise ArtifactError(
+            "the depth after an episode cannot be stored beside that of the episode",
+            "leave collect.next_obs off with this camera",
+        )
+    put(group, DEPTH, packed, view)
+    group[DEPTH].attrs[UNIT] = DEPTH_UNIT if packed.dtype == np.uint16 else 1.0
+
+
+def _write_camera_views(group: h5py.Group, cameras: Sequence[str]) -> None:
+    """Keys of each camera, ``rgb_NAME`` (T, H, W, 3) and ``depth_NAME`` (T, H, W, 1), as views of the images of all.
+
+    Where it is known what was seen after the last attempt, ``next_obs`` has the same keys, one step later.
+    """
+    if OBS not in group:
+        return
+    count, views = group[OBS][RGB].shape[:2]
+    names = tuple(cameras) if len(cameras) == views else tuple(f"view{view}" for view in range(views))
+    for key in (RGB, DEPTH):
+        seen = group[OBS][key]
+        for view, name in enumerate(names):
+            _write_view(group[OBS], f"{key}_{name}", view, [(seen, 0, count)])
+            if AFTER in group:
+                rows = [(seen, 1, count - 1), (group[AFTER][key], 0, 1)]
+                _write_view(group.require_group(NEXT_OBS), f"{key}_{name}", view, rows)
+
+
+def _write_view(group: h5py.Group, name: str, view: int, rows: Sequence[tuple[h5py.Dataset, int, int]]) -> None:
+    """A virtual dataset of one camera; its last axis is the channel.
+
+    Args:
+        rows: images of all cameras (T, M, H, W[, 3]) of this file, with the first row to take and how many, one after the other.
+    """
+    stored = rows[0][0]
+    size = stored.shape[2:4]
+    shape = (sum(count for _, _, count in rows), *size, stored.shape[4] if stored.ndim == 5 else 1)
+    # Not by create_virtual_dataset of h5py, which stamps the time into the file.
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.VIRTUAL)
+    properties.set_obj_track_times(False)
+    start = 0
+    for source, first, count in rows:
+        if not count:
+            continue
+        here, there = h5py.h5s.create_simple(shape), h5py.h5s.create_simple(source.shape)
+        here.select_hyperslab((start, 0, 0, 0), (count, *shape[1:]))
+        there.select_hyperslab((first, view, *(0,) * (source.ndim - 2)), (count, 1, *source.shape[2:]))
+        properties.set_virtual(here, b".", source.name.encode(), there)
+        start += count
+    kind = h5py.h5t.py_create(stored.dtype)
+    h5py.h5d.create(group.id, name.encode(), kind, h5py.h5s.create_simple(shape), dcpl=properties)
+    if UNIT in stored.attrs:
+        group[name].attrs[UNIT] = stored.attrs[UNIT]
 
 
 def packed_depth(depth: F32) -> F32 | U16:
@@ -373,6 +450,10 @@ class DemoDataset:
             raise ArtifactError(f"{self.path}: has no split '{name}'", f"it has: {', '.join(sorted(self._masks))}")
         return np.array([int(n.rsplit("_", 1)[1]) for n in self._masks[name]], dtype=np.int64)
 
+    def held_back(self) -> frozenset[int]:
+        """Indices of the episodes that nothing is trained on; never all of those with a demonstration."""
+        return frozenset(self.split(VALID).tolist()) - frozenset(self.split(TRAIN).tolist())
+
     @property
     def demonstrations(self) -> npt.NDArray[np.int64]:
         """Indices of the episodes with a demonstration, ascending."""
@@ -397,6 +478,7 @@ class DemoDataset:
                 steps=tuple(_read_step(group, row, spec.goal) for row in range(count)),
                 success=bool(group.attrs["success"]),
                 demonstration=int(group.attrs["demonstration"]),
+                after=_read_after(group),
             )
         self._raise([f"episode {index}: {text}" for text in episode_problems(episode)])
         return episode
@@ -497,6 +579,20 @@ def _unit(depth: h5py.Dataset) -> float:
     return unit
 
 
+def _read_after(group: h5py.Group) -> Observation | None:
+    return _read_images(group, AFTER, 0) if AFTER in group else None
+
+
+def _read_images(group: h5py.Group, key: str, row: int) -> Observation:
+    stored = group[key]
+    return Observation(
+        stored[RGB][row],
+        _metres(stored[DEPTH][row], _unit(stored[DEPTH])),
+        group["camera/K"][()],
+        group["camera/T_world_cam"][()],
+    )
+
+
 def _read_step(group: h5py.Group, row: int, goal: Goal) -> DemoStep:
     cands, outcome = group["candidates"], group["outcome"]
     count, chosen = int(cands["count"][row]), int(cands["chosen"][row])
@@ -512,12 +608,7 @@ def _read_step(group: h5py.Group, row: int, goal: Goal) -> DemoStep:
     extent = cands["held"][row] if "held" in cands else np.full(3, np.nan)
     return DemoStep(
         phase=cast(Phase, outcome["phase"][row].decode()),
-        observation=Observation(
-            group["obs/rgb"][row],
-            _metres(group["obs/depth"][row], _unit(group["obs/depth"])),
-            group["camera/K"][()],
-            group["camera/T_world_cam"][()],
-        ),
+        observation=_read_images(group, OBS, row),
         candidates=Candidates(cands["poses"][row, :count], cands["widths"][row, :count], cands["quality"][row, :count], kind),
         slots=slots,
         valid=valid,

@@ -61,7 +61,7 @@ def _group(group: Any, name: str, path: Path, size: int, declared: list[int], se
 def _dataset(dataset: Any, name: str, path: Path, size: int, declared: list[int]) -> None:
     made = dataset.get_create_plist()
     layout = made.get_layout()
-    if layout == h5py.h5d.VIRTUAL:
+    if layout == h5py.h5d.VIRTUAL and not _of_this_file(dataset, made):
         _refuse(path, name, "is put together from other files")
     if made.get_external_count():
         _refuse(path, name, "lies in another file")
@@ -76,8 +76,22 @@ def _dataset(dataset: Any, name: str, path: Path, size: int, declared: list[int]
         place = dataset.get_offset()
         if wanted and (place is None or place + wanted > size):
             _refuse(path, name, "declares more than the file holds")
+    elif layout == h5py.h5d.VIRTUAL and wanted > max(_FREE, _RATIO * size):
+        _refuse(path, name, "declares more than the file can hold")
     elif layout == h5py.h5d.CHUNKED:
         if stored > size or wanted > max(_FREE, _RATIO * stored):
             _refuse(path, name, "declares more than the file can hold")
         if wanted > _RATIO * stored:
             declared[0] += wanted
+
+
+def _of_this_file(dataset: Any, made: Any) -> bool:
+    """Whether a virtual array shows parts of plain arrays of its own file alone, as the views of single cameras do."""
+    file = h5py.h5i.get_file_id(dataset)
+    for number in range(made.get_virtual_count()):
+        if made.get_virtual_filename(number) != ".":
+            return False
+        source = made.get_virtual_dsetname(number).encode()
+        if source not in file or h5py.h5d.open(file, source).get_create_plist().get_layout() == h5py.h5d.VIRTUAL:
+            return False
+    return True

@@ -33,6 +33,9 @@ class CollectConfig(Section):
     )
     max_attempts: int = Field(8, ge=1, le=50, description="attempts per episode before it is given up")
     valid_every: int = Field(10, ge=2, le=1000, description="every n-th episode is kept for validation")
+    next_obs: bool = Field(
+        False, description="also keep what the cameras see after the last attempt, as key next_obs of robomimic's readers"
+    )
     executor: Literal["processes", "serial", "ray"] = Field(
         "processes", description="who does the work; the result does not depend on it (ray needs the extra 'ray')"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ArtifactError, SrcliError
-from srcli.seeding import Domain, episode_seed
+from srcli.seeding import OBSERVE, Domain, episode_seed, generator
 from srcli.stages.resume import do_missing
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from srcli.params import Params
     from srcli.sim import World
     from srcli.tasks import Task
-    from srcli.types import EpisodeSpec
+    from srcli.types import EpisodeSpec, Observation
 
 EpisodeFn = Callable[["Params", str, tuple[int, ...]], "DemoEpisode"]
 
@@ -70,6 +70,8 @@ def recorded_config(params: Params, task: str, seed: int) -> dict[str, Any]:
     kept = {"split", "wording", "max_attempts"}
     if _composed(params, task):
         kept.add("compositional")
+    if params.collect.next_obs:
+        kept.add("next_obs")
     collect = params.collect.model_dump(mode="json", include=kept)
     config: dict[str, Any] = {"task": task, "seed": seed, "collect": collect}
     for name in SECTIONS if task == "pick" else (*SECTIONS, "placements"):
@@ -161,11 +163,13 @@ def _play(
 def _merge(out: Path, pieces: Pieces, config: dict[str, Any], params: Params) -> None:
     from srcli.artifacts.demos import merge_parts
     from srcli.artifacts.pieces import check_space
+    from srcli.sim.cameras import cameras
 
     total = params.collect.episodes
     check_space(out, pieces.size(total))
     try:
-        merge_parts(out, (pieces.path(i) for i in range(total)), config, params.collect.valid_every)
+        views = tuple(camera.name for camera in cameras(params.sim))
+        merge_parts(out, (pieces.path(i) for i in range(total)), config, params.collect.valid_every, views)
     except ArtifactError as error:
         raise ArtifactError(error.message, "delete that file and run the same command again; all others are kept") from error
 
@@ -220,8 +224,9 @@ def simulate(params: Params, task: str, seed: tuple[int, ...]) -> DemoEpisode:
     game = _task(task, params)
     collect = params.collect
     spec = draw(game, params, seed)
+    world = _world(params.sim.model_dump_json())
     record = run_episode(
-        _world(params.sim.model_dump_json()),
+        world,
         game,
         spec,
         Expert(),
@@ -230,13 +235,16 @@ def simulate(params: Params, task: str, seed: tuple[int, ...]) -> DemoEpisode:
         max_attempts=collect.max_attempts,
         record=True,
     )
-    return to_demo(record, game)
+    after = None
+    if collect.next_obs and record.attempts:
+        after, _ = world.observe(generator(record.spec.seed, len(record.attempts), OBSERVE))
+    return to_demo(record, game, after)
 
 
 def draw(task: Task, params: Params, seed: tuple[int, ...]) -> EpisodeSpec:
     """The episode of a seed: of task pick, a share has a compositional sentence, its kind uniform over the three."""
     from srcli.language.phrases import PHRASE_KINDS
-    from srcli.seeding import COMPOSED, generator
+    from srcli.seeding import COMPOSED
     from srcli.tasks.pick import PickTask
 
     collect = params.collect
@@ -268,8 +276,11 @@ def _world(config: str) -> World:
     return World(SimConfig.model_validate_json(config))
 
 
-def to_demo(record: EpisodeRecord, task: Task) -> DemoEpisode:
+def to_demo(record: EpisodeRecord, task: Task, after: Observation | None = None) -> DemoEpisode:
     """The stored form of a recorded episode.
+
+    Args:
+        after: what is seen after its last attempt.
 
     Raises:
         SrcliError: the episode was not recorded.
@@ -277,7 +288,7 @@ def to_demo(record: EpisodeRecord, task: Task) -> DemoEpisode:
     from srcli.artifacts.demos import DemoEpisode
 
     steps = tuple(_to_step(record.spec, attempt, task) for attempt in record.attempts)
-    return DemoEpisode(record.spec, steps, record.success, record.demonstration)
+    return DemoEpisode(record.spec, steps, record.success, record.demonstration, after)
 
 
 def _to_step(spec: EpisodeSpec, attempt: AttemptRecord, task: Task) -> DemoStep:

@@ -223,7 +223,7 @@ def _jobs(params: Params, datasets: Sequence[DemoDataset], wanted: Sequence[tupl
     if others:
         for file, dataset in enumerate(datasets):
             last = max(demo for number, demo, _ in wanted if number == file)
-            lengths, back = dataset.lengths(), set(dataset.split("valid").tolist())
+            lengths, back = dataset.lengths(), dataset.held_back()
             for demo in range(last + 1):
                 for step in range(lengths[demo] if demo not in back else 0):
                     places[file, demo, step] = ((file, demo, step) in places, others)
@@ -233,7 +233,7 @@ def _jobs(params: Params, datasets: Sequence[DemoDataset], wanted: Sequence[tupl
 def _merge(out: Path, jobs: list[_Job], datasets: Sequence[DemoDataset], encoder: dict[str, Any], config: dict[str, Any]) -> None:
     from srcli.artifacts.features import create_features, part_size, read_part
 
-    valid = {(i, int(demo)) for i, dataset in enumerate(datasets) for demo in dataset.split("valid")}
+    valid = {(i, demo) for i, dataset in enumerate(datasets) for demo in dataset.held_back()}
     sizes = [part_size(job.part) for job in jobs]
     kept_back = np.repeat(np.array([(job.file, job.demo) in valid for job in jobs], dtype=np.bool_), sizes)
     splits = {"train": np.flatnonzero(~kept_back).astype(np.int64), "valid": np.flatnonzero(kept_back).astype(np.int64)}

@@ -220,3 +220,125 @@ def test_depth_of_the_first_version_is_in_metres_and_a_wrong_unit_is_refused(tmp
         seal(whole)
         with pytest.raises(ArtifactError, match="cannot be the unit of its depths"):
             DemoDataset(whole).episode(0)
+
+
+CAMERAS = ("top", "left", "right")
+
+
+@pytest.fixture(scope="module")
+def with_next(tmp_path_factory, episodes):
+    """A file whose episodes say what was seen after them."""
+    folder = tmp_path_factory.mktemp("next")
+    rng = np.random.default_rng(0)
+    played = []
+    for number, episode in enumerate(episodes):
+        after = dataclasses.replace(
+            fake.episode(None, "pick", (0, 1, 0)).steps[0].observation,
+            rgb=rng.integers(0, 256, (fake.VIEWS, fake.HEIGHT, fake.WIDTH, 3)).astype(np.uint8),
+        )
+        played.append(dataclasses.replace(episode, after=after if episode.steps else None))
+        write_part(folder / f"{number}.part", played[-1], number, CONFIG)
+    merge_parts(folder / "demos.h5", [folder / f"{i}.part" for i in range(len(played))], CONFIG, 4, CAMERAS)
+    return folder / "demos.h5", played
+
+
+def test_each_camera_has_its_keys_and_takes_no_bytes_for_them(with_next, episodes):
+    path, played = with_next
+    with h5py.File(path, "r", swmr=True, libver="latest") as handle:
+        for number, episode in enumerate(played):
+            demo = handle[f"data/{demo_name(number)}"]
+            if not episode.steps:
+                continue
+            for view, name in enumerate(CAMERAS):
+                for key, shape in ((f"rgb_{name}", (3,)), (f"depth_{name}", (1,))):
+                    found = demo[f"obs/{key}"]
+                    assert found.shape == (len(episode.steps), fake.HEIGHT, fake.WIDTH, *shape)
+                    assert found.is_virtual and found.id.get_storage_size() == 0
+                np.testing.assert_array_equal(demo[f"obs/rgb_{name}"][()], demo["obs/rgb"][:, view])
+                np.testing.assert_array_equal(demo[f"obs/depth_{name}"][..., 0], demo["obs/depth"][:, view])
+                assert demo[f"obs/depth_{name}"].attrs["unit_m"] == demo["obs/depth"].attrs["unit_m"]
+                following = demo[f"next_obs/rgb_{name}"]
+                np.testing.assert_array_equal(following[:-1], demo[f"obs/rgb_{name}"][1:])
+                np.testing.assert_array_equal(following[-1], episode.after.rgb[view])
+    found = DemoDataset(path).episode(0)
+    np.testing.assert_array_equal(found.after.rgb, played[0].after.rgb)
+    np.testing.assert_array_equal(found.after.depth, played[0].after.depth)
+
+
+def _robomimic_info(path):
+    """What robomimic's get_dataset_info does with a file."""
+    with h5py.File(path, "r") as handle:
+        names = sorted(handle["data"].keys())
+        names = [names[i] for i in np.argsort([int(name[5:]) for name in names])]
+        keys = {key: sorted(n.decode() for n in np.array(handle[f"mask/{key}"])) for key in handle["mask"]}
+        actions = [handle[f"data/{name}/actions"][()] for name in names if handle[f"data/{name}"].attrs["num_samples"]]
+        low, high = min(a.min() for a in actions), max(a.max() for a in actions)
+        env = json.loads(handle["data"].attrs["env_args"])
+        shapes = {key: handle[f"data/{names[0]}/obs/{key}"].shape for key in handle[f"data/{names[0]}/obs"]}
+    return keys, (low, high), env, shapes
+
+
+class _Sequences:
+    """What robomimic's SequenceDataset does with a file: sequences of a filter key, padded by their last step."""
+
+    def __init__(self, path, obs_keys, dataset_keys, filter_key, seq_length):
+        self.file = h5py.File(path, "r", swmr=True, libver="latest")
+        demos = [elem.decode("utf-8") for elem in np.array(self.file[f"mask/{filter_key}"][:])]
+        self.demos = [demos[i] for i in np.argsort([int(elem[5:]) for elem in demos])]
+        self.rows = [(d, i) for d in self.demos for i in range(self.file[f"data/{d}"].attrs["num_samples"])]
+        self.obs_keys, self.dataset_keys, self.length = obs_keys, dataset_keys, seq_length
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        demo, start = self.rows[index]
+        count = int(self.file[f"data/{demo}"].attrs["num_samples"])
+        keys = [*self.dataset_keys, *(f"{prefix}/{key}" for prefix in ("obs", "next_obs") for key in self.obs_keys)]
+        out = {}
+        for key in keys:
+            values = self.file[f"data/{demo}/{key}"][start : min(count, start + self.length)]
+            out[key] = np.concatenate([values, np.repeat(values[-1:], self.length - len(values), axis=0)])
+        return out
+
+
+def test_robomimic_s_readers_open_it(with_next):
+    path, played = with_next
+    keys, _, env, shapes = _robomimic_info(path)
+    assert all(keys[key] for key in ("train", "valid")) and env["type"] == "srcli"
+    assert {f"{kind}_{name}" for kind in ("rgb", "depth") for name in CAMERAS} <= set(shapes)
+    cameras = [f"{kind}_{name}" for kind in ("rgb", "depth") for name in CAMERAS]
+    for filter_key in ("train", "valid"):
+        sequences = _Sequences(path, cameras, ["actions", "rewards", "dones"], filter_key, 2)
+        assert len(sequences) == sum(len(played[int(name[5:])].steps) for name in sequences.demos) > 0
+        for row in range(len(sequences)):
+            found = sequences[row]
+            assert found["actions"].shape == (2, 8)
+            for name in CAMERAS:
+                # The channel is the last axis, one for depth: what its image and depth modalities ask for.
+                assert found[f"obs/rgb_{name}"].shape == (2, fake.HEIGHT, fake.WIDTH, 3)
+                assert found[f"obs/depth_{name}"].shape == (2, fake.HEIGHT, fake.WIDTH, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_filter_key_of_few_demonstrations_is_not_empty(tmp_path, episodes, count):
+    for number in range(count):
+        write_part(tmp_path / f"{number}.part", episodes[number], number, CONFIG)
+    merge_parts(tmp_path / "demos.h5", [tmp_path / f"{i}.part" for i in range(count)], CONFIG, 10)
+    dataset = DemoDataset(tmp_path / "demos.h5")
+    train, valid = dataset.split("train").tolist(), dataset.split("valid").tolist()
+    assert valid == [count - 1] and train == (list(range(count - 1)) or [0])
+    # A single one serves both keys, and is still trained on.
+    assert dataset.held_back() == (frozenset() if count == 1 else {count - 1})
+
+
+def test_parts_of_a_collection_that_an_earlier_version_began_are_taken(tmp_path, episodes):
+    """They hold the images of all cameras; the keys of each are made where all is put together."""
+    for number in range(2):
+        write_part(tmp_path / f"{number}.part", episodes[number], number, CONFIG)
+        with h5py.File(tmp_path / f"{number}.part") as handle:
+            assert set(handle[f"data/{demo_name(number)}/obs"]) == {"rgb", "depth"}
+    merge_parts(tmp_path / "demos.h5", [tmp_path / "0.part", tmp_path / "1.part"], CONFIG, 10, CAMERAS)
+    with h5py.File(tmp_path / "demos.h5") as handle:
+        assert handle.attrs["schema_version"] == 2 and "rgb_top" in handle["data/demo_000000/obs"]
+        assert "next_obs" not in handle["data/demo_000000"]

@@ -76,7 +76,7 @@ def one_align(p: Arrays, f: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def encoder(p: Arrays, cloud: Tensor, points: Tensor, branch: str, sparse: str) -> Tensor:
-    """Encoded positions added, then one layer of self-attention: DSSA with a sparse branch of unit size, or ordinary attention."""
+    """Encoded positions added, then one layer: DSSA with a sparse branch of unit size, or ordinary attention."""
     x = cloud + linear(encoded(scaled(points)), p, "locate")
     name = "encoder.0"
     q, k, v = (heads(part) for part in linear(layer_norm(x, p, f"{name}.norm1"), p, f"{name}.attention.qkv").split(D, dim=-1))

@@ -54,7 +54,8 @@ def test_summary_and_episodes(tmp_path):
     assert not (tmp_path / "deep" / "demos.h5.parts").exists()
     assert [p.name for p in out.parent.iterdir() if not p.name.startswith(".")] == ["demos.h5"]
     assert dataset.split("failed").tolist() == [4, 7, 9]
-    assert dataset.split("valid").tolist() == []
+    # Index 9 would be kept for validation, but has no demonstration: the last one stands in.
+    assert dataset.split("valid").tolist() == [11] and 11 not in dataset.split("train")
     assert dataset.config["task"] == "pick" and dataset.config["seed"] == 3
     assert dataset.spec(5).seed == (3, 1, 5)
 
