@@ -184,6 +184,30 @@ def test_pages_follow_from_the_record_alone(measured: Path, data: dict[str, Any]
     assert summary.outdated == () and summary.parts["wide/pick"]["unseen sr_plus"] == "6/6"
 
 
+def test_the_papers_networks_have_parts_of_their_own_with_one_attempt(tmp_path: Path) -> None:
+    params = small(parts=["wide/pick"], seen_only=[], strict=["wide/pick"], strict_methods=["sr", "sr_quality", "random"])
+    parts = plan_parts(params)
+    assert [part.name for part in parts] == ["wide/pick", "wide/pick@strict"]
+    section = parts[1].params.evaluate
+    assert section.attempts == 1 and section.reference == "sr" and parts[0].params.evaluate.attempts == 4
+    assert parts[1].methods == ("sr", "untrained:sr", "sr_quality", "untrained:sr_quality", "random")
+    summary = measure(tmp_path, params)
+    assert set(summary.parts) == {"wide/pick", "wide/pick@strict"}
+    text = (tmp_path / "docs" / "results.md").read_text()
+    assert "## Picking, suite `wide`, the paper's networks" in text and "6 unseen scenes, root seed 3, one attempt." in text
+    table = [line for line in (tmp_path / "README.md").read_text().splitlines() if line.startswith("| ")]
+    # One column for the same scenes, whatever the number of attempts; the random row is that of the first part.
+    assert all(line.count("|") == 3 for line in table)
+    assert [line.split("|")[1].strip() for line in table] == [
+        "unseen objects",
+        "SR+",
+        "random candidate",
+        "expert*",
+        "SR",
+        "SR with quality",
+    ]
+
+
 def test_a_compositional_part_is_shown_by_kind(data: dict[str, Any]) -> None:
     part = data["parts"][0]
     assert "by kind" not in page.page(data)

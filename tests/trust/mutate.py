@@ -476,18 +476,15 @@ def _original(subject: Subject, folder: Path) -> str:
     return _originals[subject.name]
 
 
-def mutations(folder: Path, seconds: float, done: Counter[str] | None = None) -> Iterator[tuple[str, int, str, str]]:
-    """(subject, number, outcome, words), subject after subject, until the time is over."""
-    end = time.monotonic() + seconds
+def mutations(folder: Path, seconds: float, rounds: int) -> Iterator[tuple[str, int, str, str]]:
+    """(subject, number, outcome, words), subject after subject, until the time is over; ``rounds`` of all of them at least."""
     made = subjects(folder)
-    reached = Counter(done or {})
-    while time.monotonic() < end:
+    end = time.monotonic() + seconds
+    number = 0
+    while number < rounds or time.monotonic() < end:
         for subject in made:
-            number = reached[subject.name]
-            reached[subject.name] += 1
             yield (subject.name, number, *outcome(subject, number, folder))
-            if time.monotonic() > end:
-                return
+        number += 1
 
 
 # ------------------------------------------------------------------------------------------------------------ long mode
