@@ -308,10 +308,13 @@ def read_folder(folder: Path) -> tuple[Request, ...]:
     found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     models = [path for path in found if path.suffix.lower() in (".urdf", ".xml")]
     parts: set[Path] = set()
+    called: dict[str, list[Path]] = {}
+    for path in found:
+        called.setdefault(path.name, []).append(path)
     for model in models:
         for name in re.findall(r"""(?:filename|file)\s*=\s*["']([^"']+)""", model.read_text("utf-8", errors="replace")):
             last = PurePosixPath(name.replace("\\", "/")).name
-            parts.update(path for path in found if path.name == last and path.parent.is_relative_to(model.parent))
+            parts.update(path for path in called.get(last, ()) if path.parent.is_relative_to(model.parent))
     requests: list[Request] = []
     taken: set[str] = set()
     for path in [path for path in found if path not in parts]:

@@ -31,6 +31,28 @@ class Summary:
     pictures: tuple[Path, ...]
 
 
+def check(params: Params) -> None:
+    """What :func:`run` would refuse before it measures anything.
+
+    Raises:
+        UnknownNameError: no encoder of that name.
+        ConfigError: the source of the candidates cannot be used.
+    """
+    from srcli.actions.sources import check_source
+
+    check_source(params.candidates)
+    config = params.encoder
+    if config.name == "embedded":
+        return
+    from srcli.errors import unknown_name
+    from srcli.perception.encoders.compat import import_open_clip
+    from srcli.perception.encoders.weights import HUB
+
+    known = import_open_clip().list_models()
+    if not config.name.startswith(HUB) and config.name not in known:
+        raise unknown_name("encoder", config.name, ["embedded", *known])
+
+
 def run(
     params: Params,
     out_dir: Path,

@@ -441,6 +441,8 @@ def test_a_dry_run_tells_the_scale(tmp_path: Path) -> None:
     assert len(plan["does"]) == 1 and "in 7 piles" in plan["does"][0] and not (tmp_path / "o").exists()
     wrong = CliRunner().invoke(app, ["probe", "--part", "arm", "--dry-run"])
     assert wrong.exit_code == 2 and "probe.parts" in wrong.output
+    nowhere = CliRunner().invoke(app, ["probe", "--encoder", "nonsense", "--dry-run"])
+    assert nowhere.exit_code == 8 and "unknown encoder 'nonsense'" in nowhere.stderr
     whole = CliRunner().invoke(app, ["probe", "--scenes", "2", "--part", "encoder", "--dry-run"])
     assert whole.exit_code == 0 and "2 sentences of each kind per split of free-development" in " ".join(whole.output.split())
 
