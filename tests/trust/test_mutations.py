@@ -5,7 +5,7 @@ import logging
 import mutate
 import pytest
 
-SECONDS = 25
+SECONDS = 20
 
 
 @pytest.mark.slow
