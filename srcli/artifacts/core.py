@@ -24,7 +24,7 @@ import numpy as np
 
 from srcli import __version__
 from srcli.artifacts.output import Output
-from srcli.artifacts.seal import Vouched, identity, known_digest, seal, vouch
+from srcli.artifacts.seal import Vouched, identity, known_digest, seal, vouch, vouched_for
 from srcli.artifacts.structure import check_structure
 from srcli.artifacts.writing import atomic_write as atomic_write
 from srcli.artifacts.writing import check_target as check_target
@@ -181,6 +181,20 @@ def reopen_artifact(path: Path, schema: Schema, state: tuple[int, ...]) -> Itera
             yield handle
     finally:
         handle.close()
+
+
+Looked = tuple[dict[tuple[int, ...], Vouched], frozenset[tuple[int, ...]]]
+
+
+def looked_at() -> Looked:
+    """What this process knows of files, for its workers: they need not look at the same files again."""
+    return dict(vouched_for()), frozenset(_looked_at)
+
+
+def take_over(known: Looked) -> None:
+    """Rely on what the process that started this one has looked at; a file that has changed since is looked at anew."""
+    vouched_for().update(known[0])
+    _looked_at.update(known[1])
 
 
 def is_sealed(path: Path) -> bool:

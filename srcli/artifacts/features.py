@@ -218,7 +218,7 @@ class FeatureDataset:
                 self._splits: dict[str, npt.NDArray[np.int64]] = {
                     name: array(handle[MASK], name, "i", 1) for name in handle[MASK]
                 }
-            self._hold(cache_bytes)
+                self._hold(cache_bytes)
         except BaseException:
             self.close()
             raise

@@ -67,9 +67,10 @@ def _dataset(dataset: Any, name: str, path: Path, size: int, declared: list[int]
         _refuse(path, name, "lies in another file")
     if any(made.get_filter(number)[0] not in _FILTERS for number in range(made.get_nfilters())):
         _refuse(path, name, "needs a filter that srcli does not use")
-    if dataset.dtype.kind not in _KINDS or dataset.dtype.shape:
+    kind = dataset.dtype
+    if kind.kind not in _KINDS or kind.shape:
         _refuse(path, name, "holds neither numbers nor fixed text")
-    wanted = dataset.dtype.itemsize * int(np.prod(dataset.shape, dtype=object))
+    wanted = kind.itemsize * int(np.prod(dataset.shape, dtype=object))
     stored = dataset.get_storage_size()
     if layout == h5py.h5d.CONTIGUOUS:
         # A contiguous array without a place was never written; h5py gives an array without elements none.

@@ -68,8 +68,9 @@ def write_results(
     names = list(dict.fromkeys(method.label for method in methods))
     reference = section.reference if section.reference in names else names[0]
     privileged = list(dict.fromkeys(method.label for method in methods if method.privileged))
-    rows = summarise_all(results, reference, privileged=privileged, resamples=section.bootstrap, confidence=section.confidence)
-    kinds = summarise_kinds(results, reference, privileged=privileged, resamples=section.bootstrap, confidence=section.confidence)
+    counted: Any = {"resamples": section.bootstrap, "confidence": section.confidence, "cap": section.attempts}
+    rows = summarise_all(results, reference, privileged=privileged, **counted)
+    kinds = summarise_kinds(results, reference, privileged=privileged, **counted)
     summary: dict[str, Any] = {
         "suite": suite,
         "tasks": list(dict.fromkeys(result.task for result in results)),
@@ -88,7 +89,8 @@ def write_results(
         "curve": curve(rows),
         "metrics": metrics((*rows, *kinds)),
     }
-    markdown = f"# Suite `{suite}`, seed {params.seed}\n\n" + to_markdown((*rows, *kinds)) + _listed(not_set_up(played))
+    title = f"# Suite `{suite}`, seed {params.seed}, up to {section.attempts} attempts\n\n"
+    markdown = title + to_markdown((*rows, *kinds)) + _listed(not_set_up(played))
     episodes, attempts = tables(played, results)
     config = {**shared, "evaluate": section.model_dump(mode="json")}
     save_evaluation(out_dir / "results.h5", episodes, attempts, summary, config)

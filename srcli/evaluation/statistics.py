@@ -15,7 +15,12 @@ from srcli.seeding import BOOTSTRAP, generator
 from srcli.types import F64, I64
 
 WITHIN = (1, 2, 4, 8)
-"""Attempts within which success is counted."""
+"""Attempts within which success is counted, as far as the cap of an evaluation allows them."""
+
+
+def within_of(cap: int) -> tuple[int, ...]:
+    """Attempts within which success is counted where ``cap`` are allowed: those of :data:`WITHIN` below it, and the cap."""
+    return (*(k for k in WITHIN if k < cap), cap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class Row:
 
     Attributes:
         wilson, clustered: interval of the success rate at all attempts.
-        within: successes of the pick phase after 1, 2, 4, 8 attempts; empty for a task without one.
+        within: successes of the pick phase after 1, 2, 4, 8 attempts up to the cap, and at it; empty for a task without one.
         steps_all: mean attempts over all episodes that were set up, with its standard error in ``steps_all_se``.
         steps_success: mean attempts over successful episodes; NaN when there are none.
         similar: successes by the similarity rule; None when it was not asked.
@@ -223,11 +228,13 @@ def summarise(
     resamples: int = 2000,
     confidence: float = 0.95,
     privileged: bool = False,
+    cap: int = WITHIN[-1],
 ) -> Row:
     """The row of one method on one split.
 
     Args:
         results: at least one episode, all of one method, task and split.
+        cap: attempts that were allowed.
         reference: episodes of the method that differences are taken against; None for that method itself.
     """
     wins = np.array([float(r.success) for r in results])
@@ -247,7 +254,7 @@ def summarise(
         clusters=len(set(clusters)),
         wilson=wilson(float(wins.sum()) * scenes / total, scenes, confidence),
         clustered=clustered_bootstrap(wins, clusters, resamples, confidence),
-        within={} if "pick" not in phases else {k: counted(results, k) for k in WITHIN},
+        within={} if "pick" not in phases else {k: counted(results, k) for k in within_of(cap)},
         steps_all=float(steps.mean()) if len(steps) else float("nan"),
         steps_all_se=float(steps.std(ddof=1) / np.sqrt(len(steps))) if len(steps) > 1 else float("nan"),
         steps_success=float(steps_won.mean()) if len(steps_won) else float("nan"),
@@ -269,6 +276,7 @@ def summarise_all(
     privileged: Sequence[str] = (),
     resamples: int = 2000,
     confidence: float = 0.95,
+    cap: int = WITHIN[-1],
 ) -> tuple[Row, ...]:
     """Rows for every task, split and method, each in order of first occurrence."""
     rows: list[Row] = []
@@ -278,7 +286,8 @@ def summarise_all(
         for method in dict.fromkeys(r.method for r in here):
             own = [r for r in here if r.method == method]
             against = base if base and method != reference else None
-            rows.append(summarise(own, against, resamples=resamples, confidence=confidence, privileged=method in privileged))
+            sees = method in privileged
+            rows.append(summarise(own, against, resamples=resamples, confidence=confidence, privileged=sees, cap=cap))
     return tuple(rows)
 
 
@@ -289,11 +298,12 @@ def summarise_kinds(
     privileged: Sequence[str] = (),
     resamples: int = 2000,
     confidence: float = 0.95,
+    cap: int = WITHIN[-1],
 ) -> tuple[Row, ...]:
     """The rows of :func:`summarise_all` for each kind of compositional or free sentence; none without them."""
     rows: list[Row] = []
     for kind in dict.fromkeys(r.kind for r in results if r.kind):
         own = [r for r in results if r.kind == kind]
-        found = summarise_all(own, reference, privileged=privileged, resamples=resamples, confidence=confidence)
+        found = summarise_all(own, reference, privileged=privileged, resamples=resamples, confidence=confidence, cap=cap)
         rows += [replace(row, kind=kind) for row in found]
     return tuple(rows)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from srcli.evaluation.statistics import WITHIN, Interval, Row
+from srcli.evaluation.statistics import Interval, Row
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,22 +28,9 @@ NOTE = (
     "`not set up`: scenes that could not be built, failures among n."
 )
 
-_HEADERS = (
-    "task",
-    "split",
-    "kind",
-    "method",
-    "k/n",
-    "rate",
-    "clustered",
-    *(f"@{k}" for k in WITHIN),
-    "steps",
-    "similar",
-    "index",
-    "diff",
-    "not set up",
-)
-_OPTIONAL = ("kind", "similar", "index", "not set up", *(f"@{k}" for k in WITHIN))
+_BEFORE = ("task", "split", "kind", "method", "k/n", "rate", "clustered")
+_BEHIND = ("steps", "similar", "index", "diff", "not set up")
+_OPTIONAL = ("kind", "similar", "index", "not set up")
 """Columns that are left out where no row has anything in them."""
 
 
@@ -96,13 +83,19 @@ def to_rich(rows: Sequence[Row], title: str = "") -> Table:
 
 def _table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Headers and lines without the optional columns that are empty in all rows."""
-    texts = [cells(row) for row in rows]
-    kept = [i for i, header in enumerate(_HEADERS) if header not in _OPTIONAL or any(line[i] for line in texts)]
-    return [_HEADERS[i] for i in kept], [[line[i] for i in kept] for line in texts]
+    within = sorted({k for row in rows for k in row.within})
+    headers = (*_BEFORE, *(f"@{k}" for k in within), *_BEHIND)
+    texts = [cells(row, within) for row in rows]
+    kept = [i for i, header in enumerate(headers) if header not in _OPTIONAL or any(line[i] for line in texts)]
+    return [headers[i] for i in kept], [[line[i] for i in kept] for line in texts]
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """The texts of one row, in the order of the headers."""
+def cells(row: Row, within: Sequence[int] | None = None) -> tuple[str, ...]:
+    """The texts of one row, in the order of the headers.
+
+    Args:
+        within: attempts within which the table counts; None: those of the row.
+    """
     index = ""
     if row.index_rule is not None and row.index_wilson is not None:
         index = f"{row.index_rule}/{row.episodes} {_percent(row.index_wilson)}"
@@ -114,7 +107,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.successes}/{row.episodes}",
         _percent(row.wilson),
         _range(row.clustered),
-        *(f"{100 * row.within[k] / max(row.episodes, 1):.1f}" if k in row.within else "" for k in WITHIN),
+        *(f"{100 * row.within[k] / max(row.episodes, 1):.1f}" if k in row.within else "" for k in within or row.within),
         _steps(row),
         "" if row.similar is None else f"{row.similar}/{row.episodes}",
         index,

@@ -7,6 +7,7 @@ from itertools import groupby
 from math import sqrt
 from typing import Any
 
+from srcli.config.evaluate import EvaluateConfig
 from srcli.reporting.blocks import Block, Cell, Missing, Row, Section, Table
 from srcli.reporting.naming import MARK, NO_CONTROL, rank, without_control
 from srcli.reporting.numbers import (
@@ -96,7 +97,8 @@ def _task_table(task: str, found: Sequence[Evaluated]) -> Table:
                 reference = evaluated.named(str(evaluated.summary.get("reference", "")))
                 metres, radians = evaluated.disturbance
                 moved = f", actions disturbed by {1000 * metres:g} mm and {radians:g} rad" if metres or radians else ""
-                lines.append(Row((f"{split}: {text}{moved}; differences to {reference.title}",), "group"))
+                allowed = _cap(evaluated)
+                lines.append(Row((f"{split}: {text}{allowed}{moved}; differences to {reference.title}",), "group"))
                 lines += [_line(evaluated, row) for row in own]
                 lines += _by_kind(evaluated, task, split)
         lines += [Row(cells, "theirs") for cells in _theirs(task, split)]
@@ -104,6 +106,12 @@ def _task_table(task: str, found: Sequence[Evaluated]) -> Table:
     used = [i for i in range(len(_HEADERS)) if i < 3 or any(row.cells[i] for row in full)]
     shown = tuple(row if row.kind == "group" else Row(tuple(row.cells[i] for i in used), row.kind) for row in lines)
     return Table(f"**{TASK_NAMES[task]}**", tuple(_HEADERS[i] for i in used), shown, _NOTE + TABLE1_NOTE + _marked(found))
+
+
+def _cap(evaluated: Evaluated) -> str:
+    """How many attempts were allowed, where it is not the usual number."""
+    cap = evaluated.summary.get("attempts")
+    return "" if cap in (None, EvaluateConfig.model_fields["attempts"].default) else f", up to {cap} attempts"
 
 
 def _by_kind(evaluated: Evaluated, task: str, split: str) -> list[Row]:

@@ -13,6 +13,7 @@ from srcli.errors import SceneError, SrcliError
 from srcli.stages.resume import do_missing
 
 if TYPE_CHECKING:
+    from srcli.artifacts.core import Looked
     from srcli.artifacts.demos import DemoDataset, Demonstration
     from srcli.artifacts.features import FeatureSample
     from srcli.artifacts.pieces import Pieces
@@ -158,7 +159,7 @@ def run(
         BusyError: another run is writing the same output.
         DiskError: the disk is full or the place not writable; finished samples are kept.
     """
-    from srcli.artifacts.core import FEATURES, artifact_lock, file_digest
+    from srcli.artifacts.core import FEATURES, artifact_lock, file_digest, looked_at
     from srcli.artifacts.demos import DemoDataset
     from srcli.artifacts.pieces import Pieces, is_current
 
@@ -204,7 +205,7 @@ def run(
             pieces,
             _sample,
             _start,
-            (params, files, device, perceiver, dict(pieces.config)),
+            (params, files, device, perceiver, dict(pieces.config), looked_at()),
             executor=params.featurize.executor,
             workers=workers,
             progress=progress,
@@ -270,10 +271,14 @@ def _summary(out: Path, reused: int, up_to_date: bool) -> Summary:
 _worker: tuple[list[DemoDataset], PerceiveFn, dict[str, Any], Params] | None = None
 
 
-def _start(params: Params, demos: Sequence[Path], device: str, perceiver: Perceiver, config: dict[str, Any]) -> None:
+def _start(
+    params: Params, demos: Sequence[Path], device: str, perceiver: Perceiver, config: dict[str, Any], known: Looked
+) -> None:
+    from srcli.artifacts.core import take_over
     from srcli.artifacts.demos import DemoDataset
 
     global _worker
+    take_over(known)
     _worker = ([DemoDataset(path) for path in demos], perceiver.start(params, device), config, params)
 
 
