@@ -54,6 +54,7 @@ from srcli.types import (
 DATA, MASK = "data", "mask"
 OBS, NEXT_OBS, AFTER = "obs", "next_obs", "after"
 RGB, DEPTH = "rgb", "depth"
+CAMERAS = "cameras"
 TRAIN, VALID, FAILED = "train", "valid", "failed"
 POSE_WIDTH = 8
 UNIT, DEPTH_UNIT = "unit_m", 0.00025
@@ -180,6 +181,8 @@ def merge_parts(
             # Readers stop at an empty filter key. A single demonstration serves both.
             masks[VALID].append(masks[TRAIN].pop() if len(masks[TRAIN]) > 1 else masks[TRAIN][0])
         data.attrs["total"] = total
+        if cameras:
+            data.attrs[CAMERAS] = to_json(list(cameras))
         # robomimic's documentation says env_type, its code reads type.
         data.attrs["env_args"] = to_json({"env_name": "srcli", "env_type": "srcli", "type": "srcli", "env_kwargs": dict(config)})
         for key in (SCHEMA, SCHEMA_VERSION, SRCLI_VERSION, CONFIG):
@@ -262,7 +265,8 @@ def _write_images(group: h5py.Group, rgb: U8, depth: F32, kind: Any = None) -> N
     packed = packed_depth(depth)
     if kind is not None and packed.dtype != kind:
         raise ArtifactError(
-            "the depth after an episode cannot be stored beside that of the episode", "leave collect.next_obs off with this camera"
+            "the depth after an episode cannot be stored beside that of the episode",
+            "leave collect.next_obs off with this camera",
         )
     put(group, DEPTH, packed, view)
     group[DEPTH].attrs[UNIT] = DEPTH_UNIT if packed.dtype == np.uint16 else 1.0
@@ -376,6 +380,7 @@ class DemoDataset:
         path: the file.
         config: the recorded configuration.
         attempts: number of attempts of all episodes.
+        cameras: names of the views, in their order; empty in files of earlier versions.
 
     Raises:
         ArtifactError: the file is missing, damaged, foreign, of another version or incomplete.
@@ -389,6 +394,7 @@ class DemoDataset:
             self._masks = {key: [n.decode() for n in handle[MASK][key][()]] for key in handle[MASK]}
             self._demonstrations = [_demonstrations(handle[DATA][n]) for n in self._names]
             self.attempts = int(handle[DATA].attrs["total"])
+            self.cameras: tuple[str, ...] = tuple(json.loads(handle[DATA].attrs.get(CAMERAS, "[]")))
             self._most = max((_most_candidates(handle[DATA][n]) for n in self._names), default=0)
 
     def __len__(self) -> int:

@@ -64,7 +64,7 @@ def play(envs: VectorEnv[Any, Any, Any], seeds: Sequence[int], agent: Agent) -> 
             for slot in np.flatnonzero(over).tolist():
                 playing[slot] = waiting.pop(0) if waiting else None
                 if playing[slot] is not None:
-                    numbers[slot] = results[playing[slot]]["seed"]  # type: ignore[index]
+                    numbers[slot] = results[playing[slot]]["seed"]
             observations, infos = envs.reset(seed=cast("Any", numbers), options={"reset_mask": over.copy()})
             told = [_own(infos, slot) if over[slot] else told[slot] for slot in range(envs.num_envs)]
         rows = list(iterate(envs.observation_space, observations))
