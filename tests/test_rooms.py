@@ -16,6 +16,7 @@ ORDER = (
     "studies",
     "stages",
     "envs",
+    "exporting",
     "reporting",
     "probing",
     "evaluation",
@@ -45,6 +46,8 @@ ALLOWED = {
     "timm": {"perception"},
     "ray": {"parallel"},
     "gymnasium": {"envs"},
+    "pyarrow": {"exporting"},
+    "rerun": set(),
     "dvc": set(),
     "click": set(),
     "pickle": set(),
@@ -115,7 +118,7 @@ def test_ground_stands_alone() -> None:
 
 COINCIDE = {"base", "expert", "quality", "random", "similarity"}
 """Identifiers of methods that are words for other things, too: columns, links of the robot, ways of selecting."""
-NAMELESS = ("cli", "studies", "stages", "envs", "reporting", "evaluation")
+NAMELESS = ("cli", "studies", "stages", "envs", "exporting", "reporting", "evaluation")
 
 
 def _prose(tree: ast.Module) -> set[int]:

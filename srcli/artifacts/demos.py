@@ -57,6 +57,7 @@ from srcli.types import (
 DATA, MASK = "data", "mask"
 OBS, NEXT_OBS, AFTER = "obs", "next_obs", "after"
 RGB, DEPTH = "rgb", "depth"
+CAMERAS = "cameras"
 POSE_WIDTH = 8
 UNIT, DEPTH_UNIT = "unit_m", 0.00025
 """Attribute of the depths with the metres that 1 stands for, and those of the cameras' own steps."""
@@ -182,6 +183,8 @@ def merge_parts(
             # Readers stop at an empty filter key. A single demonstration serves both.
             masks[VALID].append(masks[TRAIN].pop() if len(masks[TRAIN]) > 1 else masks[TRAIN][0])
         data.attrs["total"] = total
+        if cameras:
+            data.attrs[CAMERAS] = to_json(list(cameras))
         # robomimic's documentation says env_type, its code reads type.
         data.attrs["env_args"] = to_json({"env_name": "srcli", "env_type": "srcli", "type": "srcli", "env_kwargs": dict(config)})
         for key in (SCHEMA, SCHEMA_VERSION, SRCLI_VERSION, CONFIG):
@@ -382,6 +385,7 @@ class DemoDataset:
         path: the file.
         config: the recorded configuration.
         attempts: number of attempts of all episodes.
+        cameras: names of the views, in their order; empty in files of earlier versions.
 
     Raises:
         ArtifactError: the file is missing, damaged, foreign, of another version, incomplete, or it contradicts itself.
@@ -396,6 +400,7 @@ class DemoDataset:
             self._demonstrations = [_demonstrations(handle[DATA][n]) for n in self._names]
             self.attempts = int(handle[DATA].attrs["total"])
             self._lengths = tuple(int(handle[DATA][name].attrs["num_samples"]) for name in self._names)
+            self.cameras: tuple[str, ...] = tuple(json.loads(handle[DATA].attrs.get(CAMERAS, "[]")))
             self._most = max((_most_candidates(handle[DATA][n]) for n in self._names), default=0)
             self._state = identity(self.path)
         if check:

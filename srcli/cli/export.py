@@ -1,4 +1,4 @@
-"""``srcli export``: a policy's weights for other programs."""
+"""``srcli export``: a policy's weights or demonstrations for other programs."""
 
 from __future__ import annotations
 
@@ -7,29 +7,66 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PATHS, Debug, DryRun, Json
-from srcli.cli.running import Plan, command
+from srcli.cli.options import OUTPUT, PATHS, Assignments, Debug, Device, DryRun, Encoder, Force, Json, ParamsFile
+from srcli.cli.running import Plan, command, encoder_flags, parameters, torch_device
 
 
 @command
 def export(
-    policy: Annotated[Path, typer.Argument(help="Policy file, as written by srcli train.")],
+    source: Annotated[Path, typer.Argument(help="A policy for safetensors, else demonstrations.", metavar="FILE")],
+    to: Annotated[
+        str,
+        typer.Option("--to", help="safetensors, lerobot, rerun, ply or graspnet.", rich_help_panel=OUTPUT),
+    ] = "safetensors",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Default: the input's name, .safetensors.", rich_help_panel=PATHS, show_default=False),
+        typer.Option("--out", "-o", help="File or folder; default: beside the input.", rich_help_panel=PATHS, show_default=False),
     ] = None,
+    episode: Annotated[
+        int | None,
+        typer.Option("--episode", help="Which episode (rerun, ply, graspnet).", rich_help_panel=OUTPUT, show_default=False),
+    ] = None,
+    attempt: Annotated[
+        int | None,
+        typer.Option("--attempt", help="Which of its attempts, from 0 (ply).", rich_help_panel=OUTPUT, show_default=False),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            "-m",
+            metavar="NAME[=FILE]",
+            help="A method whose scores and attention are added (rerun, ply).",
+            rich_help_panel=OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every attempt, not demonstrations alone (lerobot).", rich_help_panel=OUTPUT)
+    ] = False,
+    params: ParamsFile = None,
+    encoder: Encoder = None,
+    assignments: Assignments = None,
+    device: Device = "cpu",
+    force: Force = False,
     dry_run: DryRun = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a policy's weights as safetensors, with configuration and encoder identity in its metadata."""
+    """Write a policy as safetensors, or demonstrations for LeRobot, rerun, viewers of point clouds or GraspNet's tools."""
+    values = parameters(params, encoder_flags(encoder), assignments or ())
     from srcli.cli.output import emit, emit_plan
+    from srcli.stages import export as stage
 
-    target = out or policy.with_suffix(".safetensors")
+    options = stage.Options(episode, attempt, method, every)
+    goal = stage.target(source, to, options)
     if dry_run:
-        emit_plan(Plan("export", (str(policy),), ("copy the weights",), (str(target),), {}), as_json)
+        does = f"write {stage.FORMATS[to][0]}"
+        emit_plan(Plan("export", (str(source),), (does,), (str(out or goal),), {}), as_json)
         return
-    from srcli.artifacts.policy import export_safetensors
+    place = torch_device(device)
+    from srcli.cli.progress import progress
 
-    export_safetensors(policy, target)
-    emit({"path": target, "bytes": target.stat().st_size}, as_json)
+    with progress("export") as report:
+        summary = stage.run(values, source, to, out, options, force=force, device=place, progress=report)
+    emit(summary, as_json)
