@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -35,9 +35,10 @@ from srcli.methods.registry import (
 )
 from srcli.params import Params
 from srcli.params.loading import override
+from srcli.perception.encoders.interface import DenseFeatures
 from srcli.seeding import Domain, episode_seed
 from srcli.tasks import get_task
-from srcli.types import SceneTruth
+from srcli.types import U8, SceneTruth, TextEmbedding
 
 SMALL: dict[str, Any] = {
     "network.width": 12,
@@ -50,9 +51,20 @@ SMALL: dict[str, Any] = {
 
 
 class TinyEncoder:
-    """As much of an encoder as a method may ask for when it is built."""
+    """As much of an encoder as a method may ask for."""
 
     dim = 8
+
+    def dense(self, rgb: U8) -> DenseFeatures:
+        values = np.random.default_rng(0).normal(size=(len(rgb), 5, 5, self.dim)).astype(np.float32)
+        return DenseFeatures(values / np.linalg.norm(values, axis=-1, keepdims=True))
+
+    def text(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        vectors = np.eye(self.dim, dtype=np.float32)[[len(text) % self.dim for text in texts]]
+        return [TextEmbedding(vector, vector[None], np.ones(1, bool)) for vector in vectors]
+
+    def unknown_words(self, text: str) -> tuple[str, ...]:
+        return ()
 
 
 @pytest.fixture(scope="module")
