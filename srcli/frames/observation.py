@@ -159,9 +159,10 @@ class Observation(Views):
             fit_table, check: as in :meth:`from_folder`.
 
         Raises:
+            ArtifactError: K or a pose is none.
             SceneError: shapes or types do not fit, or what is given cannot be right.
         """
-        from srcli.frames.checks import check_pose
+        from srcli.frames.checks import check_intrinsics, check_pose
         from srcli.frames.placing import placed
         from srcli.perception.geometry import check_observation
 
@@ -177,7 +178,8 @@ class Observation(Views):
             arrays = [array[None] for array in arrays]
         made = cls(arrays[0], arrays[1], arrays[2], arrays[3], names=tuple(names), workspace=workspace, held=held)
         check_observation(made)
-        for label, pose in zip(made.labels, made.T_world_cam, strict=True):
+        for label, matrix, pose in zip(made.labels, made.K, made.T_world_cam, strict=True):
+            check_intrinsics(matrix, label)
             check_pose(pose, label)
         return placed(made, fit_table=fit_table, check=check)
 

@@ -205,3 +205,20 @@ def test_bop_and_graspnet_name_what_is_missing(observed: Observation, tmp_path: 
     np.save(grasps / "realsense" / "camera_poses.npy", np.zeros((3, 3, 4)))
     with pytest.raises(SrcliError, match="is 3 x 3 x 4, expected N x 4 x 4"):
         read_frames(grasps)
+
+
+def test_arrays_are_checked_like_files(observed: Observation) -> None:
+    view = [observed.rgb[0], observed.depth[0] * 1000, observed.K[0], observed.T_world_cam[0]]
+    assert Observation.from_views(*view, depth_scale=0.001).views == 1
+    with pytest.raises(SrcliError, match="median is 850 m"):
+        Observation.from_views(*view)
+    for place, wrong in (
+        (2, np.zeros((3, 3))),
+        (2, np.eye(4)),
+        (3, np.zeros((4, 4))),
+        (1, observed.depth),
+        (0, observed.depth[0]),
+    ):
+        given = [*view[:place], wrong, *view[place + 1 :]]
+        with pytest.raises(SrcliError):
+            Observation.from_views(*given, depth_scale=0.001)
