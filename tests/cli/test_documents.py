@@ -17,6 +17,8 @@ DOCUMENTS = (
     "docs/dvc.md",
     "docs/errors.md",
     "docs/extending.md",
+    "docs/formats.md",
+    "docs/gymnasium.md",
     "docs/probe.md",
     "docs/report.md",
     "docs/results.md",
