@@ -128,7 +128,10 @@ class GraspEnv(gymnasium.Env[Arrays, Any]):
             _one_of("option of reset", name, _OPTIONS)
         number = int(self.np_random.integers(2**31)) if seed is None else seed
         if "case" in given:
-            self._episode = named(str(given["case"]), int(given.get("repeat", 1)), self._root, self.task, self._cases)
+            repeat = given.get("repeat", 1)
+            if not isinstance(repeat, int):
+                raise ConfigError(f"option repeat of reset: {repeat!r} is no whole number", "repeats are counted from 1")
+            self._episode = named(str(given["case"]), repeat, self._root, self.task, self._cases)
         else:
             suite, split = str(given.get("suite", self._suite)), str(given.get("split", self._split))
             self._episode = numbered(suite, split, self._wording, self._root, self.task, number)
@@ -140,13 +143,14 @@ class GraspEnv(gymnasium.Env[Arrays, Any]):
         """Make one attempt."""
         if self._view is None:
             raise ConfigError("no episode has begun, or the last one is over", "call reset first")
-        before = self._view
+        before, count = self._view, len(self.stepper.attempts)
         choice = take(action, before) if self._poses is None else self._poses.decode(action, before)
         view = self.stepper.act(choice)
         ended = self.stepper.ended
         told: dict[str, Any] = {"invalid": before.given is not None and choice is None}
         if before.given is not None:
-            attempt = self.stepper.attempts[-1] if ended is None or not self._lost() else self.stepper.attempts[-2]
+            # What was lost on the way to the next phase stands behind it.
+            attempt = self.stepper.attempts[count]
             told["reason"] = attempt.outcome.reason.value
             if self._privileged:
                 slot = attempt.outcome.slot
@@ -223,12 +227,6 @@ class GraspEnv(gymnasium.Env[Arrays, Any]):
             return np.int64(choice.action.index)
 
         return act
-
-    def _lost(self) -> bool:
-        """Whether the record ends with what was lost between two phases: no action of the agent's."""
-        attempts = self.stepper.attempts
-        last = self.stepper.ended
-        return len(attempts) > 1 and last is not None and attempts[-1].choice is None and not len(attempts[-1].candidates)
 
     def _info(self, told: dict[str, Any]) -> dict[str, Any]:
         assert self._view is not None and self._episode is not None

@@ -133,6 +133,8 @@ def test_reset_by_case_and_by_key(pick):
         env.reset(options={"case": "0-3-10000000-train"})
     with pytest.raises(UnknownNameError, match="case 'nothing-like-it'"):
         env.reset(options={"case": "nothing-like-it"})
+    with pytest.raises(ConfigError, match="is no whole number"):
+        env.reset(options={"case": paper[0].case.name, "repeat": "second"})
     with pytest.raises(ConfigError, match="unknown option of reset 'sede'"):
         env.reset(options={"sede": 1})
 

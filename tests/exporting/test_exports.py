@@ -171,6 +171,47 @@ def test_rows_of_graspnet_come_back_as_the_candidates(tmp_path):
     np.testing.assert_allclose(found.widths, steps[0].candidates.widths, atol=1e-6)
 
 
+def test_scores_and_attention_of_a_method(demos, tmp_path):
+    """As they come from a method: into the recording, and into a second cloud."""
+    import trimesh
+    from rerun.chunk import RrdReader
+
+    from srcli.exporting.decisions import Seen
+    from srcli.exporting.rerun import export_rerun
+    from srcli.methods.base import Choice
+
+    episode = DemoDataset(demos).episode(8)
+    percept = fake.FakePerceiver().look(DemoDataset(demos).demonstration(8))
+    mask = np.linspace(0, 1, len(percept.cloud.points)).astype(np.float32)
+
+    def view(spec, step, number):
+        scores = np.arange(len(step.candidates), dtype=np.float32)
+        return Seen(Choice(step.action, scores, mask), percept)
+
+    cloud = Params().cloud
+    export_rerun(episode, CAMERAS, cloud, tmp_path / "e.rrd", view)
+    found = {chunk.entity_path: chunk.to_record_batch() for chunk in RrdReader(tmp_path / "e.rrd").stream()}
+    assert len(found["/world/attention"].column("Points3D:positions")[0].as_py()) == len(mask)
+    assert {"/scores", "/world/chosen"} <= set(found)
+    first, second = ply.export_ply(episode.steps[0].observation, view(None, episode.steps[0], 0), cloud, tmp_path / "e.ply")
+    assert (first.name, second.name) == ("e.ply", "e-mask.ply")
+    vertices = trimesh.load(second, process=False).metadata["_ply_raw"]["vertex"]["data"]
+    np.testing.assert_array_equal(vertices["mask"].reshape(-1), mask)
+    np.testing.assert_array_equal(vertices["similarity"].reshape(-1), percept.cloud.similarity)
+
+
+def test_a_method_is_shown_a_stored_attempt(demos):
+    from srcli.evaluation.methods import resolve_methods
+    from srcli.exporting.decisions import Viewer
+    from srcli.language.instructions import reader
+
+    spec, step = DemoDataset(demos).step(0, 0)
+    method = resolve_methods(["quality"], [], {})[0].build(None, "cpu")
+    seen = Viewer(method, None, Params().cloud, reader(None))(spec, step, 0)
+    wanted = np.argmax(np.where(step.excluded, -np.inf, step.candidates.quality))
+    assert seen.choice.action.index == wanted and seen.percept is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
