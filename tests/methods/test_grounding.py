@@ -30,6 +30,7 @@ from srcli.methods.grounding import (
     thinkgrasp,
 )
 from srcli.methods.grounding.clusters import dbscan, flood, regions
+from srcli.methods.grounding.field import on_points
 from srcli.methods.grounding.raw_image import cell_of, cell_similarity
 from srcli.methods.grounding.section import ServiceConfig, ThinkGraspConfig
 from srcli.methods.registry import builder, settings
@@ -316,6 +317,15 @@ def test_graspsplats_needs_a_word_to_compare_with_and_lerf_odd_squares() -> None
             settings(LERF_TOGO, LERF_TOGO.section(), {"scales": scales})
 
 
+def test_a_point_that_no_camera_sees_looks_like_its_neighbour() -> None:
+    points = np.concatenate([block(*AT["apple"]), [[0.5, 0.066, -0.1]], block(*AT["box"]), [[0.67, -0.14, -0.1]]]).astype(
+        np.float32
+    )
+    made = scene(APPLE)
+    features = on_points(points, Paint().dense(made.observation.rgb), made)
+    assert features[16] @ APPLE > 0.99 and features[-1] @ BOX > 0.99
+
+
 def test_points_that_no_camera_sees_are_refused() -> None:
     made = scene(APPLE)
     turned = made.observation.T_world_cam.copy()
@@ -411,8 +421,8 @@ def test_the_service_is_shown_numbers_and_its_answer_is_followed(replies: tuple[
     assert '"give me the apple"' in text["text"] and "1 to 2" in text["text"]
     assert picture["image_url"]["url"].startswith("data:image/png;base64,")
     assert server.keys == ["Bearer key"] * 2
-    situation_picture = planner.marked(_situation(made))
-    assert (situation_picture != made.observation.rgb[0]).any() and not made.observation.rgb.any()
+    shown = planner.marked(_situation(made))
+    assert max(shown.shape) == 768 and shown.any() and not made.observation.rgb.any(), "nothing but the numbers is not black"
 
 
 def _situation(made: Decision) -> planner.Situation:

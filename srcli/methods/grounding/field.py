@@ -109,14 +109,23 @@ def look(decision: Decision, dense: DenseValues) -> Field:
 
 
 def on_points(points: F32, dense: DenseValues, decision: Decision) -> F32:
-    """Features of the views fused on points (N, 3); (N, D) of unit length, zero where no camera sees the point.
+    """Features of the views fused on points (N, 3); (N, D) of unit length.
+
+    A point that no camera sees has those of the nearest that one sees: without any it would count as neither like the query nor
+    like any other word, which may be more than all that is seen.
 
     Raises:
         SceneError: no camera sees any of them.
     """
     features, views = fuse(points, dense, decision.observation, CloudConfig())
-    if not bool(views.any()):
+    seen = np.flatnonzero(views)
+    if len(seen) == 0:
         raise SceneError("no camera sees any point of the cloud", "depth and camera poses do not fit together")
+    if len(seen) < len(points):
+        from scipy.spatial import cKDTree
+
+        blind = np.flatnonzero(views == 0)
+        features[blind] = features[seen[np.asarray(cKDTree(points[seen]).query(points[blind])[1])]]
     return unit(features)
 
 

@@ -17,6 +17,11 @@ from srcli.types import F32, F64, I64, U8, Bool, Observation
 GRID = 3
 """Cells along each side of a thing's box: 1 to 9, row by row as the first view shows them, from its upper left."""
 
+_BORDER = 50
+"""Pixels around the outermost numbers that a planner is shown."""
+_SIDE = 768
+"""Pixels of the longer side of what it is shown, at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -106,18 +111,23 @@ def cell_centres(lower: F32, upper: F32, observation: Observation) -> F64:
 
 
 def marked(situation: Situation) -> U8:
-    """The first view (H, W, 3) with a number, from 1, on each thing."""
+    """The part of the first view that shows the things, enlarged, with a number, from 1, on each of them; (h, w, 3)."""
     from PIL import Image, ImageDraw
 
     observation, things = situation.observation, situation.things
-    picture = Image.fromarray(observation.rgb[0])
-    draw = ImageDraw.Draw(picture)
     tops = np.concatenate([things.centres[:, :2], things.upper[:, 2:]], axis=1)
     uv, _ = project(tops, observation.K[0], observation.T_world_cam[0])
-    for number, (u, v) in enumerate(uv, start=1):
-        text = str(number)
-        left, top, right, bottom = draw.textbbox((float(u), float(v)), text, anchor="mm")
+    height, width = observation.rgb.shape[1:3]
+    low = np.clip(np.floor(uv.min(axis=0)) - _BORDER, 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(np.ceil(uv.max(axis=0)) + _BORDER, low + 1, [width, height]).astype(int)
+    scale = max(1.0, _SIDE / int((high - low).max()))
+    part = Image.fromarray(observation.rgb[0][low[1] : high[1], low[0] : high[0]])
+    columns, rows = (max(1, round(side * scale)) for side in (high - low).tolist())
+    picture = part.resize((columns, rows), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    for number, (u, v) in enumerate(((uv - low) * scale).tolist(), start=1):
+        left, top, right, bottom = draw.textbbox((u, v), str(number), anchor="mm")
         draw.rectangle((left - 2, top - 2, right + 2, bottom + 2), fill=(255, 255, 255), outline=(0, 0, 0))
-        draw.text((float(u), float(v)), text, fill=(0, 0, 0), anchor="mm")
+        draw.text((u, v), str(number), fill=(0, 0, 0), anchor="mm")
     shown: U8 = np.asarray(picture, dtype=np.uint8)
     return shown
