@@ -62,9 +62,9 @@ def probe(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
-        from srcli.actions.sources import check_source
+        from srcli.cli.checks import check_run
 
-        check_source(values.candidates)
+        check_run(values, grasps=True)
         section = values.probe
         most = min(section.sentences, section.scenes)
         named = ", ".join(dict.fromkeys(section.suites))
