@@ -9,6 +9,7 @@ import sys
 def main() -> None:
     """Entry point of the ``srcli`` command."""
     open_streams()
+    have_home()
     from srcli.cli.app import app
 
     stdout = sys.stdout
@@ -19,6 +20,22 @@ def main() -> None:
         if ended.code == 1 and sys.stdout is not stdout:
             raise SystemExit(0) from None
         raise
+
+
+NO_HOME = "/nonexistent"
+
+
+def have_home() -> None:
+    """Name a home folder that is not there where the system knows none (a container's user of any number).
+
+    Whoever looks for files below it then finds none, instead of failing; what has to be written there says that it cannot.
+    """
+    from pathlib import Path
+
+    try:
+        Path.home()
+    except (RuntimeError, KeyError):
+        os.environ["HOME"] = NO_HOME
 
 
 def open_streams() -> None:

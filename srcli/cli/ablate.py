@@ -139,7 +139,11 @@ def ablate(
         )
         return
     if dry_run:
+        from srcli.artifacts.core import FEATURES
+        from srcli.cli.checks import check_run
+
         scale, arms, reference = stage.plan(values, study, method)
+        check_run(values, device=device, inputs=[(features or store.FEATURES, FEATURES)])
         does = (
             f"train what is missing of {', '.join(arm.title for arm in arms)} with seeds {', '.join(map(str, scale.seeds))}",
             f"run all on tasks {', '.join(scale.tasks)}, suite '{scale.suite}', reference {reference}, {count} worker(s)",

@@ -62,9 +62,11 @@ def collect(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
-        from srcli.actions.sources import check_source
+        from srcli.cli.checks import check_run
+        from srcli.tasks import get_task
 
-        check_source(values.candidates)
+        get_task(chosen, values.language)
+        check_run(values, output=target, grasps=True)
         does = (f"collect {values.collect.episodes} episodes of '{chosen}' with {count} worker(s)",)
         emit_plan(Plan("collect", (), does, (str(target),), {"seed": values.seed, "collect": values.collect}), as_json)
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from srcli.cli.options import RUNNING, Debug, Json
-from srcli.cli.running import command
+from srcli.cli.running import command, split_encoder
 
 PACKAGES = ("numpy", "scipy", "h5py", "torch", "torchvision", "open_clip_torch", "timm", "pybullet", "pydantic", "typer", "dvc")
 
@@ -28,6 +28,7 @@ def doctor(
     with reserved_stdout():
         checks = {name: _attempt(function) for name, function in (("simulator", _simulator), ("torch", _torch))}
         checks["encoder"] = _attempt(lambda: _encoder(encoder))
+    checks["home"] = _home()
     report = {
         "srcli": __version__,
         "python": platform.python_version(),
@@ -59,6 +60,18 @@ def _attempt(check: Any) -> str:
         return f"FAILED: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def _home() -> str:
+    """Where objects and caches of the user's own are; only what is kept there needs one."""
+    import os
+
+    from srcli.cli import NO_HOME
+
+    home = os.path.expanduser("~")
+    if home == NO_HOME:
+        return "none: objects of your own need $HOME or $SRCLI_OBJECTS"
+    return f"{home}{'' if os.access(home, os.W_OK) else ', not writable'}"
+
+
 def _simulator() -> str:
     from srcli.params import Params
     from srcli.sim.world import World
@@ -80,5 +93,7 @@ def _encoder(name: str) -> str:
     from srcli.params.loading import override
     from srcli.perception.encoders.loading import load_encoder
 
-    loaded = load_encoder(override(Params(), {"encoder.name": name}).encoder)
+    named, pretrained = split_encoder(name)
+    chosen = {"encoder.name": named, **({} if pretrained is None else {"encoder.pretrained": pretrained})}
+    loaded = load_encoder(override(Params(), chosen).encoder)
     return f"{loaded.identity.name}, {loaded.dim} channels, sha256 {loaded.identity.sha256[:12]}"

@@ -148,7 +148,7 @@ def evaluate(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
-        from srcli.actions.sources import check_source
+        from srcli.cli.checks import check_run
         from srcli.evaluation.methods import check_tasks, chosen_methods
         from srcli.evaluation.plan import case_folder, planned_episodes
         from srcli.evaluation.suites import find_episode
@@ -160,7 +160,7 @@ def evaluate(
         planned = [find_episode(one, repeat, values.seed, folder.cases if folder else (), only) for one in case or ()]
         planned = planned or list(planned_episodes(values, section.suite, folder))
         check_tasks(methods_given, dict.fromkeys(episode.task for episode in planned))
-        check_source(values.candidates)
+        check_run(values, device=device, output=None if case else target / "results.h5", grasps=True)
         what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
         grasping = "" if values.candidates.source == "sampler" else f", grasps from {values.candidates.source}"
         does = (f"run {', '.join(section.methods)} on {what}, {section.attempts} attempts, {count} worker(s){grasping}",)

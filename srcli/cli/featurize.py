@@ -50,6 +50,10 @@ def featurize(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        from srcli.artifacts.core import DEMOS
+        from srcli.cli.checks import check_run
+
+        check_run(values, device=device, output=target, inputs=[(file, DEMOS) for file in files])
         weights = f" ({values.encoder.pretrained})" if values.encoder.pretrained else ""
         does = [f"encode every demonstration with encoder '{values.encoder.name}'{weights} on {device}, {count} worker(s)"]
         if more := values.featurize.relabel:

@@ -161,6 +161,11 @@ def noise_sweep(
 
     section = values.noise
     if dry_run:
+        from srcli.artifacts.core import FEATURES
+        from srcli.cli.checks import check_run
+
+        read = [(features, FEATURES)] if features else []
+        check_run(values, device=device, output=out / "noise.h5", inputs=read, methods=section.methods)
         levels = ", ".join(f"{s:g}" for s in sorted({0.0, *section.sigma}))
         does = (
             f"train what is missing of {', '.join(section.methods)}",

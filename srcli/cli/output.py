@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,20 +19,11 @@ from srcli.cli.running import Plan
 @contextmanager
 def reserved_stdout() -> Iterator[None]:
     """Sends what native libraries print to stderr: PyBullet writes to stdout, which is for results alone."""
+    from srcli.parallel.quiet import reserved
+
     sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:
-        # Started without a stdout.
+    with reserved():
         yield
-        return
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def plain(value: Any) -> Any:

@@ -62,9 +62,11 @@ def probe(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        from srcli.cli.checks import check_run
         from srcli.stages.probe import check
 
         check(values)
+        check_run(values, grasps=True)
         section = values.probe
         most = min(section.sentences, section.scenes)
         named = ", ".join(dict.fromkeys(section.suites))

@@ -38,8 +38,10 @@ def report(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        from srcli.cli.checks import check_run
         from srcli.reporting.result_files import files
 
+        check_run(values, device=device)
         found = tuple(str(path) for path, _ in files(paths))
         does = ("play the case studies", "write tables, curves, pictures and animations into one page")
         plan = Plan("report", found, does, (str(out / "report.html"), str(out / "report.md")), {"seed": values.seed})

@@ -80,6 +80,11 @@ def train(
 
     given = tuple(demos or (Path("data/pick.h5"), Path("data/place.h5")))
     if dry_run:
+        from srcli.artifacts.core import DEMOS, FEATURES
+        from srcli.cli.checks import check_run
+
+        read = {"features": [(features, FEATURES)], "demos": [(path, DEMOS) for path in given], "nothing": []}[spec.reads]
+        check_run(values, device=device, output=out, inputs=read)
         reads = {"features": (str(features),), "demos": tuple(map(str, given)), "nothing": ()}[spec.reads]
         does = (f"train method '{name}' with seed {values.seed} on {device}",)
         emit_plan(Plan("train", reads, does, (str(out),), {"seed": values.seed, section_of: section}), as_json)

@@ -490,12 +490,16 @@ def _record(request: Request, prepared: Prepared) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         raise ArtifactError(
-            f"object '{request.name}': {first['loc'][0]} {first.get('input')!r} is not allowed",
+            f"object '{request.name}': {first['loc'][0]} {_shown(first.get('input'))} is not allowed",
             "words are lower-case letters, digits, blanks and & ' _ -",
         ) from error
     # Everything that an entry demands, before anything is written.
     make_entry(record, (StoredPart(color=palette_name(record.colors[0]), path="", digest="", number=0),))
     return record
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 
 def _words(record: Record) -> tuple[str, ...]:

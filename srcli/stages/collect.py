@@ -117,6 +117,7 @@ def run(
     from srcli.actions.sources import check_source
     from srcli.artifacts.core import DEMOS, artifact_lock
     from srcli.artifacts.pieces import Pieces, is_current
+    from srcli.stages.grasp_rows import check_rows
 
     out = Path(out)
     task = task or params.collect.task
@@ -124,6 +125,7 @@ def run(
     if episode_fn is None:
         _task(task, params)
         check_source(params.candidates)
+        check_rows(params)
     episode = recorded_config(params, task, root)
     whole = {**episode, "collect": {**episode["collect"], **params.collect.model_dump(include={"episodes", "valid_every"})}}
     pieces = Pieces(out, episode)

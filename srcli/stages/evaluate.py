@@ -30,6 +30,7 @@ from srcli.evaluation.suites import COMPOSED, FREE, SuiteEpisode
 from srcli.evaluation.worker import Job, run_job, start
 from srcli.language.phrases import phrase_texts
 from srcli.parallel import Executor, Progress, make_executor
+from srcli.stages.grasp_rows import check_rows
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -80,6 +81,7 @@ def run(
     name = FILES if cases is not None else suite or section.suite
     methods = chosen_methods(params, policies)
     check_source(params.candidates)
+    check_rows(params)
     folder = case_folder(cases, assets)
     episodes = planned_episodes(params, name, folder)
     check_tasks(methods, dict.fromkeys(e.task for e in episodes))
