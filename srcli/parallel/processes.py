@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +16,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from srcli.errors import ConfigError, SrcliError
-from srcli.parallel.quiet import filter_stdout
+from srcli.parallel.quiet import quiet_import
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -101,9 +99,8 @@ def _start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, 
     global _failed_start
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Results go to the parent's standard output; what a library prints in a worker must not mix with them.
-    filter_stdout()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+    os.dup2(2, 1)
+    quiet_import()
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     if initializer is not None:
         try:
