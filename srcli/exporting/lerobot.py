@@ -1,6 +1,6 @@
 """LeRobot's dataset format v3.0, written with pyarrow alone. One decision is one frame.
 
-Files, as lerobot 0.4 and 0.6 read them: ``meta/info.json``, ``meta/stats.json``, ``meta/tasks.parquet``,
+Files, as lerobot 0.4 reads them: ``meta/info.json``, ``meta/stats.json``, ``meta/tasks.parquet``,
 ``meta/episodes/chunk-000/file-000.parquet``, ``data/chunk-000/file-NNN.parquet``; beside them ``meta/srcli.json`` with cameras
 and columns. Images are PNG inside the parquet files. Source of the format: huggingface/lerobot, wheels 0.4.4 and 0.6.1.
 """

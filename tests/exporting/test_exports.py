@@ -116,7 +116,7 @@ def test_statistics_of_images_are_those_of_their_pixels():
 
 
 def test_a_recording_for_rerun_is_read_back(demos, tmp_path):
-    from rerun.chunk import RrdReader
+    RrdReader = pytest.importorskip("rerun.chunk").RrdReader  # no wheel for Python 3.10
 
     made = export.run(Params(), demos, "rerun", tmp_path / "e.rrd", export.Options(episode=8))
     reader = RrdReader(tmp_path / "e.rrd")
@@ -174,7 +174,7 @@ def test_rows_of_graspnet_come_back_as_the_candidates(tmp_path):
 def test_scores_and_attention_of_a_method(demos, tmp_path):
     """As they come from a method: into the recording, and into a second cloud."""
     import trimesh
-    from rerun.chunk import RrdReader
+    RrdReader = pytest.importorskip("rerun.chunk").RrdReader  # no wheel for Python 3.10
 
     from srcli.exporting.decisions import Seen
     from srcli.exporting.rerun import export_rerun
