@@ -115,8 +115,11 @@ def sidecar_path(path: Path) -> Path:
 
 
 @contextmanager
-def output_lock(path: Path | str) -> Iterator[None]:
+def output_lock(path: Path | str, folder: bool = False) -> Iterator[None]:
     """Hold an output for this process. The system lets go of it when the process ends, however it ends.
+
+    Args:
+        folder: the output may be a folder.
 
     Where the file system knows no locks, a file stands for the lock; one that a killed run has left is named, to be deleted.
 
@@ -126,7 +129,8 @@ def output_lock(path: Path | str) -> Iterator[None]:
         DiskError: the folder is not writable.
     """
     path = Path(path)
-    check_target(path)
+    if not (folder and path.is_dir() and not path.is_symlink()):
+        check_target(path)
     lock = _locked(path)
     try:
         # What a killed run left behind; nobody else writes here now.

@@ -119,11 +119,18 @@ def colours(rows: Iterable[Named]) -> dict[str, int]:
     return {row.name: taken[owner(row)] for row in found}
 
 
-def _usual(spec: MethodSpec) -> tuple[bool, bool, bool, int, str]:
-    """The paper's rows first, then methods that give their section its name, then forms of them."""
+def _usual(spec: MethodSpec) -> tuple[bool, bool, bool, bool, int, str]:
+    """The paper's own rows first, then methods that give their section its name (adapters after others), then forms of them."""
     place = PAPER_ROWS.index(spec.paper_row) if spec.paper_row in PAPER_ROWS else len(PAPER_ROWS)
     other = place == len(PAPER_ROWS)
-    return (other, other and spec.name != spec.key, family_of(spec) != default_family(), place, spec.name)
+    return (
+        other,
+        other and spec.name != spec.key,
+        other and spec.fidelity == "adapter",
+        family_of(spec) != default_family(),
+        place,
+        spec.name,
+    )
 
 
 def without_control(rows: Sequence[Named]) -> frozenset[str]:

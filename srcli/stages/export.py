@@ -128,7 +128,7 @@ def run(
     if options.episode is not None and not 0 <= options.episode < len(demos):
         raise ConfigError(f"--episode {options.episode}: {source} has episodes 0 to {len(demos) - 1}", "`srcli info` counts them")
     check_free(path, force)
-    with output_lock(path):
+    with output_lock(path, folder=True):
         files, episodes, frames = _write(params, demos, to, path, options, force, device, progress)
     written = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else files
     return Summary(str(path), to, len(written), episodes, frames, sum(file.stat().st_size for file in written))

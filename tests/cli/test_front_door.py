@@ -191,7 +191,7 @@ def test_native_chatter_does_not_reach_stdout() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == {"a": 1}
-    assert result.stderr == "chatter"
+    assert result.stderr.rstrip() == "chatter"
 
 
 def test_plain_data_and_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,6 +174,7 @@ def test_rows_of_graspnet_come_back_as_the_candidates(tmp_path):
 def test_scores_and_attention_of_a_method(demos, tmp_path):
     """As they come from a method: into the recording, and into a second cloud."""
     import trimesh
+
     RrdReader = pytest.importorskip("rerun.chunk").RrdReader  # no wheel for Python 3.10
 
     from srcli.exporting.decisions import Seen

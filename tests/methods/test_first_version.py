@@ -118,6 +118,8 @@ OLD_TRAINING = {"seed": 0, "updates": 3, "feature_dim": 16, "features": "", "met
 
 
 def old_file(path: Path, weights: dict[str, Any], **changes: Any) -> Path:
+    # A file without any weight is refused before it is asked what it is.
+    weights = weights or {"head.4.bias": np.zeros(1, np.float32)}
     save_policy(path, weights, {**OLD_MODEL, **changes}, {"name": "x"}, {}, OLD_TRAINING)
     return path
 
@@ -190,6 +192,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None
 
 def test_only_files_without_a_method_are_adopted(tmp_path: Path) -> None:
     path = tmp_path / "named.h5"
-    save_policy(path, {}, SRConfig().model_dump(mode="json"), {}, {}, {"feature_dim": 8}, method="sr")
+    weights = {"head.4.bias": np.zeros(1, np.float32)}
+    save_policy(path, weights, SRConfig().model_dump(mode="json"), {}, {}, {"feature_dim": 8}, method="sr")
     assert read_policy(path).method == "sr"
     assert isinstance(load_policy(path), PolicyFile) and load_policy(path).method == "sr"

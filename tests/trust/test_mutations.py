@@ -1,6 +1,6 @@
-"""A few hundred seeded damages of everything that is read: nothing ends unexpectedly, or is accepted changed.
+"""The first rounds of seeded damage to everything that is read: nothing ends unexpectedly, or is accepted changed.
 
-What hangs runs into the time limit of the suite.
+A fixed number of rounds, so that every machine makes the same damage; ``mutate.py`` goes on from there.
 """
 
 import logging
@@ -8,7 +8,7 @@ import logging
 import mutate
 import pytest
 
-SECONDS, ROUNDS = 20, 8
+ROUNDS = 6
 
 
 @pytest.mark.slow
@@ -16,7 +16,7 @@ def test_no_damage_is_accepted_and_none_is_unexpected(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     logging.disable(logging.WARNING)
     try:
-        found = list(mutate.mutations(tmp_path / "work", SECONDS, ROUNDS))
+        found = list(mutate.mutations(tmp_path / "work", 0.0, ROUNDS))
     finally:
         logging.disable(logging.NOTSET)
     assert [row for row in found if row[2] == "unexpected"] == []
