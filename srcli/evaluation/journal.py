@@ -191,4 +191,6 @@ def _record(line: bytes) -> dict[str, Any] | None:
         record = parse_json(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) and isinstance(record.get("key"), str) else None
+    # A digest that cannot be read is a damaged one.
+    own = isinstance(record, dict) and isinstance(record.get("key"), str) and "sha256" not in record
+    return record if own else None

@@ -58,6 +58,13 @@ def test_a_damaged_line_alone_is_lost_and_that_is_said(journal, caplog, damage):
     assert {r["key"]: r for r in RECORDS} == reopened(journal)
 
 
+def test_a_first_line_with_a_damaged_digest_is_not_taken_for_one_of_before_digests(journal):
+    data = journal.read_bytes()
+    place = data.index(b'"sha256":"') + 12
+    journal.write_bytes(data[:place] + b":" + data[place + 1 :])
+    assert list(reopened(journal)) == ["k1", "k2", "k3", "k4"]
+
+
 @pytest.mark.parametrize("left", [1, 30, 70])
 def test_a_line_cut_off_by_a_kill_is_no_damage(journal, caplog, left):
     data = journal.read_bytes()
