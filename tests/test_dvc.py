@@ -41,7 +41,9 @@ def _module_file(name: str) -> Path | None:
 def _reached(stage: str) -> set[str]:
     """The modules of srcli that a stage imports, at any depth, lazily or not; those for type checking alone left out."""
     start = f"srcli.{ROOM.get(stage, 'stages')}.{stage}"
-    seen: set[str] = set(NOT_DEMANDED.get(stage, ()))
+    # The Python interface is loaded by whoever asks the package for it, and no stage does.
+    unasked = {"srcli.api", *NOT_DEMANDED.get(stage, ())}
+    seen = set(unasked)
     todo = [start, *_named(stage)]
     while todo:
         name = todo.pop()
@@ -64,7 +66,7 @@ def _reached(stage: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("srcli"):
                 todo.append(str(node.module))
                 todo.extend(f"{node.module}.{alias.name}" for alias in node.names)
-    return seen - NOT_DEMANDED.get(stage, set())
+    return seen - unasked
 
 
 def _trained() -> list[str]:
