@@ -3,8 +3,8 @@
 In the test suite a few hundred mutations run within a time limit (``test_mutations.py``). As a script it runs as long as it is
 told, goes on where it was, and prints the table of docs/trust.md:
 
-    python tests/trust/mutate.py --out /tmp/trust --seconds 600
-    python tests/trust/mutate.py --out /tmp/trust --kill 20        # kill -9 and SIGTERM, then the same bytes
+    python tests/trust/mutate.py --out runs/trust --seconds 600
+    python tests/trust/mutate.py --out runs/trust --kill 20        # kill -9 and SIGTERM, then the same bytes
 
 Outcomes: ``refused`` with an error of the user's kind; ``unchanged``, the content read is the original's; ``changed``, it was
 accepted and is another; ``unexpected``, any other exception; ``slow``, over 5 seconds; ``crash``, the process died.

@@ -96,7 +96,7 @@ def external(handle):
 
 def virtual(handle):
     layout = h5py.VirtualLayout(shape=(4,), dtype="f4")
-    layout[:] = h5py.VirtualSource("/tmp/other.h5", "x", shape=(4,))
+    layout[:] = h5py.VirtualSource("other.h5", "x", shape=(4,))
     handle["weights"].create_virtual_dataset("v", layout)
 
 
@@ -138,7 +138,7 @@ def loop(handle):
 HARMED = {
     "external storage": ("policy", external, "lies in another file"),
     "virtual dataset": ("policy", virtual, "is put together from other files"),
-    "external link": ("policy", put("weights/x", h5py.ExternalLink("/tmp/o.h5", "/x")), "is a link to somewhere else"),
+    "external link": ("policy", put("weights/x", h5py.ExternalLink("o.h5", "/x")), "is a link to somewhere else"),
     "soft link": ("policy", put("weights/x", h5py.SoftLink("/weights/body")), "is a link to somewhere else"),
     "loop": ("policy", loop, "under two names|levels deep"),
     "appetite": ("policy", sparse, "declares more than the file can hold"),
