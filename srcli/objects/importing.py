@@ -163,7 +163,7 @@ def prepare(
     volume = volume if closed else solid
     weight = stated if stated is not None else (density or DENSITY) * volume
     check_mass(path, weight)
-    notes += too_wide(whole.vertices, made, extent)
+    notes += too_wide(whole.vertices, made)
     return Prepared(
         surfaces=tuple(sorted(shown, key=lambda pair: -float(np.linalg.norm(face_normals(*_arrays(pair[1])), axis=1).sum()))),
         hulls=tuple(made),
@@ -181,20 +181,17 @@ def prepare(
     )
 
 
-def too_wide(points: F64, hulls: Sequence[F64], extent: F64) -> list[str]:
-    """What to say of a body that the gripper cannot close around; no estimate of a grasp's quality knows it as surely."""
-    opens = f"the gripper opens {1000 * OPENING:.0f} mm"
-    if extent.min() > OPENING:
-        return [f"its narrowest side measures {1000 * extent.min():.0f} mm, {opens}"]
+def too_wide(points: F64, hulls: Sequence[F64]) -> list[str]:
+    """What to say of a body whose parts the gripper cannot close around; no estimate of a grasp's quality knows it as surely."""
     bodies = tuple(hull_mesh(piece) for piece in hulls)
-    poses = resting(points, mass_properties(bodies, (1.0,) * len(bodies)).center)
-    wide = [rest for rest in poses if rest.width > OPENING]
+    centre = mass_properties(bodies, (1.0,) * len(bodies)).center
+    wide = [rest for rest in resting(points, centre, [body.vertices for body in bodies]) if rest.width > OPENING]
     share = sum(rest.share for rest in wide)
     if share < WIDE:
         return []
-    least = min(rest.width for rest in wide)
+    least, opens = 1000 * min(rest.width for rest in wide), 1000 * OPENING
     return [
-        f"in {100 * share:.0f}% of its ways to lie it is {1000 * least:.0f} mm wide or more, {opens}: a rim or nothing is held"
+        f"in {100 * share:.0f}% of its ways to lie all of it is {least:.0f} mm wide or more, the gripper opens {opens:.0f} mm"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,19 +18,21 @@ class Rest:
 
     Attributes:
         share: of all ways to come to rest, by the solid angle of the side that it lies on.
-        width: metres, between two parallel upright planes that just hold it: the least that fingers from above have to open.
+        width: metres, between two parallel upright planes that just hold its narrowest part: the least that fingers from above
+            have to open for any part of it.
     """
 
     share: float
     width: float
 
 
-def resting(points: F64, centre: F64) -> tuple[Rest, ...]:
+def resting(points: F64, centre: F64, parts: Sequence[F64] = ()) -> tuple[Rest, ...]:
     """The sides that a body can lie on, the likeliest first.
 
     Args:
         points: (P, 3) that span its convex hull, metres.
         centre: (3,) centre of mass.
+        parts: its convex pieces, each (P, 3); none: it is one.
 
     Raises:
         ValueError: the points lie in one plane.
@@ -53,7 +56,7 @@ def resting(points: F64, centre: F64) -> tuple[Rest, ...]:
         flat = _in_plane(corners, normal)
         foot = flat[height > height.max() - 0.01 * size]
         if _holds(foot, _in_plane(centre[None], normal)[0]):
-            found.append(Rest(angle, _least_width(flat)))
+            found.append(Rest(angle, min(_least_width(_in_plane(part, normal)) for part in (parts or (corners,)))))
         if len(found) == _MOST_POSES:
             break
     whole = sum(rest.share for rest in found) or 1.0

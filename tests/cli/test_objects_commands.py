@@ -235,7 +235,7 @@ def test_a_wide_body_is_told_before_anything_is_grasped(tmp_path: Path) -> None:
     lines = [f"v {x} {y} {z}" for x, y, z in (CORNERS * (0.1, 0.1, 0.03)).tolist()]
     (tmp_path / "puck.obj").write_text("\n".join([*lines, *(f"f {face}" for face in FACES)]) + "\n")
     added = run(Request(file=str(tmp_path / "puck.obj")), tmp_path / "lib", test=False)
-    assert any("ways to lie it is 100 mm wide or more, the gripper opens 85 mm" in note for note in added.notes)
+    assert any("ways to lie all of it is 100 mm wide or more, the gripper opens 85 mm" in note for note in added.notes)
     narrow = run(Request(file=str(box(tmp_path / "a.obj", 0.05))), tmp_path / "lib", test=False)
     assert not any("gripper" in note for note in narrow.notes)
 
