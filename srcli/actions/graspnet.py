@@ -10,8 +10,6 @@ Our candidates have the fingertips' position in the world frame and a tool frame
 
 from __future__ import annotations
 
-import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,8 @@ import numpy as np
 
 from srcli.actions.gripper import GRIPPER
 from srcli.actions.poses import canonical_quaternions, rotation_matrices
-from srcli.errors import ArtifactError, DiskError
+from srcli.artifacts.writing import atomic_write
+from srcli.errors import ArtifactError
 from srcli.perception.geometry import project
 from srcli.types import F32, F64, I64, U8, Bool, Candidates
 
@@ -174,17 +173,8 @@ def write_grasps(path: Path | str, group: GraspGroup) -> None:
     Raises:
         DiskError: the place cannot be written.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as handle:
-            np.lib.format.write_array(handle, np.ascontiguousarray(group.rows), allow_pickle=False)
-        os.replace(temporary, target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise DiskError(f"cannot write {path}: {error.strerror or error}") from error
+    with atomic_write(path) as temporary, temporary.open("wb") as handle:
+        np.lib.format.write_array(handle, np.ascontiguousarray(group.rows), allow_pickle=False)
 
 
 def tool_frames(rotations: F64) -> F64:

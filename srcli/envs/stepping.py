@@ -21,9 +21,7 @@ from srcli.evaluation.attempt import (
     source_of,
 )
 from srcli.evaluation.plan import make_setup
-
-# Private names: the rules of an episode stand in one place, and whoever steps through one plays by them.
-from srcli.evaluation.rollout import NOT_SET_UP, SetupError, _End, _State, _Tree, set_up
+from srcli.evaluation.rollout import NOT_SET_UP, End, EpisodeState, EpisodeTree, SetupError, set_up
 from srcli.language.instructions import make_reader
 from srcli.methods.base import Choice, Decision, Policy
 from srcli.perception.pipeline import sentence
@@ -118,8 +116,8 @@ class Stepper:
         self._perturb = make_setup(params, (), (task,)).perturb
         self._reader = make_reader(encoder.vocabulary, params.language)
         self._world: World | None = None
-        self._tree: _Tree[EpisodeRecord] | None = None
-        self._state = _State()
+        self._tree: EpisodeTree[EpisodeRecord] | None = None
+        self._state = EpisodeState()
         self._given: AttemptInput | None = None
 
     @property
@@ -157,14 +155,14 @@ class Stepper:
             self._perturb,
             self._reader,
         )
-        self._state, self.record, self.ended, self._given = _State(), None, None, None
-        self._tree = _Tree(context, spec, [_Outside()], lambda _, episode: episode, params.evaluate.attempts)
+        self._state, self.record, self.ended, self._given = EpisodeState(), None, None, None
+        self._tree = EpisodeTree(context, spec, [_Outside()], lambda _, episode: episode, params.evaluate.attempts)
         try:
             built = set_up(self.world, self.task, spec, own_sampler(params.candidates))
         except SetupError:
-            self._over(_End(False, NOT_SET_UP))
+            self._over(End(False, NOT_SET_UP))
             return self._view()
-        self._tree = _Tree(context, built, self._tree.policies, self._tree.finish, self._tree.max_attempts)
+        self._tree = EpisodeTree(context, built, self._tree.policies, self._tree.finish, self._tree.max_attempts)
         return self._look()
 
     def act(self, choice: Choice | None) -> View:
@@ -177,7 +175,7 @@ class Stepper:
         if self._given is None:
             # What could not be played from the start.
             return self._view()
-        ended = self._tree._act([0], self._state, self._given, {0: choice})
+        ended = self._tree.act([0], self._state, self._given, {0: choice})
         if ended is not None:
             self._over(ended)
             return self._view()
@@ -197,21 +195,21 @@ class Stepper:
 
     def _look(self) -> View:
         assert self._tree is not None
-        found = self._tree._next_input([0], self._state)
-        if isinstance(found, _End):
+        found = self._tree.next_input([0], self._state)
+        if isinstance(found, End):
             self._over(found)
         else:
             self._given = found
         return self._view()
 
-    def _over(self, end: _End) -> None:
+    def _over(self, end: End) -> None:
         assert self._tree is not None
         phases, state = self.task.phases, self._state
         picking = state.phase < len(phases) and phases[state.phase] == "pick"
         spent = picking and not end.success and not end.why
         self.ended = Ended(end.success, end.why, spent)
         self._given = None
-        self.record = self._tree._end(0, state, end)
+        self.record = self._tree.end(0, state, end)
 
     def _view(self) -> View:
         assert self._tree is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -92,6 +92,7 @@ class EpisodeRecord:
         policy: name of the method.
         success: the last phase succeeded.
         ended: empty, or why the episode ended early (``NO_TARGET``, ``NOT_SET_UP``).
+        detail: of a scene that could not be set up: what stood in the way.
     """
 
     spec: EpisodeSpec
@@ -99,6 +100,7 @@ class EpisodeRecord:
     attempts: tuple[AttemptRecord, ...]
     success: bool
     ended: str = ""
+    detail: str = ""
 
     @property
     def demonstration(self) -> int:
@@ -125,6 +127,7 @@ class AttemptInput:
     valid: Bool | None
     held: HeldExtent | None
     percept: LazyPercept
+    failed: tuple[F32, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,8 @@ class EpisodeContext:
             candidates = self.placer(observation, held, generator(spec.seed, number, PROPOSE))
             valid = self.task.valid(spec, truth, candidates, phase, held=held)
         percept = LazyPercept(observation, self.read(spec.instruction), self.encoder, self.cloud, phase)
-        return AttemptInput(phase, number, observation, truth, candidates, exclude(candidates, failed), valid, held, percept)
+        excluded = exclude(candidates.poses, failed)
+        return AttemptInput(phase, number, observation, truth, candidates, excluded, valid, held, percept, tuple(failed))
 
     def decide(self, spec: EpisodeSpec, policy: Policy, given: AttemptInput) -> Choice | None:
         """What a method chooses; None when there is nothing to choose from."""
@@ -190,6 +194,8 @@ class EpisodeContext:
                 truth=given.truth if shown else None,
                 spec=spec if shown else None,
                 valid=given.valid if shown else None,
+                failed=given.failed,
+                repeats=partial(exclude, failed=given.failed),
             )
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from srcli.frames.observation import Observation, Workspace, of_views
 from srcli.frames.placing import CELL, in_cell, placed
 from srcli.methods.base import Decision as Given
 from srcli.seeding import DECIDE, PROPOSE, generator
-from srcli.types import Bool, Candidates, Phase
+from srcli.types import F32, Candidates, Phase
 from srcli.types import Observation as Views
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Decider:
         check_tasks([self.method], [phase])
         views, box = in_cell(seen)
         candidates = self._candidates(seen, views, box)
-        excluded = self._excluded(seen, candidates)
+        failed = _failed(seen)
+        excluded = exclude(candidates.poses, failed)
         reading = self.listener.read(sentence)
         percept = LazyPercept(views, reading.text, self.encoder, _within(self.params.cloud, box), phase)
         choice = None
@@ -90,6 +92,8 @@ class Decider:
                     percept=percept,
                     moved=percept.moved,
                     held=seen.held,
+                    failed=failed,
+                    repeats=partial(exclude, failed=failed),
                 )
             )
         understood = self.listener(sentence, 3)
@@ -118,10 +122,11 @@ class Decider:
             self._samplers[key] = own_sampler(grasping) if own else grasp_source(grasping.source, grasping)
         return self._samplers[key](views)
 
-    def _excluded(self, seen: Observation, candidates: Candidates) -> Bool:
-        transform = np.eye(4) if seen.T_cell_world is None else seen.T_cell_world
-        failed = [moved_poses(np.asarray(pose)[None], transform)[0].astype(np.float32) for pose in seen.failed]
-        return exclude(candidates, failed)
+
+def _failed(seen: Observation) -> tuple[F32, ...]:
+    """Poses that have failed before, in the frame of the cell."""
+    transform = np.eye(4) if seen.T_cell_world is None else seen.T_cell_world
+    return tuple(moved_poses(np.asarray(pose)[None], transform)[0].astype(np.float32) for pose in seen.failed)
 
 
 def _within(config: Boxed, box: Workspace) -> Boxed:

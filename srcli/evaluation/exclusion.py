@@ -6,24 +6,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from srcli.types import F32, F64, Bool, Candidates
+from srcli.types import F32, F64, Bool
 
 SAME_POSITION = 0.015
 SAME_REGION = 0.04
 SAME_DIRECTION = float(np.cos(np.deg2rad(20.0)))
 
 
-def exclude(candidates: Candidates, failed: Sequence[F32]) -> Bool:
-    """(K,) True where a candidate repeats a failure: within 1.5 cm and 20 degrees in approach, or within 4 cm of two failures.
+def exclude(poses: F32, failed: Sequence[F32]) -> Bool:
+    """(K,) True where a pose (K, 7) repeats a failure: within 1.5 cm and 20 degrees in approach, or within 4 cm of two failures.
 
     The second rule keeps a deterministic method from spending all attempts on one object that cannot be grasped; it is lifted
     when nothing else would be left.
     """
-    repeated: Bool = np.zeros(len(candidates), dtype=np.bool_)
-    failures = np.zeros(len(candidates), dtype=np.int64)
-    approach = approaches(candidates.poses)
+    repeated: Bool = np.zeros(len(poses), dtype=np.bool_)
+    failures = np.zeros(len(poses), dtype=np.int64)
+    approach = approaches(poses)
     for pose in failed:
-        distance = np.linalg.norm(candidates.poses[:, :3] - pose[:3], axis=1)
+        distance = np.linalg.norm(poses[:, :3] - pose[:3], axis=1)
         repeated |= (distance <= SAME_POSITION) & (approach @ approaches(pose[None])[0] >= SAME_DIRECTION)
         failures += distance <= SAME_REGION
     tried: Bool = repeated | (failures >= 2)

@@ -26,6 +26,7 @@ EPISODE_COLUMNS = (
     "similar",
     "attempts",
     "ended",
+    "detail",
     "not_set_up",
     "index_rule",
     "relation",
@@ -148,7 +149,7 @@ def _number(value: float | None) -> float:
 
 
 def not_set_up(played: Sequence[PlayedEpisode]) -> list[dict[str, Any]]:
-    """The episodes whose scene could not be built, each once, with the methods that it counts against."""
+    """The episodes whose scene could not be built, each once: what stood in the way, the methods that it counts against."""
     listed: dict[str, dict[str, Any]] = {}
     for item in played:
         if item.not_set_up:
@@ -161,6 +162,7 @@ def not_set_up(played: Sequence[PlayedEpisode]) -> list[dict[str, Any]]:
                     "case": record["case"],
                     "key": record["key"],
                     "instruction": record["instruction"],
+                    "why": record.get("detail", ""),
                     "methods": [],
                 },
             )

@@ -145,7 +145,9 @@ def _listed(missing: Sequence[Mapping[str, Any]]) -> str:
     if not missing:
         return ""
     lines = [
-        as_text(f"- {item['task']}/{item['split']} {item['case'] or item['key']}: {item['instruction']}") for item in missing
+        as_text(f"- {item['task']}/{item['split']} {item['case'] or item['key']}: {item['instruction']}")
+        + (as_text(f" ({item['why']})") if item["why"] else "")
+        for item in missing
     ]
     return "\nNot set up (counted as failures):\n\n" + "\n".join(lines) + "\n"
 

@@ -145,14 +145,14 @@ def run_together(
             built = set_up(world, task, spec, grasps or own_sampler(candidates))
         except SetupError as error:
             _log.warning("%s (%s)", error.message, error.hint)
-            results |= {i: finish(i, EpisodeRecord(spec, policies[i].name, (), False, NOT_SET_UP)) for i in group}
+            results |= {i: finish(i, EpisodeRecord(spec, policies[i].name, (), False, NOT_SET_UP, error.message)) for i in group}
             continue
-        results |= _Tree(context, built, policies, finish, options.get("max_attempts")).follow(group, _State())
+        results |= EpisodeTree(context, built, policies, finish, options.get("max_attempts")).follow(group, EpisodeState())
     return [results[index] for index in range(len(policies))]
 
 
 @dataclass(slots=True)
-class _State:
+class EpisodeState:
     """Where an episode stands, for all methods that have done the same so far.
 
     Attributes:
@@ -176,7 +176,7 @@ class _State:
 
 
 @dataclass(frozen=True)
-class _Tree(Generic[Result]):
+class EpisodeTree(Generic[Result]):
     """The course of an episode for several methods: one path while they choose alike, a branch for each choice."""
 
     context: EpisodeContext
@@ -185,30 +185,30 @@ class _Tree(Generic[Result]):
     finish: Callable[[int, EpisodeRecord], Result]
     max_attempts: int | None
 
-    def follow(self, members: Sequence[int], state: _State) -> dict[int, Result]:
+    def follow(self, members: Sequence[int], state: EpisodeState) -> dict[int, Result]:
         """Go on from a state with some of the methods until each of them has ended."""
         results: dict[int, Result] = {}
         while True:
-            given = self._next_input(members, state)
-            if isinstance(given, _End):
-                return results | {i: self._end(i, state, given) for i in members}
+            given = self.next_input(members, state)
+            if isinstance(given, End):
+                return results | {i: self.end(i, state, given) for i in members}
             choices = {i: self.context.decide(self.spec, self.policies[i], given) for i in members}
             groups = _alike(choices)
             for others in groups[1:]:
                 results |= branch(partial(self._after, others, state, given, choices))
             members = groups[0]
-            ended = self._act(members, state, given, choices)
+            ended = self.act(members, state, given, choices)
             if ended is not None:
-                return results | {i: self._end(i, state, ended) for i in members}
+                return results | {i: self.end(i, state, ended) for i in members}
 
     def _after(
-        self, members: Sequence[int], state: _State, given: AttemptInput, choices: dict[int, Choice | None]
+        self, members: Sequence[int], state: EpisodeState, given: AttemptInput, choices: dict[int, Choice | None]
     ) -> dict[int, Result]:
         """In a copy of the process: act, then go on."""
-        ended = self._act(members, state, given, choices)
-        return {i: self._end(i, state, ended) for i in members} if ended is not None else self.follow(members, state)
+        ended = self.act(members, state, given, choices)
+        return {i: self.end(i, state, ended) for i in members} if ended is not None else self.follow(members, state)
 
-    def _next_input(self, members: Sequence[int], state: _State) -> AttemptInput | _End:
+    def next_input(self, members: Sequence[int], state: EpisodeState) -> AttemptInput | End:
         """The next attempt's candidates, or why the episode is over."""
         if orphaned():
             raise SystemExit
@@ -223,14 +223,16 @@ class _Tree(Generic[Result]):
                     lost = self.context.dropped(spec, state.number)
                     for i in members:
                         state.attempts.setdefault(i, []).append(lost)
-                    return _End(False)
+                    return End(False)
         observation, segmentation = world.observe(generator(spec.seed, state.number, OBSERVE))
         truth = world.truth(segmentation)
         if not task.possible(spec, truth, phase):
-            return _End(False, NO_TARGET)
+            return End(False, NO_TARGET)
         return self.context.attempt_input(spec, phase, state.number, observation, truth, state.failed, state.held)
 
-    def _act(self, members: Sequence[int], state: _State, given: AttemptInput, choices: dict[int, Choice | None]) -> _End | None:
+    def act(
+        self, members: Sequence[int], state: EpisodeState, given: AttemptInput, choices: dict[int, Choice | None]
+    ) -> End | None:
         """Carry out the choice that these methods have in common; how the episode ended, if it did."""
         world, task = self.context.world, self.context.task
         choice = choices[members[0]]
@@ -242,21 +244,22 @@ class _Tree(Generic[Result]):
         state.tries += 1
         if outcome.success:
             state.next_phase()
-            return _End(True) if state.phase == len(task.phases) else None
+            return End(True) if state.phase == len(task.phases) else None
         if given.phase == "pick" and execution.reason is Reason.SUCCESS:
             world.discard()
         elif choice is not None:
             state.failed.append(choice.action.pose)
         limit = self.max_attempts if self.max_attempts is not None and given.phase == "pick" else task.attempts(given.phase)
-        return _End(False) if state.tries >= limit else None
+        return End(False) if state.tries >= limit else None
 
-    def _end(self, index: int, state: _State, end: _End) -> Result:
+    def end(self, index: int, state: EpisodeState, end: End) -> Result:
+        """What is wanted of the episode of a method that has ended."""
         attempts = tuple(state.attempts.get(index, ()))
         return self.finish(index, EpisodeRecord(self.spec, self.policies[index].name, attempts, end.success, end.why))
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
+class End:
     """How an episode ended, and why if early."""
 
     success: bool

@@ -166,7 +166,7 @@ def _grip(world: SceneWorld, spec: EpisodeSpec, shift: float, layout: int, sampl
             return False
         observation, _ = world.observe(generator(spec.seed, SCENE, layout, attempt))
         candidates = sampler(observation)
-        excluded = exclude(candidates, failed)
+        excluded = exclude(candidates.poses, failed)
         if excluded.all():
             return False
         best = int(np.argmax(np.where(excluded, -np.inf, candidates.quality)))

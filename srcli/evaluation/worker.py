@@ -216,6 +216,7 @@ def record_of(record: EpisodeRecord, episode: SuiteEpisode) -> dict[str, Any]:
         "held": "" if spec.held < 0 else spec.objects[spec.held],
         "success": record.success,
         "ended": record.ended,
+        "detail": record.detail,
         "attempts": [_attempt(attempt, spec) for attempt in record.attempts],
     }
 

@@ -27,6 +27,10 @@ Fidelity = Literal["full", "reimplemented", "adapter"]
 Reads = Literal["nothing", "demos", "features"]
 
 
+def _none_repeats(poses: F32) -> Bool:
+    return np.zeros(len(poses), dtype=np.bool_)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Everything that a method may look at before one attempt.
@@ -40,6 +44,9 @@ class Decision:
         moved: percept of a cloud whose points were moved before fusion, by so many metres along each axis and in directions of
             the generator given (the noise study); None where nothing can be perceived anew.
         held: measured size of what is to be placed; None in a pick phase.
+        failed: poses (7,) that have physically failed in this phase before, in their order.
+        repeats: which poses (S, 7) repeat such a failure, (S,) bool: what ``excluded`` is for candidates, for a method that
+            brings its own poses.
         truth, spec: simulator state and goal; None unless the method declares itself privileged.
         valid: (K,) placements that are right; None in a pick phase, and unless the method declares itself privileged.
     """
@@ -57,6 +64,8 @@ class Decision:
     spec: EpisodeSpec | None = None
     held: HeldExtent | None = None
     valid: Bool | None = None
+    failed: tuple[F32, ...] = ()
+    repeats: Callable[[F32], Bool] = _none_repeats
 
     def take(self, index: int) -> Action:
         """The action that executes candidate ``index``."""
@@ -226,6 +235,8 @@ class MethodSpec:
         absent: names of parts that this identifier does not have, among those that its folder can bypass.
         paper_row: what the paper's tables call the system that this one stands for; empty where they have none.
         weights_of: identifier whose policies this one acts with, choosing by other keys of ``acts_with``; empty: its own.
+        shares: files of the package, e.g. ``methods/keypose.py``, that it uses and that not every method goes through: its
+            episodes depend on their code, too.
         parts, studies: ``"module:NAME"`` of a mapping of :class:`Part` or :class:`Study` by name.
     """
 
@@ -247,6 +258,7 @@ class MethodSpec:
     absent: tuple[str, ...] = ()
     paper_row: str = ""
     weights_of: str = ""
+    shares: tuple[str, ...] = ()
     parts: str | None = None
     studies: str | None = None
 

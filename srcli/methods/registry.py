@@ -221,14 +221,22 @@ def _home(spec: MethodSpec) -> Path | None:
 
 @lru_cache(maxsize=64)
 def code_digest(name: str) -> str:
-    """Digest of the code of a method, its folder or its file. Weights are left out: they are recorded with their episodes."""
+    """Digest of the code of a method: its folder or its file, and what it shares. Weights are left out: they are recorded with
+    their episodes."""
+    from srcli.artifacts.core import config_digest
     from srcli.artifacts.meaning import meaning_digest
 
-    home = _home(spec_of(name))
+    spec = spec_of(name)
+    home = _home(spec)
     if home is None:
         return ""
     files = [file for file in sorted(home.rglob("*.py")) if "__pycache__" not in file.parts] if home.is_dir() else [home]
-    return meaning_digest(files, home.parent)
+    own = meaning_digest(files, home.parent)
+    if not spec.shares:
+        return own
+    root = Path(__file__).parents[1]
+    shared = [root / name for name in spec.shares]
+    return config_digest({"own": own, "shared": meaning_digest([path for path in shared if path.is_file()], root)})
 
 
 def folder_of(name: str) -> str:

@@ -100,6 +100,7 @@ def _told(record: dict[str, Any]) -> str:
             f"  {number}. {attempt['phase']}: {attempt['reason'].replace('_', ' ')}{holding} "
             f"(candidate {attempt['index']} of {attempt['candidates']}{rule})"
         )
-    ended = f" ({record['ended']})" if record["ended"] else ""
+    why = record.get("detail") or record["ended"]
+    ended = f" ({why})" if why else ""
     lines.append(f"  {'success' if record['success'] else 'failure'}{ended}")
     return "\n".join(lines)

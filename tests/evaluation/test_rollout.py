@@ -157,18 +157,28 @@ def test_exclusion_by_position_and_direction() -> None:
     tilted = [np.cos(0.25), 0.0, np.sin(0.25), 0.0]
     poses = np.array([[0, 0, 0, *DOWN], [0.014, 0, 0, *DOWN], [0.016, 0, 0, *DOWN], [0, 0, 0, *tilted]], np.float32)
     candidates = Candidates(poses, np.zeros(4, np.float32), np.zeros(4, np.float32))
-    assert exclude(candidates, []).tolist() == [False] * 4
+    assert exclude(candidates.poses, []).tolist() == [False] * 4
     # Half an angle of 0.25 rad tilts the approach by 0.5 rad, 29 degrees.
-    assert exclude(candidates, [poses[0]]).tolist() == [True, True, False, False]
+    assert exclude(candidates.poses, [poses[0]]).tolist() == [True, True, False, False]
 
 
 def test_a_region_that_failed_twice_is_left_unless_nothing_else_remains() -> None:
     poses = np.array([[x, 0, 0, *DOWN] for x in (0.0, 0.018, 0.036, 0.2)], np.float32)
     candidates = Candidates(poses, np.zeros(4, np.float32), np.zeros(4, np.float32))
-    assert exclude(candidates, [poses[0]]).tolist() == [True, False, False, False]
-    assert exclude(candidates, [poses[0], poses[1]]).tolist() == [True, True, True, False]
+    assert exclude(candidates.poses, [poses[0]]).tolist() == [True, False, False, False]
+    assert exclude(candidates.poses, [poses[0], poses[1]]).tolist() == [True, True, True, False]
     near = Candidates(poses[:3], candidates.widths[:3], candidates.quality[:3])
-    assert exclude(near, [poses[0], poses[1]]).tolist() == [True, True, False]
+    assert exclude(near.poses, [poses[0], poses[1]]).tolist() == [True, True, False]
+
+
+def test_a_method_with_poses_of_its_own_is_told_which_repeat_a_failure() -> None:
+    spec = one_target()
+    policy = Spy(range(8))
+    play(FakeWorld(slippery=range(15)), spec, policy)
+    tried = np.array([[0.1 * slot, 0, 0, *DOWN] for slot in range(8)], np.float32)
+    for number, decision in enumerate(policy.seen):
+        assert np.array_equal(np.array(decision.failed).reshape(-1, 7), tried[:number])
+        assert decision.repeats(tried).tolist() == [True] * number + [False] * (8 - number)
 
 
 def test_nothing_to_choose_from_is_a_failed_attempt() -> None:

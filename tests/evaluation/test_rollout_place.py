@@ -212,6 +212,7 @@ def test_what_cannot_be_set_up_is_an_episode_of_its_own() -> None:
     world = TwoZones(slips=10_000)
     record = play(world, Chooser())
     assert not record.success and record.ended == NOT_SET_UP and record.attempts == ()
+    assert "cannot be set up" in record.detail
     assert world.resets == LAYOUTS
     with pytest.raises(SetupError, match="'pear' is not grasped"):
         set_up(TwoZones(slips=10_000), Near(), spec_of("place"), grasps)  # type: ignore[arg-type]

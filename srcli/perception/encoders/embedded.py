@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srcli.artifacts.core import sidecar_path
+from srcli.artifacts.core import atomic_write, sidecar_path
 from srcli.config.encoder import SEEN_ONLY
 from srcli.errors import ArtifactError, MissingAssetError
 from srcli.perception.encoders import tower
@@ -155,12 +154,10 @@ def save_embedded(
         header["hides_unseen"] = True
     data = save(tensors, metadata={_HEADER: json.dumps(header, sort_keys=True)})
     digest = hashlib.sha256(data).hexdigest()
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, "model": MODEL_NAME, "sha256": digest, **sidecar}, indent=1, sort_keys=True) + "\n"
     for target, content in ((path, data), (sidecar_path(path), text.encode())):
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
+        with atomic_write(target) as temporary:
+            temporary.write_bytes(content)
     return digest
 
 
