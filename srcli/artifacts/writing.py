@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _log = logging.getLogger(__name__)
-_DISK_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR}
-)
+_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 _TEMPORARY = 12
 """Hexadecimal digits that make a temporary name unpredictable."""
@@ -70,6 +68,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
+    except (NotADirectoryError, FileExistsError) as error:
+        raise DiskError(f"{path}: cannot be written: a part of its path is a file", "choose another folder") from error
     except (OSError, RuntimeError) as error:
         disk = disk_error(error, path)
         if disk is None:
