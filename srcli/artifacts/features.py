@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,16 @@ LAYOUT: dict[str, tuple[type, str]] = {
     "file": (np.int64, ""),
     "phase": (np.uint8, ""),
 }
+# What all views show, for methods that choose poses of their own; there where it was asked for. C cells, P points of the surface
+VIEWS: dict[str, tuple[type, str]] = {
+    "cell_points": (np.float32, "C3"),
+    "cell_features": (np.float16, "CD"),
+    "cell_mask": (np.bool_, "C"),
+    "surface_points": (np.float32, "P3"),
+    "surface_colors": (np.uint8, "P3"),
+    "surface_mask": (np.bool_, "P"),
+    "held": (np.float32, "3"),
+}
 # Files of an earlier version lack these: one demonstrations file, picks only.
 LATER = ("file", "phase")
 PHASES: tuple[Phase, ...] = ("pick", "place")
@@ -72,6 +82,7 @@ class FeatureSample:
         source: the episode's index in the demonstrations file.
         file: which demonstrations file, in the order in which they were given.
         phase: of the decision.
+        views: what all views show, by the names of :data:`VIEWS`, unpadded; empty where it is not wanted.
     """
 
     percept: Percept
@@ -84,6 +95,7 @@ class FeatureSample:
     source: int
     file: int = 0
     phase: Phase = "pick"
+    views: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The sample's rows, unpadded, by the names of the file."""
@@ -106,6 +118,7 @@ class FeatureSample:
             "source": np.asarray(self.source, np.int64),
             "file": np.asarray(self.file, np.int64),
             "phase": np.asarray(PHASES.index(self.phase), np.uint8),
+            **self.views,
         }
 
 
@@ -129,7 +142,8 @@ class FeatureWriter:
         """
         if self._written >= self._count:
             raise ArtifactError("more samples than announced", "this is a mistake in the caller")
-        for name, (dtype, axes) in LAYOUT.items():
+        wanted = {**LAYOUT, **VIEWS} if VIEWS.keys() <= arrays.keys() else LAYOUT
+        for name, (dtype, axes) in wanted.items():
             row: npt.NDArray[Any] = np.asarray(arrays[name], dtype=dtype)
             if row.ndim != len(axes):
                 raise ArtifactError(
@@ -212,6 +226,7 @@ class FeatureDataset:
             with reading(self.path):
                 data = handle[DATA]
                 self._stored: dict[str, h5py.Dataset] = {name: data[name] for name in LAYOUT if name in data}
+                self._views: dict[str, h5py.Dataset] = {name: data[name] for name in VIEWS if name in data}
                 self.instructions: tuple[str, ...] = tuple(i.decode() for i in array(data, INSTRUCTION, "S", 1))
                 self.encoder: dict[str, Any] = read_json(handle, ENCODER)
                 self.config: dict[str, Any] = read_config(handle)
@@ -222,7 +237,7 @@ class FeatureDataset:
         except BaseException:
             self.close()
             raise
-        if self.held == len(self):
+        if self.held == len(self) and not self._views:
             self.close()
 
     def __len__(self) -> int:
@@ -246,6 +261,31 @@ class FeatureDataset:
             ArtifactError: the file turns out to be damaged.
         """
         return self._arrays[name] if self.held == len(self) else self._rows(0, len(self), (name,))[name]
+
+    @property
+    def has_views(self) -> bool:
+        """Whether it holds what all views show."""
+        return len(self._views) == len(VIEWS)
+
+    def views(self) -> dict[str, npt.NDArray[Any]]:
+        """What all views show, all samples in memory, by name, first axis the sample; padded, with masks.
+
+        cell_points (n, C, 3) f32 metres in the world frame, cell_features (n, C, D) f16 of unit length, cell_mask (n, C),
+        surface_points (n, P, 3) f32, surface_colors (n, P, 3) u8, surface_mask (n, P), held (n, 3) f32 radius, half width and
+        height of what is to be placed, metres, zeros for a pick.
+
+        Raises:
+            ArtifactError: it was made without them, or the file turns out to be damaged.
+        """
+        if not self.has_views:
+            raise ArtifactError(
+                f"{self.path}: holds no whole views", "make it anew with `srcli featurize -S featurize.views=true`"
+            )
+        with reading(self.path):
+            found: dict[str, npt.NDArray[Any]] = {name: dataset[()] for name, dataset in self._views.items()}
+        if problems := check_views(found, len(self)):
+            raise ArtifactError(f"{self.path}: breaks its contract: {problems[0]}", "make it anew with `srcli featurize`")
+        return found
 
     def sample(self, index: int, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         """Arrays of one sample, padded as in :attr:`arrays`; not to be changed. Threads may ask at once.
@@ -336,6 +376,29 @@ def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], splits: Mapping[str, np
     return problems
 
 
+def check_views(arrays: Mapping[str, npt.NDArray[Any]], total: int) -> list[str]:
+    """What contradicts the contract of whole views, one line each."""
+    problems: list[str] = []
+    sizes: dict[str, int] = {"3": 3}
+    for name, (dtype, axes) in VIEWS.items():
+        value = arrays[name]
+        if value.dtype != np.dtype(dtype):
+            problems.append(f"'{name}' is {value.dtype}, not {np.dtype(dtype)}")
+        if value.ndim != 1 + len(axes) or len(value) != total:
+            problems.append(f"'{name}' has shape {value.shape}")
+            continue
+        for axis, size in zip(axes, value.shape[1:], strict=True):
+            if sizes.setdefault(axis, size) != size:
+                problems.append(f"'{name}' has {size} where other arrays have {sizes[axis]}")
+        # Sample by sample: the test of a whole array would hold another one of its size.
+        if value.dtype.kind == "f" and not all(np.isfinite(each).all() for each in value):
+            problems.append(f"'{name}' holds a value that is not finite")
+    for mask in ("cell_mask", "surface_mask"):
+        if not problems and not arrays[mask].any(axis=1).all():
+            problems.append(f"'{mask}' leaves a sample empty")
+    return problems
+
+
 def write_part(path: Path, samples: Sequence[FeatureSample], config: Mapping[str, Any]) -> None:
     """Write the samples of one observation as a file of their own.
 
@@ -359,7 +422,7 @@ def read_part(path: Path) -> list[tuple[dict[str, npt.NDArray[Any]], str]]:
     """
     with open_artifact(path, FEATURES, quiet=True) as handle:
         groups = [handle[DATA][name] for name in sorted(handle[DATA])]
-        return [({name: group[name][()] for name in LAYOUT}, str(group.attrs[INSTRUCTION])) for group in groups]
+        return [({name: group[name][()] for name in group if name in LAYOUT or name in VIEWS}, _said(group)) for group in groups]
 
 
 def part_size(path: Path) -> int:
@@ -370,3 +433,7 @@ def part_size(path: Path) -> int:
     """
     with open_artifact(path, FEATURES, quiet=True) as handle:
         return len(handle[DATA])
+
+
+def _said(group: h5py.Group) -> str:
+    return str(group.attrs[INSTRUCTION])

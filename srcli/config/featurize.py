@@ -23,6 +23,11 @@ class FeaturizeConfig(Section):
     compositional: float = Field(
         0.0, ge=0.0, le=1.0, description="share of compositional sentences among the other sentences for picking"
     )
+    views: bool = Field(
+        False,
+        description="keep all that the views show of the workspace, for methods that choose poses of their own; a features file "
+        "is several times as large",
+    )
     executor: Literal["processes", "serial", "ray"] = Field(
         "processes", description="who does the work; the result does not depend on it (ray needs the extra 'ray')"
     )

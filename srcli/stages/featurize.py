@@ -32,6 +32,10 @@ class PerceiveFn(Protocol):
 
     def __call__(self, demonstration: Demonstration) -> Percept: ...
 
+    def views(self, demonstration: Demonstration) -> dict[str, Any]:
+        """What all views show of it, by the names of :data:`srcli.artifacts.features.VIEWS`."""
+        ...
+
 
 class Perceiver(Protocol):
     """Makes the :class:`PerceiveFn` of a worker, and names its encoder. A function or an object of a module."""
@@ -101,21 +105,51 @@ class EncoderPerceiver:
 
     def start(self, params: Params, device: str) -> PerceiveFn:
         """Load the encoder."""
+        return _Perceiving(params, device)
+
+
+class _Perceiving:
+    """Perceives with the encoder of ``params``. The views of one observation are encoded once."""
+
+    def __init__(self, params: Params, device: str) -> None:
         from srcli.language.instructions import make_reader
         from srcli.perception.encoders import load_encoder
-        from srcli.perception.pipeline import Encoded, perceive
 
-        encoder = load_encoder(params.encoder, device)
-        read = make_reader(encoder.vocabulary, params.language)
-        last: list[tuple[Observation, Encoded]] = []
+        self.params = params
+        self.encoder = load_encoder(params.encoder, device)
+        self.read = make_reader(self.encoder.vocabulary, params.language)
+        self._last: tuple[Observation, Encoded] | None = None
 
-        def percept_of(demonstration: Demonstration) -> Percept:
-            step = demonstration.step
-            if not last or last[0][0] is not step.observation:
-                last[:] = [(step.observation, Encoded(encoder, encoder.dense(step.observation.rgb)))]
-            return perceive(step.observation, read(demonstration.spec.instruction).text, last[0][1], params.cloud, step.phase)
+    def __call__(self, demonstration: Demonstration) -> Percept:
+        from srcli.perception.pipeline import perceive
 
-        return percept_of
+        step = demonstration.step
+        text = self.read(demonstration.spec.instruction).text
+        return perceive(step.observation, text, self._encoded(step.observation), self.params.cloud, step.phase)
+
+    def views(self, demonstration: Demonstration) -> dict[str, Any]:
+        """What all views show."""
+        from srcli.learning.whole_view import whole_view
+
+        step = demonstration.step
+        seen = whole_view(step.observation, self._encoded(step.observation).features)
+        held = step.held
+        return {
+            "cell_points": seen.cells,
+            "cell_features": seen.features,
+            "cell_mask": np.ones(len(seen.cells), np.bool_),
+            "surface_points": seen.points,
+            "surface_colors": seen.colors,
+            "surface_mask": np.ones(len(seen.points), np.bool_),
+            "held": np.array((0.0, 0.0, 0.0) if held is None else (held.radius, held.half_width, held.height), np.float32),
+        }
+
+    def _encoded(self, observation: Observation) -> Encoded:
+        from srcli.perception.pipeline import Encoded
+
+        if self._last is None or self._last[0] is not observation:
+            self._last = observation, Encoded(self.encoder, self.encoder.dense(observation.rgb))
+        return self._last[1]
 
 
 def as_plain(identity: Any) -> dict[str, Any]:
@@ -177,7 +211,7 @@ def run(
                 f"{path}: holds no demonstration", "no episode succeeded: collect more, or look at why with `srcli info`"
             )
     encoder = perceiver.identity(params, device)
-    config = {
+    config: dict[str, Any] = {
         "cloud": params.cloud.model_dump(mode="json"),
         "encoder": encoder,
         "sources": [{"sha256": file_digest(path), "config": data.config} for path, data in zip(files, datasets, strict=True)],
@@ -189,6 +223,8 @@ def run(
         asked = params.featurize.model_dump(mode="json", include={"relabel", "compositional"})
         more = {"asked": {**asked, "synonym_share": params.language.synonym_share}}
         config, whole = {**config, **more}, {**whole, **more}
+    if params.featurize.views:
+        config, whole = {**config, "views": True}, {**whole, "views": True}
     # A piece is found by its place in the list, which the limit moves.
     pieces = Pieces(out, {**config, "limit": params.featurize.limit, "pieces": _PIECES})
     if not pieces.folder.exists() and is_current(out, FEATURES, whole, force):
@@ -294,6 +330,11 @@ def _sample(job: _Job) -> int:
     asked += _asked_anew(dataset, job, params, asked[0] if asked else None) if job.others else []
     try:
         samples = [to_sample(demonstration, percept_of(demonstration), job.file) for demonstration in asked]
+        if params.featurize.views:
+            samples = [
+                replace(sample, views=percept_of.views(demonstration))
+                for sample, demonstration in zip(samples, asked, strict=True)
+            ]
     except SceneError as error:
         raise SceneError(f"{dataset.path}: episode {job.demo}: {error.message}", error.hint) from error
     write_part(job.part, samples, config)

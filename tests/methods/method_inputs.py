@@ -183,7 +183,17 @@ def write_features(path: Path, count: int = 6, dim: int = 8) -> Path:
                 "source": np.asarray(i),
                 "phase": np.asarray(i % 2),
             }
-            rows = {name: rows.get(name, np.zeros((2,) * len(axes))) for name, (_, axes) in LAYOUT.items()}
+            cells = rng.uniform(0.3, 0.6, (30, 3))
+            seen = {
+                "cell_points": cells,
+                "cell_features": rng.normal(size=(30, dim)),
+                "cell_mask": np.ones(30),
+                "surface_points": np.repeat(cells, 3, axis=0),
+                "surface_colors": rng.integers(0, 256, (90, 3)),
+                "surface_mask": np.ones(90),
+                "held": np.array([0.03, 0.02, 0.05]) * (i % 2),
+            }
+            rows = {name: rows.get(name, np.zeros((2,) * len(axes))) for name, (_, axes) in LAYOUT.items()} | seen
             writer.add(rows, "give me the thing")
         writer.finish({"train": np.arange(count - 2), "valid": np.arange(count - 2, count)})
     return path

@@ -149,7 +149,23 @@ class FakePerceiver:
         return {"name": self.name, "dim": 8, "sha256": "0" * 64}
 
     def start(self, params, device):
-        return self.look
+        return self
+
+    def __call__(self, demonstration):
+        return self.look(demonstration)
+
+    def views(self, demonstration):
+        n = 5 + demonstration.index % 2
+        rng = generator(demonstration.spec.seed, 6)
+        return {
+            "cell_points": rng.normal(size=(n, 3)).astype(np.float32),
+            "cell_features": rng.normal(size=(n, 8)).astype(np.float16),
+            "cell_mask": np.ones(n, bool),
+            "surface_points": rng.normal(size=(n + 3, 3)).astype(np.float32),
+            "surface_colors": rng.integers(0, 256, (n + 3, 3)).astype(np.uint8),
+            "surface_mask": np.ones(n + 3, bool),
+            "held": np.zeros(3, np.float32),
+        }
 
     def look(self, demonstration):
         if demonstration.index == self.bad:

@@ -58,6 +58,29 @@ def test_samples_copy_their_demonstration(tmp_path, demos):
     assert valid == set(source.split("valid").tolist())
 
 
+def test_whole_views_are_kept_where_they_are_asked_for(tmp_path, demos):
+    plain, out = tmp_path / "plain.h5", tmp_path / "views.h5"
+    featurize.run(make_params(), demos, plain, perceiver=fake.FakePerceiver())
+    featurize.run(make_params(featurize={"views": True}), demos, out, perceiver=fake.FakePerceiver())
+    data, source = FeatureDataset(out), DemoDataset(demos)
+    assert data.has_views and not FeatureDataset(plain).has_views
+    views = data.views()
+    assert views["cell_points"].shape == (9, 6, 3) and views["surface_colors"].shape == (9, 9, 3)
+    for row, index in enumerate(source.demonstrations):
+        expected = fake.FakePerceiver().views(source.demonstration(index))
+        cells, surface = views["cell_mask"][row], views["surface_mask"][row]
+        assert cells.sum() == 5 + index % 2
+        np.testing.assert_array_equal(views["cell_features"][row, cells], expected["cell_features"])
+        np.testing.assert_array_equal(views["surface_points"][row, surface], expected["surface_points"])
+    for name, value in FeatureDataset(plain).arrays.items():
+        np.testing.assert_array_equal(value, data.arrays[name])
+    with pytest.raises(ArtifactError, match=r"no whole views.*featurize.views=true|no whole views"):
+        FeatureDataset(plain).views()
+    # The same command with and without them is not the same file.
+    with pytest.raises(MismatchError):
+        featurize.run(make_params(), demos, out, perceiver=fake.FakePerceiver())
+
+
 def test_bytes_do_not_depend_on_workers_or_resume(tmp_path, demos):
     one, two, resumed = (tmp_path / name for name in ("one.h5", "two.h5", "resumed.h5"))
     featurize.run(make_params(), demos, one, perceiver=fake.FakePerceiver())
