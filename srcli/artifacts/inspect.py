@@ -170,6 +170,7 @@ _SUMMARIES: dict[str, Callable[[h5py.File], dict[str, Any]]] = {
     EVALUATION.name: _evaluation_summary,
     study.ABLATION.name: study.study_summary,
     study.NOISE_SWEEP.name: study.study_summary,
+    study.COMPARISON.name: study.study_summary,
 }
 _CHECKS: dict[str, Callable[[Path], list[str]]] = {
     DEMOS.name: _check_demos,
@@ -178,4 +179,5 @@ _CHECKS: dict[str, Callable[[Path], list[str]]] = {
     EVALUATION.name: _check_evaluation,
     study.ABLATION.name: study.study_problems,
     study.NOISE_SWEEP.name: study.study_problems,
+    study.COMPARISON.name: study.study_problems,
 }

@@ -1,4 +1,4 @@
-"""Results of ablations and noise sweeps: one table of episodes, one of rows, and the summary as JSON."""
+"""Results of ablations, noise sweeps and comparisons: one table of episodes, one of rows, and the summary as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from srcli.errors import ArtifactError
 
 ABLATION = Schema("srcli/ablation", 2, "ablation", "srcli ablate")
 NOISE_SWEEP = Schema("srcli/noise-sweep", 2, "noise sweep", "srcli noise-sweep")
-SCHEMAS.update({schema.name: schema for schema in (ABLATION, NOISE_SWEEP)})
+COMPARISON = Schema("srcli/comparison", 1, "comparison", "srcli compare")
+SCHEMAS.update({schema.name: schema for schema in (ABLATION, NOISE_SWEEP, COMPARISON)})
 
 ROWS = "rows"
 
@@ -49,7 +50,7 @@ def save_study(
     """Write a study's file atomically.
 
     Args:
-        schema: ``ABLATION`` or ``NOISE_SWEEP``.
+        schema: ``ABLATION``, ``NOISE_SWEEP`` or ``COMPARISON``.
         episodes, rows: columns of numbers, booleans or text; all columns of a table have one length.
 
     Raises:

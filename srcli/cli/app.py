@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from srcli.cli import (
     ablate,
     collect,
+    compare,
     decide,
     doctor,
     evaluate,
@@ -69,6 +70,7 @@ app.command("noise-sweep", cls=noise_sweep.SigmaCommand, rich_help_panel=PIPELIN
 app.command("decide", rich_help_panel=USE)(decide.decide)
 app.command("frames", rich_help_panel=USE)(decide.frames)
 app.command("report", rich_help_panel=PIPELINE)(report.report)
+app.command("compare", rich_help_panel=PIPELINE)(compare.compare)
 app.command("results", rich_help_panel=PIPELINE)(results.results)
 app.add_typer(methods.app, name="methods", rich_help_panel=FILES)
 app.command("info", rich_help_panel=FILES)(info.info)

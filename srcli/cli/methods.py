@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,6 +68,35 @@ def listed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def measured(name: str, path: Path) -> dict[str, str] | str:
+    """The last rows of a method in a file of `srcli compare`, by table and split.
+
+    Raises:
+        ArtifactError: the file is no record of a comparison.
+    """
+    import json
+
+    from srcli.errors import ArtifactError
+    from srcli.methods.registry import code_digest
+
+    if not path.is_file():
+        return "not yet; `srcli compare` does"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = {
+            f"{part['part']}, {row['split']}": f"{row['k']}/{row['n']}, at the first attempt {row['first']['k']}/{row['n']}"
+            for part in data["parts"]
+            for row in part["rows"]
+            if row["method"] == name
+        }
+        older = found and data["methods"][name]["code"] != code_digest(name)
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: is no record of a comparison", "name the compare.json of `srcli compare`") from error
+    if older:
+        found["older than its code"] = "yes: run `srcli compare` again"
+    return found or f"not in {path}"
+
+
 def _marks(row: Mapping[str, Any]) -> str:
     from srcli.methods.base import EVERY_TASK
 
@@ -101,9 +131,19 @@ def methods(context: typer.Context, as_json: Json = False, debug: Debug = False)
 @app.command("show")
 @command
 def show(
-    name: Annotated[str, typer.Argument(help="Identifier of a method.")], as_json: Json = False, debug: Debug = False
+    name: Annotated[str, typer.Argument(help="Identifier of a method.")],
+    compared: Annotated[
+        Path | None,
+        typer.Option(
+            "--compared",
+            help="File that its last measured rows are taken from; default runs/compare/compare.json.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
-    """Show a method: its source, what makes its identifier, its parts and studies, and its parameters."""
+    """Show a method: its source, what makes its identifier, its parts, its last measured rows, its parameters."""
     from srcli.cli.output import emit
     from srcli.methods.registry import parts_of, spec_of, studies_of
 
@@ -113,4 +153,5 @@ def show(
     told["parts"] = {key: part.title for key, part in parts_of(spec).items()}
     told["studies"] = {key: study.question for key, study in studies_of(spec).items()}
     told["parameters"] = parameters(spec.section)
+    told["measured"] = measured(name, compared or Path("runs/compare/compare.json"))
     emit(told, as_json)

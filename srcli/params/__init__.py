@@ -11,6 +11,7 @@ from srcli.config.base import Section
 from srcli.config.candidates import CandidateConfig
 from srcli.config.cloud import CloudConfig
 from srcli.config.collect import CollectConfig
+from srcli.config.compare import CompareConfig
 from srcli.config.encoder import EncoderConfig
 from srcli.config.evaluate import EvaluateConfig
 from srcli.config.featurize import FeaturizeConfig
@@ -77,6 +78,7 @@ class Params(Section):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     ablate: AblateConfig = Field(default_factory=AblateConfig)
     noise: NoiseSweepConfig = Field(default_factory=NoiseSweepConfig)
+    compare: CompareConfig = Field(default_factory=CompareConfig)
     results: ResultsConfig = Field(default_factory=ResultsConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)

@@ -9,6 +9,7 @@ from typing import Any
 from srcli.reporting.attribution import attribution
 from srcli.reporting.blocks import Cards, Chart, Missing, Report, Section
 from srcli.reporting.claims import claims
+from srcli.reporting.comparison import section as comparison
 from srcli.reporting.failures import failures
 from srcli.reporting.naming import Named, colours, rank, without_control
 from srcli.reporting.numbers import TASK_NAMES, count, first_attempt
@@ -32,6 +33,7 @@ def compose(results: ResultFiles, cases: Section) -> Report:
     sections = (
         overview(results),
         table1(results),
+        *(comparison(data, name) for name, data in results.comparisons),
         table2(results),
         table3(results),
         attribution(results),

@@ -128,12 +128,13 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class ResultFiles:
-    """Everything found. ``unreadable``: files that could not be used, with the reason."""
+    """Everything found. ``comparisons``: file and summary; ``unreadable``: files that could not be used, with the reason."""
 
     evaluations: tuple[Evaluated, ...] = ()
     ablations: tuple[Study, ...] = ()
     sweeps: tuple[Study, ...] = ()
     policies: tuple[Trained, ...] = ()
+    comparisons: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     unreadable: tuple[tuple[str, str], ...] = field(default=())
 
     def fitted(self, method: str) -> tuple[Trained, ...]:
@@ -159,6 +160,7 @@ def gather(paths: Sequence[Path]) -> ResultFiles:
     ablations: list[Study] = []
     sweeps: list[Study] = []
     policies: list[Trained] = []
+    comparisons: list[tuple[str, Mapping[str, Any]]] = []
     unreadable: list[tuple[str, str]] = []
     for file, chosen in files(paths):
         try:
@@ -172,6 +174,8 @@ def gather(paths: Sequence[Path]) -> ResultFiles:
             evaluations.extend(found)
         elif isinstance(found, Trained):
             policies.append(found)
+        elif isinstance(found, dict):
+            comparisons.append((str(file), found))
         elif found is not None:
             (ablations if kind == "ablation" else sweeps).append(found)
     if not policies:
@@ -181,6 +185,7 @@ def gather(paths: Sequence[Path]) -> ResultFiles:
         tuple(ablations),
         tuple(sweeps),
         tuple(sorted(policies, key=lambda p: (p.method, p.seed, p.name))),
+        tuple(comparisons),
         tuple(unreadable),
     )
 
@@ -219,9 +224,9 @@ def _of_study(file: Path) -> bool:
     return any(any(folder.parent.glob(name)) for folder in kept for name in ("ablation.h5", "noise.h5", "study-*.h5"))
 
 
-def _read(path: Path) -> tuple[str, tuple[Evaluated, ...] | Study | Trained | None]:
+def _read(path: Path) -> tuple[str, tuple[Evaluated, ...] | Study | Trained | dict[str, Any] | None]:
     from srcli.artifacts.core import SCHEMA, SCHEMAS, open_artifact
-    from srcli.artifacts.study import ABLATION, NOISE_SWEEP
+    from srcli.artifacts.study import ABLATION, COMPARISON, NOISE_SWEEP, load_study
 
     with open_artifact(path) as handle:
         schema = SCHEMAS[str(handle.attrs[SCHEMA])]
@@ -232,6 +237,8 @@ def _read(path: Path) -> tuple[str, tuple[Evaluated, ...] | Study | Trained | No
         return kind, _policy(path)
     if schema in (ABLATION, NOISE_SWEEP):
         return kind, _study(path, schema)
+    if schema == COMPARISON:
+        return kind, load_study(path, schema).summary
     return kind, None
 
 

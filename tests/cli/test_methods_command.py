@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -69,3 +70,18 @@ def test_an_unknown_method_is_met_with_the_closest() -> None:
     result = runner.invoke(app, ["methods", "show", "sr_pluss"])
     assert result.exit_code == UnknownNameError.exit_code
     assert "unknown method 'sr_pluss'" in result.stderr and "did you mean 'sr_plus'" in result.stderr
+
+
+def test_show_tells_the_last_measured_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "not yet" in runner.invoke(app, ["methods", "show", "similarity"]).stdout
+    kept = tmp_path / "runs" / "compare" / "compare.json"
+    kept.parent.mkdir(parents=True)
+    row = {"method": "similarity", "split": "seen", "k": 9, "n": 12, "first": {"k": 7}}
+    data = {"parts": [{"part": "wide/pick", "rows": [row]}], "methods": {"similarity": {"code": "another"}}}
+    kept.write_text(json.dumps(data))
+    shown = runner.invoke(app, ["methods", "show", "similarity"]).stdout
+    assert "9/12, at the first attempt 7/12" in shown and "run `srcli compare` again" in shown
+    kept.write_text("{")
+    broken = runner.invoke(app, ["methods", "show", "similarity"])
+    assert broken.exit_code == 3 and "no record of a comparison" in broken.stderr

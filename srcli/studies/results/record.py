@@ -14,6 +14,7 @@ from srcli.methods.registry import UNTRAINED
 from srcli.studies.tables import at_once
 
 if TYPE_CHECKING:
+    from srcli.config.evaluate import EvaluateConfig
     from srcli.studies.results.parts import Part
 
 SCHEMA = 1
@@ -28,17 +29,6 @@ def part_record(part: Part, facts: Mapping[str, Any], methods: Mapping[str, Mapp
         results: file of its evaluation.
     """
     section = part.params.evaluate
-    episodes = load_evaluation(results).episodes
-    played, kinds = _results(episodes)
-    rows = []
-    for split in section.splits:
-        for method in part.methods:
-            own = played.get((split, method), [])
-            if not own:
-                continue
-            reference = played[split, section.reference] if method != section.reference else []
-            control = played.get((split, UNTRAINED + method), [])
-            rows.append(_row(part, own, reference, control, kinds))
     return {
         "part": part.name,
         "suite": part.suite,
@@ -51,8 +41,28 @@ def part_record(part: Part, facts: Mapping[str, Any], methods: Mapping[str, Mapp
         "left_out": list(part.left_out),
         **facts,
         "methods": {name: dict(methods[name]) for name in part.methods},
-        "rows": rows,
+        "rows": rows_of_results(section, part.methods, part.task, results),
     }
+
+
+def rows_of_results(section: EvaluateConfig, methods: Sequence[str], task: str, results: Path) -> list[dict[str, Any]]:
+    """A row for each split and method of a finished evaluation, with its differences to the reference and to its control.
+
+    Args:
+        section: as it was evaluated with.
+        results: file of the evaluation.
+    """
+    played, kinds = _results(load_evaluation(results).episodes)
+    rows = []
+    for split in section.splits:
+        for method in methods:
+            own = played.get((split, method), [])
+            if not own:
+                continue
+            reference = played.get((split, section.reference), []) if method != section.reference else []
+            control = played.get((split, UNTRAINED + method), [])
+            rows.append(_row(section, task, own, reference, control, kinds))
+    return rows
 
 
 def _results(table: Table) -> tuple[dict[tuple[str, str], list[Result]], dict[str, str]]:
@@ -74,12 +84,16 @@ def _plain(value: Any) -> Any:
 
 
 def _row(
-    part: Part, own: Sequence[Result], reference: Sequence[Result], control: Sequence[Result], kinds: Mapping[str, str]
+    section: EvaluateConfig,
+    task: str,
+    own: Sequence[Result],
+    reference: Sequence[Result],
+    control: Sequence[Result],
+    kinds: Mapping[str, str],
 ) -> dict[str, Any]:
-    section = part.params.evaluate
     resamples, confidence = how = (section.bootstrap, section.confidence)
     row = summarise(own, resamples=resamples, confidence=confidence)
-    once = at_once(own, part.task)
+    once = at_once(own, task)
     first = summarise(once, resamples=resamples, confidence=confidence)
     found: dict[str, Any] = {
         "method": row.method,
@@ -94,8 +108,8 @@ def _row(
         "steps": _number(row.steps_all),
         "steps_success": _number(row.steps_success),
         "not_set_up": row.not_set_up,
-        "to_reference": _differences(own, reference, part.task, how),
-        "to_control": _differences(own, control, part.task, how),
+        "to_reference": _differences(own, reference, task, how),
+        "to_control": _differences(own, control, task, how),
     }
     named = dict.fromkeys(kinds[result.key] for result in own)
     if len(named) > 1:
