@@ -22,13 +22,13 @@ ROOT = Path(__file__).parents[1]
 # The ground under every room, and the doors to it: a change there is a change of wording or of nothing.
 FREE = {"srcli", "srcli.types", "srcli.errors", "srcli.seeding", "srcli.stages", "srcli.studies"}
 FREE_ROOMS = {"config", "params", "parallel"}
-ROOM = {"ablate": "studies", "noise_sweep": "studies"}
+ROOM = {"ablate": "studies", "noise_sweep": "studies", "compare": "studies"}
 # Imported on demand and not demanded: the expert decides without a percept, so demonstrations do not depend on how one is made.
 NOT_DEMANDED = {"collect": {"srcli.perception.pipeline"}}
 
 
-def _stages() -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+def _stages(file: str = "dvc.yaml") -> dict[str, Any]:
+    return yaml.safe_load((ROOT / file).read_text())["stages"]
 
 
 def _module_file(name: str) -> Path | None:
@@ -98,6 +98,19 @@ def test_dependencies_cover_what_the_stage_imports(stage: str) -> None:
             missing.add(str(file.relative_to(ROOT)))
     assert missing == set()
     assert [str(dep) for dep in covered if dep.is_relative_to(ROOT / "srcli") and not dep.exists()] == []
+
+
+def test_dependencies_of_the_comparison_cover_what_it_imports() -> None:
+    for stage, module in (("featurize_views", "featurize"), ("compare", "compare")):
+        entry = _stages("compare/dvc.yaml")[stage]
+        assert entry["wdir"] == ".." and {str(key).partition(".")[0] for key in entry["params"]} <= set(Params.model_fields)
+        covered = [ROOT / dep for dep in entry["deps"]]
+        reached = {name: _module_file(name) for name in _reached(module) - FREE if name.split(".")[1] not in FREE_ROOMS}
+        files = {
+            file for file in reached.values() if file is not None and (file.name != "__init__.py" or file.read_text().strip())
+        }
+        assert {str(f.relative_to(ROOT)) for f in files if not any(f == dep or dep in f.parents for dep in covered)} == set()
+        assert [str(dep) for dep in covered if dep.is_relative_to(ROOT / "srcli") and not dep.exists()] == []
 
 
 def test_commands_have_paths_only_and_sections_exist() -> None:
