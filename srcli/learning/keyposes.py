@@ -67,6 +67,8 @@ class KeyposeSet:
 
     Args:
         features: made with ``featurize.views``.
+        surface: False leaves the points of the surface away, for a method that does not look at them: most of what there is to
+            hold, and to turn.
 
     Attributes:
         train, valid: indices of both splits.
@@ -78,10 +80,12 @@ class KeyposeSet:
         ArtifactError: the file was made without whole views, or is damaged.
     """
 
-    def __init__(self, features: FeatureDataset | None) -> None:
+    def __init__(self, features: FeatureDataset | None, *, surface: bool = True) -> None:
         if features is None:
             raise SceneError("this method is trained on features", "make them with `srcli featurize -S featurize.views=true`")
         self._views = features.views()
+        if not surface:
+            self._views |= {name: self._views[name][:, :0] for name in ("surface_points", "surface_colors", "surface_mask")}
         names = ("text", "tokens", "token_mask", "candidates", "candidate_mask", "valid", "label", "phase")
         self._rows: dict[str, npt.NDArray[Any]] = {name: features.column(name) for name in names}
         self.train, self.valid = features.split("train"), features.split("valid")
