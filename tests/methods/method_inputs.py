@@ -163,7 +163,7 @@ def write_features(path: Path, count: int = 6, dim: int = 8) -> Path:
     with create_features(path, count, {**ENCODER, "dim": dim}, {}) as writer:
         for i in range(count):
             points, similarity = rng.uniform(0.3, 0.6, (n, 3)), rng.normal(size=n)
-            tips = rng.uniform(0.3, 0.6, (k, 3))
+            tips = rng.uniform([0.3, -0.2, 0.0], [0.6, 0.2, 0.1], (k, 3))
             label = int(np.argmin(np.linalg.norm(tips - points[int(np.argmax(similarity))], axis=1)))
             rows: dict[str, Any] = {
                 "points": points,
@@ -183,7 +183,7 @@ def write_features(path: Path, count: int = 6, dim: int = 8) -> Path:
                 "source": np.asarray(i),
                 "phase": np.asarray(i % 2),
             }
-            cells = rng.uniform(0.3, 0.6, (30, 3))
+            cells = rng.uniform([0.3, -0.2, 0.0], [0.6, 0.2, 0.1], (30, 3))
             seen = {
                 "cell_points": cells,
                 "cell_features": rng.normal(size=(30, dim)),
