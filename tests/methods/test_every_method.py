@@ -44,7 +44,6 @@ SMALL: dict[str, Any] = {
     "network.width": 12,
     "network.heads": 2,
     "train.updates": 2,
-    "train.warmup": 0,
     "train.batch_size": 2,
     "train.validate_every": 2,
     # Two updates have to tell.

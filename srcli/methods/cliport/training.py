@@ -1,0 +1,243 @@
+"""CLIPort, trained on the keyposes of demonstrations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from srcli.artifacts.core import file_digest
+from srcli.learning.keyposes import WORKSPACE, KeyposeInput, KeyposeSample, KeyposeSet, turned
+from srcli.learning.loop import Loop, Progress, Settings, Task
+from srcli.learning.schedule import Schedule
+from srcli.methods.base import FitProgress, Fitted, TrainingData
+from srcli.methods.cliport.decode import labels, places, yaw_bins
+from srcli.methods.cliport.network import CliportNetwork, Maps, build_network, heat_loss
+from srcli.methods.cliport.raster import Grid, feature_map, surface_map
+from srcli.methods.cliport.section import CliportConfig, CliportNetworkConfig
+from srcli.seeding import generator
+from srcli.types import F32, F64, I64
+
+CHUNK = 4
+"""Samples that a processor works on at once."""
+_TRIES = 20
+"""Turns that are drawn for a sample whose label leaves the map, before it is taken as it is."""
+NEAR = 0.02
+"""A prediction within so many metres of the expert's counts as near."""
+
+
+def grid_of(config: CliportNetworkConfig) -> Grid:
+    """The map's pixels, around the middle of the workspace."""
+    middle = (np.asarray(WORKSPACE[0]) + np.asarray(WORKSPACE[1])) / 2
+    return Grid.around((float(middle[0]), float(middle[1])), config.pixel, config.pixels)
+
+
+def maps_of(given: Sequence[KeyposeInput], grid: Grid, device: str) -> Maps:
+    """Decisions of one phase, drawn into maps."""
+
+    def on(values: Sequence[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(values)).to(device)
+
+    coarse = grid.coarser(2)
+    # Convolutions of few channels are faster with channels last.
+    return Maps(
+        surface=on([surface_map(one.points, one.colors, grid) for one in given]).to(memory_format=torch.channels_last),
+        features=on([feature_map(one.cells, one.features, coarse) for one in given]).to(memory_format=torch.channels_last),
+        text=on([sentence(one) for one in given]),
+        held=on([one.held for one in given]),
+        place=given[0].place,
+    )
+
+
+def sentence(given: KeyposeInput) -> F32:
+    """(2 D,) what the gates hear: the embedding of what is meant, and the mean of the tokens, which tell how to place."""
+    real = given.tokens[given.token_mask]
+    mean = real.mean(axis=0) if len(real) else np.zeros_like(given.text)
+    both: F32 = np.concatenate([given.text, mean]).astype(np.float32)
+    return both
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples of one phase, of a batch of ``size``."""
+
+    maps: Maps
+    label: torch.Tensor
+    size: int
+
+
+class Teacher:
+    """Batches, loss and validation of one training."""
+
+    def __init__(self, network: CliportNetwork, data: KeyposeSet, section: CliportConfig, seed: int, device: str) -> None:
+        self.network, self.data, self.config, self.seed, self.device = network, data, section, seed, device
+        self.grid = grid_of(section.network)
+
+    def draw(self, update: int) -> list[Part]:
+        """The batch of an update; samples are turned and shifted, and drawn into maps anew."""
+        train = self.config.train
+        rng = generator((self.seed,), 3, update)
+        drawn = self.data.draw(update, train.batch_size, self.seed, turn=0.0, shift=0.0)
+        return self._parts([self._augmented(sample, rng) for sample in drawn], CHUNK if self.device == "cpu" else len(drawn))
+
+    def _augmented(self, sample: KeyposeSample, rng: np.random.Generator) -> KeyposeSample:
+        """The sample turned so that its label stays on the map: as published, others are drawn again."""
+        train = self.config.train
+        for _ in range(_TRIES):
+            angle, shift = rng.uniform(-train.turn, train.turn), rng.normal(0.0, 1.0, 2) * train.shift
+            changed = turned(sample, float(angle), shift)
+            if labels(changed.pose[None], self.grid, 1)[1][0]:
+                return changed
+        return sample
+
+    def _parts(self, samples: Sequence[KeyposeSample], size: int) -> list[Part]:
+        parts = []
+        for place in (False, True):
+            same = [sample for sample in samples if sample.given.place == place]
+            label, inside = self._labels(same, place)
+            same = [sample for sample, kept in zip(same, inside, strict=True) if kept]
+            label = label[inside]
+            for start in range(0, len(same), size):
+                maps = maps_of([sample.given for sample in same[start : start + size]], self.grid, self.device)
+                parts.append(Part(maps, torch.from_numpy(label[start : start + size]).to(self.device), len(samples)))
+        return parts
+
+    def _labels(self, samples: Sequence[KeyposeSample], place: bool) -> tuple[I64, np.ndarray]:
+        if not samples:
+            return np.zeros(0, np.int64), np.zeros(0, np.bool_)
+        bins = 1 if place else self.config.network.yaws
+        return labels(np.stack([sample.pose for sample in samples]), self.grid, bins)
+
+    def loss(self, part: Part) -> torch.Tensor:
+        """A part's share of the batch's mean."""
+        return heat_loss(self.network(part.maps), part.label).sum() / part.size
+
+    def backward(self, parts: Sequence[Part], pool: Executor | None) -> float:
+        """Loss of a batch, whose gradient is left with the parameters, in their order in memory.
+
+        Gradients of channels-last maps come channels last, and a fused optimiser reads memory as it lies.
+        """
+        parameters = list(self.network.parameters())
+
+        def of_part(part: Part) -> tuple[float, tuple[torch.Tensor | None, ...]]:
+            loss = self.loss(part)
+            return float(loss.detach()), torch.autograd.grad(loss, parameters, allow_unused=True)
+
+        total = 0.0
+        for loss, gradients in map(of_part, parts) if pool is None else pool.map(of_part, parts):
+            total += loss
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    whole = gradient.contiguous()
+                    parameter.grad = whole if parameter.grad is None else parameter.grad.add_(whole)
+        return total
+
+    def validate(self) -> dict[str, float]:
+        """Loss (nats), horizontal distance (metres) and angle (radians) of the highest entries from the expert's poses."""
+        found: dict[bool, list[F64]] = {False: [], True: []}
+        for start in range(0, len(self.data.valid), CHUNK):
+            samples = [self.data.sample(int(index)) for index in self.data.valid[start : start + CHUNK]]
+            for place in (False, True):
+                same = [sample for sample in samples if sample.given.place == place]
+                if same:
+                    found[place].append(self._errors(same, place))
+        rows = {place: np.concatenate(part) if part else np.zeros((0, 3)) for place, part in found.items()}
+        both = np.concatenate([rows[False], rows[True]])
+        return {
+            "valid_loss": _mean(both[:, 0]),
+            "pick_distance": _median(rows[False][:, 1]),
+            "place_distance": _median(rows[True][:, 1]),
+            "pick_near": _mean(rows[False][:, 1] <= NEAR),
+            "place_near": _mean(rows[True][:, 1] <= NEAR),
+            "pick_angle": _mean(rows[False][:, 2]),
+        }
+
+    def _errors(self, samples: Sequence[KeyposeSample], place: bool) -> F64:
+        """(S, 3) loss, distance and angle of samples of one phase; a label outside of the map counts as on its border."""
+        bins = 1 if place else self.config.network.yaws
+        poses = np.stack([sample.pose for sample in samples])
+        half = self.grid.pixel * self.grid.count / 2 - self.grid.pixel / 2
+        middle = np.asarray(self.grid.lower) + self.grid.pixel * self.grid.count / 2
+        bounded = poses.copy()
+        bounded[:, :2] = np.clip(poses[:, :2], middle - half, middle + half)
+        label, _ = labels(bounded, self.grid, bins)
+        logits = self.network(maps_of([sample.given for sample in samples], self.grid, self.device))
+        loss = heat_loss(logits, torch.from_numpy(label).to(self.device)).double().cpu().numpy()
+        best = logits.flatten(1).argmax(dim=1).cpu().numpy()
+        xy, yaw = places(best, self.grid, bins)
+        # In hundredths of a bin's width: the expert's own yaw is finer than the bins.
+        fine = 100 * bins
+        turn = np.abs(yaw_bins(poses, fine) * (math.pi / fine) - yaw)
+        angle = np.minimum(turn % math.pi, math.pi - turn % math.pi)
+        return np.stack([loss, np.linalg.norm(xy - poses[:, :2], axis=1), angle], axis=1)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else math.nan
+
+
+def fit(
+    section: CliportConfig, data: TrainingData, *, seed: int, device: str, checkpoint: Path, progress: FitProgress | None
+) -> Fitted:
+    """Train both modules; weights come back in half precision.
+
+    Raises:
+        SceneError: no features, no training sample, or the loss is not finite.
+        ArtifactError: the features were made without whole views.
+    """
+    keyposes = KeyposeSet(data.features)
+    assert data.features is not None
+    train = section.train
+    network = build_network(section.network, keyposes.feature_dim, seed).to(device)
+    teacher = Teacher(network, keyposes, section, seed, device)
+    settings = Settings(
+        updates=train.updates,
+        rate=Schedule(train.lr, train.updates, train.warmup, train.schedule, floor=0.02),
+        weight_decay=train.weight_decay,
+        clip=train.clip,
+        best="valid_loss" if train.select == "best" and len(keyposes.valid) else None,
+        validate_every=train.validate_every,
+        checkpoint_every=train.checkpoint_every,
+        prefetch=device != "cpu",
+        advice="lower methods.cliport.train.lr",
+    )
+    identity = {
+        # What acts at test time only does not make another training.
+        "settings": section.model_dump(mode="json", exclude={"act"}),
+        "seed": seed,
+        "features": file_digest(data.features.path),
+    }
+    validate = teacher.validate if len(keyposes.valid) else None
+    task = Task(network, teacher.draw, validate=validate, backward=teacher.backward)
+    loop = Loop(task, settings, identity=identity, seed=seed, device=device, checkpoint=checkpoint)
+    result = loop.run(_told(progress))
+    last = {name: curve[result.kept] for name, curve in result.curves.items() if name not in ("update", "train_loss")}
+    return Fitted(
+        weights={name: value.contiguous().half().cpu().numpy() for name, value in result.weights.items()},
+        curves={name: np.array(curve, dtype=np.float32) for name, curve in result.curves.items()},
+        metrics=last,
+        updates=result.updates,
+        samples=len(keyposes.train),
+        facts={"feature_dim": keyposes.feature_dim},
+    )
+
+
+def _told(progress: FitProgress | None) -> Callable[[Progress], None] | None:
+    if progress is None:
+        return None
+
+    def told(now: Progress) -> None:
+        known = {"loss": now.loss, "valid loss": now.values.get("valid_loss"), "picks near": now.values.get("pick_near")}
+        text = "  ".join(f"{name} {value:.3f}" for name, value in known.items() if value is not None and value == value)
+        progress(now.update, now.updates, text)
+
+    return told
