@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from method_inputs import decision, from_above
 
+from srcli.config.regions import RegionConfig
 from srcli.errors import ConfigError, MissingAssetError, SceneError
+from srcli.learning.regions import regions, regions_of
 from srcli.methods.base import Decision
 from srcli.methods.grounding import (
     CLIP_GROUNDING,
@@ -29,7 +31,7 @@ from srcli.methods.grounding import (
     service,
     thinkgrasp,
 )
-from srcli.methods.grounding.clusters import dbscan, flood, regions
+from srcli.methods.grounding.clusters import dbscan, flood
 from srcli.methods.grounding.field import on_points
 from srcli.methods.grounding.raw_image import cell_of, cell_similarity
 from srcli.methods.grounding.section import ServiceConfig, ThinkGraspConfig
@@ -426,11 +428,10 @@ def test_the_service_is_shown_numbers_and_its_answer_is_followed(replies: tuple[
 
 
 def _situation(made: Decision) -> planner.Situation:
-    from srcli.methods.grounding.field import look, regions_of
-    from srcli.methods.grounding.section import RegionConfig
+    from srcli.methods.grounding.field import look
 
     field = look(made, Paint().dense(made.observation.rgb))
-    things = regions_of(field, RegionConfig())
+    things = regions_of(field.points, field.features, RegionConfig())
     return planner.Situation(made.instruction, field, things, things.features @ field.query, np.ones(2, bool), made.observation)
 
 

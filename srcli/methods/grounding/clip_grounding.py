@@ -4,7 +4,7 @@ A baseline of VLG (Xu et al., arXiv 2302.12610), of which no code exists. Boxes 
 space; a mapping G says which grasps belong to which box (their distance is below 5 cm); one of those of the best box is drawn,
 or one of all where it has none.
 
-Ours: boxes are those of regions of the cloud (:func:`~srcli.methods.grounding.clusters.regions`), not of true masks; a box's
+Ours: boxes are those of regions of the cloud (:func:`~srcli.learning.regions.regions`), not of true masks; a box's
 feature is the mean of the dense features in it instead of that of an image crop.
 """
 
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from srcli.learning.regions import regions_of
 from srcli.methods.base import Choice, Decision
-from srcli.methods.grounding.field import Looking, any_of, encoder_of, look, regions_of, spread
+from srcli.methods.grounding.field import Looking, any_of, encoder_of, look, spread
 from srcli.methods.grounding.section import ClipGroundingConfig
 
 
@@ -26,7 +27,7 @@ class ClipGrounding:
     def act(self, decision: Decision) -> Choice:
         """A random candidate of the best box. Its scores are those of the best box that each candidate belongs to, or -1."""
         field = look(decision, self._encoder.dense(decision.observation.rgb))
-        found = regions_of(field, self._section.regions)
+        found = regions_of(field.points, field.features, self._section.regions)
         similarity = (found.features @ field.query).astype(np.float32)
         tips = decision.candidates.poses[:, :3]
         belongs = np.linalg.norm(tips[:, None] - found.centres[None], axis=2) < self._section.distance

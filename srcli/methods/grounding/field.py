@@ -13,11 +13,10 @@ import numpy as np
 
 from srcli.config.cloud import CloudConfig
 from srcli.errors import ConfigError, SceneError
+from srcli.learning.regions import unit
 from srcli.methods.base import Decision
-from srcli.methods.grounding.clusters import regions
-from srcli.methods.grounding.section import RegionConfig
 from srcli.perception.fusion import DenseValues, fuse
-from srcli.types import F32, I64, Bool
+from srcli.types import F32, Bool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,31 +51,6 @@ class Field:
     query: F32
 
 
-@dataclass(frozen=True, slots=True)
-class Regions:
-    """Things without names: the regions of a field that are large enough.
-
-    Attributes:
-        label: (N,) the region of each point, from 0; -1 for points of none.
-        features: (L, D) their mean features, of unit length.
-        lower, upper: (L, 3) corners of their boxes, metres.
-    """
-
-    label: I64
-    features: F32
-    lower: F32
-    upper: F32
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    @property
-    def centres(self) -> F32:
-        """(L, 3) middle of each box, metres."""
-        middle: F32 = ((self.lower + self.upper) / 2).astype(np.float32)
-        return middle
-
-
 def encoder_of(encoder: Looking | None) -> Looking:
     """The encoder.
 
@@ -86,12 +60,6 @@ def encoder_of(encoder: Looking | None) -> Looking:
     if encoder is None:
         raise ConfigError("this method compares what is seen with a sentence, but no encoder was given", "pass an encoder")
     return encoder
-
-
-def unit(vectors: F32) -> F32:
-    """Rows (N, D) at unit length; a zero row stays zero."""
-    scaled: F32 = (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)).astype(np.float32)
-    return scaled
 
 
 def look(decision: Decision, dense: DenseValues) -> Field:
@@ -127,29 +95,6 @@ def on_points(points: F32, dense: DenseValues, decision: Decision) -> F32:
         blind = np.flatnonzero(views == 0)
         features[blind] = features[seen[np.asarray(cKDTree(points[seen]).query(points[blind])[1])]]
     return unit(features)
-
-
-def regions_of(field: Field, config: RegionConfig) -> Regions:
-    """The regions of a field; where none is large enough, all of it is one.
-
-    Boxes of regions stand in for the boxes and masks of detectors: two touching things that look alike are one, a thing that is
-    hidden in part may be two.
-    """
-    label = regions(field.points, field.features, config.reach, config.alike)
-    count = np.bincount(label)
-    large = np.flatnonzero(count >= config.least)
-    if len(large) == 0:
-        large, label = np.zeros(1, dtype=np.int64), np.zeros_like(label)
-    number = np.full(len(count), -1, dtype=np.int64)
-    number[large] = np.arange(len(large))
-    label = number[label]
-    members = [np.flatnonzero(label == i) for i in range(len(large))]
-    return Regions(
-        label,
-        unit(np.stack([field.features[index].mean(axis=0) for index in members])),
-        np.stack([field.points[index].min(axis=0) for index in members]),
-        np.stack([field.points[index].max(axis=0) for index in members]),
-    )
 
 
 def spread(values: F32) -> F32:

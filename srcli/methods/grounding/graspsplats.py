@@ -20,9 +20,10 @@ from scipy.spatial import cKDTree
 
 from srcli.actions.between import between_fingers
 from srcli.errors import ConfigError
+from srcli.learning.regions import regions_of
 from srcli.methods.base import Choice, Decision
 from srcli.methods.grounding.clusters import dbscan
-from srcli.methods.grounding.field import Looking, any_of, encoder_of, look, regions_of
+from srcli.methods.grounding.field import Looking, any_of, encoder_of, look
 from srcli.methods.grounding.relevancy import share
 from srcli.methods.grounding.section import GraspSplatsConfig
 from srcli.methods.grounding.words import word_vectors
@@ -45,7 +46,7 @@ class GraspSplats:
         """The candidate within the gate that closes on what is most similar; a random one where none is within it."""
         section, found = self._section, decision.candidates
         field = look(decision, self._encoder.dense(decision.observation.rgb))
-        parts = regions_of(field, section.regions)
+        parts = regions_of(field.points, field.features, section.regions)
         objects = np.where(parts.label[:, None] >= 0, parts.features[parts.label], field.features)
         whole = share(objects, field.query, self._others, section.temperature)
         index = selected(

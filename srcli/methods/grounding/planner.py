@@ -10,7 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from srcli.methods.grounding.field import Field, Regions
+from srcli.learning.regions import Regions
+from srcli.methods.grounding.field import Field
 from srcli.perception.geometry import project
 from srcli.types import F32, F64, I64, U8, Bool, Observation
 

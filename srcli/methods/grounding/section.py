@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from srcli.config.base import Section
+from srcli.config.regions import RegionConfig
 
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 
@@ -19,22 +20,6 @@ def _odd(side: int) -> int:
 
 Side = Annotated[int, Field(ge=1, le=99), AfterValidator(_odd)]
 """Of a square that has a middle cell."""
-
-
-class RegionConfig(Section):
-    """How a cloud is cut into regions, which stand in for the boxes and masks of a detector."""
-
-    reach: float = Field(
-        0.015, gt=0.0, le=0.1, allow_inf_nan=False, description="points this near may belong to one region, metres"
-    )
-    alike: float = Field(
-        0.8,
-        ge=-1.0,
-        le=1.0,
-        allow_inf_nan=False,
-        description="touching regions are one from this cosine of their mean features on",
-    )
-    least: int = Field(8, ge=1, le=1000, description="points of the cloud that a region must have")
 
 
 class ClipGroundingConfig(Section):

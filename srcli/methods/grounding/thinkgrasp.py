@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from srcli.learning.regions import regions_of
 from srcli.methods.base import Choice, Decision
-from srcli.methods.grounding.field import Looking, encoder_of, look, regions_of, spread
+from srcli.methods.grounding.field import Looking, encoder_of, look, spread
 from srcli.methods.grounding.planner import OfflinePlanner, Planner, Situation, cell_centres
 from srcli.methods.grounding.section import ThinkGraspConfig
 from srcli.types import F32, Bool
@@ -37,7 +38,7 @@ class ThinkGrasp:
         Its scores are the distances to that cell in x and y, negative, with 1 m taken off outside of the crop.
         """
         field = look(decision, self._encoder.dense(decision.observation.rgb))
-        things = regions_of(field, self._section.regions)
+        things = regions_of(field.points, field.features, self._section.regions)
         similarity = (things.features @ field.query).astype(np.float32)
         tips = decision.candidates.poses[:, :3]
         # (K, L)

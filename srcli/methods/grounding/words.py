@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from srcli.errors import ConfigError
-from srcli.methods.grounding.field import Looking, unit
+from srcli.learning.regions import unit
+from srcli.methods.grounding.field import Looking
 from srcli.types import F32
 
 

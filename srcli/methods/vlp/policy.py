@@ -1,0 +1,80 @@
+"""VLP as a policy: the free place of the highest probability."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from srcli.errors import ConfigError
+from srcli.learning.keyposes import KeyposeInput
+from srcli.learning.regions import unit
+from srcli.methods.base import Acting, Choice, Decision, Weights
+from srcli.methods.keypose import Looking, look
+from srcli.methods.scoring import fitted_settings
+from srcli.methods.vlp.network import VlpNetwork, build_network
+from srcli.methods.vlp.parser import pairs, spoken
+from srcli.methods.vlp.scenes import Words, collated, regions_seen, scene_of
+from srcli.methods.vlp.section import VlpConfig
+from srcli.models.state import load_arrays
+from srcli.perception.pipeline import sentence
+from srcli.types import Percept, SemanticCloud, TextEmbedding
+
+
+class Vlp:
+    """See the package."""
+
+    def __init__(self, section: VlpConfig, network: VlpNetwork, encoder: Looking | None, device: str) -> None:
+        self._section, self._network, self._encoder, self._device = section, network, encoder, device
+
+    def act(self, decision: Decision) -> Choice:
+        """The best place. The mask is how likely the thing that each cell belongs to is a reference, relative to the most likely.
+
+        Raises:
+            ConfigError: no encoder.
+            SceneError: the observation is unusable.
+        """
+        given = look(decision, self._encoder)
+        things = regions_seen(given, self._section.regions)
+        poses = decision.candidates.poses
+        scene = scene_of(given, self._words(decision.instruction), poses, np.ones(len(poses), dtype=np.bool_), things)
+        scenes = collated([scene]).to(self._device)
+        with torch.inference_mode():
+            scores = self._network(scenes)[0].float().cpu().numpy()
+            weights = self._network.references(scenes)[0].exp().amax(dim=0).float().cpu().numpy()  # (R,)
+        shown = np.append(weights / max(float(weights.max()), 1e-9), 0.0).astype(np.float32)
+        mask = np.clip(shown[things.label], 0.0, 1.0)  # the table, -1, has the last
+        return Choice(decision.take(decision.best(scores)), scores=scores, mask=mask, percept=_shown(given))
+
+    def _words(self, instruction: str) -> list[Words]:
+        """The pairs of a sentence that has several; none of one that has one: it has been encoded already."""
+        found = pairs(instruction)
+        if len(found) < 2 or self._encoder is None:
+            return []
+        texts = [sentence(spoken(phrase), self._encoder, "place") for phrase in found]
+        return [Words(text.pooled, text.tokens, text.mask) for text in texts]
+
+
+def _shown(given: KeyposeInput) -> Percept:
+    features = unit(given.features)
+    cloud = SemanticCloud(
+        given.cells, features, (features @ given.text).astype(np.float32), np.ones(len(given.cells), dtype=np.uint8)
+    )
+    return Percept(cloud, TextEmbedding(given.text, given.tokens, given.token_mask))
+
+
+def build(section: VlpConfig, weights: Weights | None, encoder: Looking | None, device: str, seed: int) -> Acting:
+    """The policy; without weights an untrained one whose initial weights follow from ``seed``.
+
+    Raises:
+        ConfigError: an untrained network needs an encoder.
+        ArtifactError: weights and settings do not fit.
+    """
+    if weights is None:
+        if encoder is None:
+            raise ConfigError("an untrained network needs an encoder: its width follows from it", "pass an encoder")
+        network = build_network(section.network, encoder.dim, seed)
+    else:
+        made, dim = fitted_settings(VlpConfig, weights, {"regions": section.regions.model_dump(mode="json")})
+        network = build_network(made.network, dim, 0)
+        load_arrays(network, weights.arrays, weights.source)
+    return Vlp(section, network.to(device).eval(), encoder, device)
