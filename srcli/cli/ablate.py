@@ -19,9 +19,11 @@ from srcli.cli.options import (
     Json,
     Methods,
     ParamsFile,
+    Reuse,
     Seed,
     Workers,
     named_methods,
+    out_option,
 )
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
 from srcli.errors import ConfigError
@@ -41,17 +43,6 @@ PoliciesDir = Annotated[
 ]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Use only policies that are trained already.", rich_help_panel=RUNNING)]
 
-Reuse = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--reuse",
-        metavar="DIR",
-        help="Folder of other results: its episodes are taken where policy, settings and seeds are the same. Repeatable.",
-        rich_help_panel=PATHS,
-        show_default=False,
-    ),
-]
-
 
 @command
 def ablate(
@@ -59,9 +50,7 @@ def ablate(
         Path | None,
         typer.Argument(help="Features to train on, as written by srcli featurize; default data/features.h5.", show_default=False),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for results, table and picture.", rich_help_panel=PATHS)
-    ] = Path("results/ablation"),
+    out: Annotated[Path, out_option("Folder for results, table and picture.")] = Path("results/ablation"),
     study: Annotated[
         str,
         typer.Option(
@@ -143,7 +132,8 @@ def ablate(
         from srcli.cli.checks import check_run
 
         scale, arms, reference = stage.plan(values, study, method)
-        check_run(values, device=device, inputs=[(features or store.FEATURES, FEATURES)])
+        executor = values.evaluate.executor
+        check_run(values, device=device, executor=executor, inputs=[(features or store.FEATURES, FEATURES)])
         does = (
             f"train what is missing of {', '.join(arm.title for arm in arms)} with seeds {', '.join(map(str, scale.seeds))}",
             f"run all on tasks {', '.join(scale.tasks)}, suite '{scale.suite}', reference {reference}, {count} worker(s)",

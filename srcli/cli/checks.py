@@ -17,6 +17,7 @@ def check_run(
     params: Params,
     *,
     device: str = "cpu",
+    executor: str = "",
     output: Path | None = None,
     inputs: Iterable[tuple[Path, Schema]] = (),
     grasps: bool = False,
@@ -25,6 +26,7 @@ def check_run(
     """Refuse what the run would refuse. An input that is not there yet may be what an earlier stage is going to make.
 
     Args:
+        executor: who does the work, as the sections name it.
         output: the artifact that is written.
         inputs: artifacts that are read.
         grasps: whether grasps of ``candidates.source`` are played.
@@ -36,7 +38,11 @@ def check_run(
     from srcli.artifacts.core import check_replaceable, open_artifact
     from srcli.methods.registry import spec_of
 
-    torch_device(device)
+    place = torch_device(device)
+    if executor:
+        from srcli.parallel import make_executor
+
+        make_executor(executor, 1, place)
     for name in methods:
         spec_of(name)
     if grasps:

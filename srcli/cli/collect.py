@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from srcli.cli.options import PARAMETERS, PATHS, Assignments, Debug, DryRun, Force, Json, ParamsFile, Seed, Workers, parameter
+from srcli.cli.options import Assignments, Debug, DryRun, Force, Grasps, Json, ParamsFile, Seed, Workers, out_option, parameter
 from srcli.cli.running import Flag, Plan, command, parameters, worker_count
 
 
@@ -15,31 +13,17 @@ from srcli.cli.running import Flag, Plan, command, parameters, worker_count
 def collect(
     task: Annotated[
         str | None,
-        typer.Option(
-            "--task",
-            help="What to demonstrate: pick, place or pick_place. \\[collect.task]",
-            rich_help_panel=PARAMETERS,
-            show_default=False,
-        ),
+        parameter("--task", key="collect.task", text="What to demonstrate: pick, place or pick_place."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help="Demonstrations to write; default data/TASK.h5.", rich_help_panel=PATHS, show_default=False
-        ),
+        out_option("Demonstrations to write; default data/TASK.h5."),
     ] = None,
-    grasps: Annotated[
-        str | None,
-        parameter(
-            "--grasps", key="candidates.source", text="Grasps of your own: a file or folder of GraspNet rows, or a detector."
-        ),
-    ] = None,
+    grasps: Grasps = None,
     params: ParamsFile = None,
     episodes: Annotated[
         int | None,
-        typer.Option(
-            "--episodes", min=1, help="Episodes to collect. \\[collect.episodes]", rich_help_panel=PARAMETERS, show_default=False
-        ),
+        parameter("--episodes", key="collect.episodes", text="Episodes to collect.", min=1),
     ] = None,
     seed: Seed = None,
     assignments: Assignments = None,
@@ -66,7 +50,7 @@ def collect(
         from srcli.tasks import get_task
 
         get_task(chosen, values.language)
-        check_run(values, output=target, grasps=True)
+        check_run(values, executor=values.collect.executor, output=target, grasps=True)
         does = (f"collect {values.collect.episodes} episodes of '{chosen}' with {count} worker(s)",)
         emit_plan(Plan("collect", (), does, (str(target),), {"seed": values.seed, "collect": values.collect}), as_json)
         return

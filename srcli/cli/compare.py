@@ -20,6 +20,7 @@ from srcli.cli.options import (
     Seed,
     Workers,
     named_methods,
+    out_option,
     parameter,
 )
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
@@ -36,7 +37,7 @@ def compare(
     ] = None,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Folder for policies, episodes, results, table and picture.", rich_help_panel=PATHS),
+        out_option("Folder for policies, episodes, results, table and picture."),
     ] = Path("runs/compare"),
     demos: Annotated[
         list[Path] | None,

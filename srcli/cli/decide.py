@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli.options import OUTPUT, PATHS, RUNNING, Assignments, Debug, Device, Encoder, Json, ParamsFile, Seed
+from srcli.cli.options import (
+    OUTPUT,
+    RUNNING,
+    Assignments,
+    Debug,
+    Device,
+    Encoder,
+    Json,
+    ParamsFile,
+    Seed,
+    method_option,
+    out_option,
+)
 from srcli.cli.running import Flag, command, encoder_flags, parameters, torch_device
 from srcli.errors import ConfigError
 
@@ -56,25 +68,14 @@ def decide(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(
-            "--method",
-            "-m",
-            metavar="NAME[=FILE]",
-            help="Method that decides: a name of `srcli methods`, or NAME=FILE; else the first of evaluate.methods.",
-            rich_help_panel=RUNNING,
-            show_default=False,
+        method_option(
+            "Method that decides: a name of `srcli methods`, or NAME=FILE; else the first of evaluate.methods.", RUNNING
         ),
     ] = None,
     top: Annotated[int, typer.Option("--top", "-k", help="Candidates that are told.", min=1, rich_help_panel=OUTPUT)] = 5,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for decision.json, decision.png and grasps.npy (GraspNet rows).",
-            rich_help_panel=PATHS,
-            show_default=False,
-        ),
+        out_option("Folder for decision.json, decision.png and grasps.npy (GraspNet rows)."),
     ] = None,
     params: ParamsFile = None,
     encoder: Encoder = None,

@@ -14,12 +14,15 @@ from srcli.cli.options import (
     Device,
     DryRun,
     Encoder,
+    Grasps,
     Json,
     Methods,
     ParamsFile,
+    Reuse,
     Seed,
     Workers,
     named_methods,
+    out_option,
     parameter,
 )
 from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
@@ -42,13 +45,7 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for results, table and pictures; default results/evaluation (results/cases, results/replay).",
-            rich_help_panel=PATHS,
-            show_default=False,
-        ),
+        out_option("Folder for results, table and pictures; default results/evaluation (results/cases, results/replay)."),
     ] = None,
     cases: Annotated[
         Path | None,
@@ -70,12 +67,8 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    grasps: Annotated[
-        str | None,
-        parameter(
-            "--grasps", key="candidates.source", text="Grasps of your own: a file or folder of GraspNet rows, or a detector."
-        ),
-    ] = None,
+    reuse: Reuse = None,
+    grasps: Grasps = None,
     params: ParamsFile = None,
     encoder: Encoder = None,
     tasks: Annotated[
@@ -160,11 +153,12 @@ def evaluate(
         planned = [find_episode(one, repeat, values.seed, folder.cases if folder else (), only) for one in case or ()]
         planned = planned or list(planned_episodes(values, section.suite, folder))
         check_tasks(methods_given, dict.fromkeys(episode.task for episode in planned))
-        check_run(values, device=device, output=None if case else target / "results.h5", grasps=True)
+        output = None if case else target / "results.h5"
+        check_run(values, device=device, executor=section.executor, output=output, grasps=True)
         what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
         grasping = "" if values.candidates.source == "sampler" else f", grasps from {values.candidates.source}"
         does = (f"run {', '.join(section.methods)} on {what}, {section.attempts} attempts, {count} worker(s){grasping}",)
-        reads = (*(given or ["the shipped policy"]), *(str(path) for path in (cases, assets) if path is not None))
+        reads = (*(given or ["the shipped policy"]), *(str(path) for path in (cases, assets, *(reuse or ())) if path is not None))
         settings = {"seed": values.seed, "encoder": values.encoder, "evaluate": section}
         emit_plan(Plan("evaluate", tuple(reads), does, (str(target),), settings), as_json)
         return
@@ -197,7 +191,17 @@ def evaluate(
     from srcli.stages import evaluate as stage
 
     with progress("evaluate") as report:
-        summary = stage.run(values, given, target, cases=cases, assets=assets, workers=count, device=place, progress=report)
+        summary = stage.run(
+            values,
+            given,
+            target,
+            cases=cases,
+            assets=assets,
+            reuse=reuse or (),
+            workers=count,
+            device=place,
+            progress=report,
+        )
     if as_json:
         emit(summary, True)
         return

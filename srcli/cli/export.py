@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import OUTPUT, PATHS, Assignments, Debug, Device, DryRun, Encoder, Force, Json, ParamsFile
+from srcli.cli.options import (
+    OUTPUT,
+    Assignments,
+    Debug,
+    Device,
+    DryRun,
+    Encoder,
+    Force,
+    Json,
+    ParamsFile,
+    method_option,
+    out_option,
+)
 from srcli.cli.running import Plan, command, encoder_flags, parameters, torch_device
 
 
@@ -20,7 +32,7 @@ def export(
     ] = "safetensors",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="File or folder; default: beside the input.", rich_help_panel=PATHS, show_default=False),
+        out_option("File or folder; default: beside the input."),
     ] = None,
     episode: Annotated[
         int | None,
@@ -32,14 +44,7 @@ def export(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(
-            "--method",
-            "-m",
-            metavar="NAME[=FILE]",
-            help="A method whose scores and attention are added (rerun, ply).",
-            rich_help_panel=OUTPUT,
-            show_default=False,
-        ),
+        method_option("A method whose scores and attention are added (rerun, ply).", OUTPUT),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every attempt, not demonstrations alone (lerobot).", rich_help_panel=OUTPUT)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Encoder, Force, Json, ParamsFile, Seed, Workers
+from srcli.cli.options import Assignments, Debug, Device, DryRun, Encoder, Force, Json, ParamsFile, Seed, Workers, out_option
 from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
 
 
@@ -22,13 +22,7 @@ def featurize(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Features to write; default features.h5 beside the first input.",
-            rich_help_panel=PATHS,
-            show_default=False,
-        ),
+        out_option("Features to write; default features.h5 beside the first input."),
     ] = None,
     params: ParamsFile = None,
     encoder: Encoder = None,
@@ -53,7 +47,8 @@ def featurize(
         from srcli.artifacts.core import DEMOS
         from srcli.cli.checks import check_run
 
-        check_run(values, device=device, output=target, inputs=[(file, DEMOS) for file in files])
+        inputs = [(file, DEMOS) for file in files]
+        check_run(values, device=device, executor=values.featurize.executor, output=target, inputs=inputs)
         weights = f" ({values.encoder.pretrained})" if values.encoder.pretrained else ""
         does = [f"encode every demonstration with encoder '{values.encoder.name}'{weights} on {device}, {count} worker(s)"]
         if more := values.featurize.relabel:

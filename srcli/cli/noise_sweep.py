@@ -10,10 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from srcli.cli.ablate import NoTrain, Policies, PoliciesDir, Reuse
+from srcli.cli.ablate import NoTrain, Policies, PoliciesDir
 from srcli.cli.options import (
-    PARAMETERS,
-    PATHS,
     Assignments,
     Debug,
     Device,
@@ -21,9 +19,12 @@ from srcli.cli.options import (
     Json,
     Methods,
     ParamsFile,
+    Reuse,
     Seed,
     Workers,
     named_methods,
+    out_option,
+    parameter,
 )
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
 from srcli.errors import ConfigError
@@ -101,27 +102,17 @@ def noise_sweep(
     ] = None,
     sigma: Annotated[
         list[str] | None,
-        typer.Option(
-            SIGMA,
-            metavar="NUMBER...",
-            help="Strengths of the noise, one or more; 0 is added. \\[noise.sigma]",
-            rich_help_panel=PARAMETERS,
-            show_default=False,
-        ),
+        parameter(SIGMA, key="noise.sigma", text="Strengths of the noise, one or more; 0 is added.", metavar="NUMBER..."),
     ] = None,
     unit: Annotated[
         Literal["normalized", "metre", "feature"] | None,
-        typer.Option("--unit", help="What sigma counts. \\[noise.unit]", rich_help_panel=PARAMETERS, show_default=False),
+        parameter("--unit", key="noise.unit", text="What sigma counts."),
     ] = None,
     where: Annotated[
         Literal["cloud", "network"] | None,
-        typer.Option(
-            "--where", help="Before fusion, or after it. \\[noise.where]", rich_help_panel=PARAMETERS, show_default=False
-        ),
+        parameter("--where", key="noise.where", text="Before fusion, or after it."),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for results, table and picture.", rich_help_panel=PATHS)
-    ] = Path("results/noise"),
+    out: Annotated[Path, out_option("Folder for results, table and picture.")] = Path("results/noise"),
     methods: Methods = None,
     policies: Policies = None,
     policies_dir: PoliciesDir = Path("results/policies"),
@@ -130,9 +121,7 @@ def noise_sweep(
     params: ParamsFile = None,
     episodes: Annotated[
         int | None,
-        typer.Option(
-            "--episodes", min=0, help="Episodes per point. \\[noise.episodes]", rich_help_panel=PARAMETERS, show_default=False
-        ),
+        parameter("--episodes", key="noise.episodes", text="Episodes per point.", min=0),
     ] = None,
     seed: Seed = None,
     assignments: Assignments = None,
@@ -165,7 +154,8 @@ def noise_sweep(
         from srcli.cli.checks import check_run
 
         read = [(features, FEATURES)] if features else []
-        check_run(values, device=device, output=out / "noise.h5", inputs=read, methods=section.methods)
+        executor = values.evaluate.executor
+        check_run(values, device=device, executor=executor, output=out / "noise.h5", inputs=read, methods=section.methods)
         levels = ", ".join(f"{s:g}" for s in sorted({0.0, *section.sigma}))
         does = (
             f"train what is missing of {', '.join(section.methods)}",

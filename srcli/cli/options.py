@@ -18,6 +18,16 @@ def parameter(*flags: str, key: str, text: str, **more: Any) -> Any:
     return typer.Option(*flags, help=f"{text} \\[{key}]", rich_help_panel=PARAMETERS, show_default=False, **more)
 
 
+def out_option(text: str) -> Any:
+    """``--out``: where the command writes."""
+    return typer.Option("--out", "-o", help=text, rich_help_panel=PATHS)
+
+
+def method_option(text: str, panel: str) -> Any:
+    """``--method`` of a command that takes one."""
+    return typer.Option("--method", "-m", metavar="NAME[=FILE]", help=text, rich_help_panel=panel, show_default=False)
+
+
 ParamsFile = Annotated[
     Path | None,
     typer.Option(
@@ -44,6 +54,10 @@ Encoder = Annotated[
         "ViT-L-14-quickgelu/openai, MODEL=FILE.",
     ),
 ]
+Grasps = Annotated[
+    str | None,
+    parameter("--grasps", key="candidates.source", text="Grasps of your own: a file or folder of GraspNet rows, or a detector."),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -58,6 +72,16 @@ Workers = Annotated[
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, or auto.", rich_help_panel=RUNNING)]
 Force = Annotated[
     bool, typer.Option("--force", help="Replace an output that was made with other parameters.", rich_help_panel=RUNNING)
+]
+Reuse = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--reuse",
+        metavar="DIR",
+        help="Folder of other results: its episodes are taken where everything they depend on is the same. Repeatable.",
+        rich_help_panel=PATHS,
+        show_default=False,
+    ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be read, done and written; do nothing.", rich_help_panel=RUNNING)

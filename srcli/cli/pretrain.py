@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Workers, parameter
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Workers, out_option, parameter
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
 
 app = typer.Typer(
@@ -31,7 +31,7 @@ Begin = Annotated[
 def pretrain_encoder(
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Weights to write (.safetensors); the recipe goes beside them.", rich_help_panel=PATHS),
+        out_option("Weights to write (.safetensors); the recipe goes beside them."),
     ] = Path("runs/pretrain/embedded.safetensors"),
     cache: Annotated[
         Path, typer.Option("--cache", help="Folder for rendered scenes and checkpoints.", rich_help_panel=PATHS)
@@ -92,9 +92,7 @@ def pretrain_teach(
     names: Annotated[
         list[str] | None, typer.Argument(help="Objects added with 'srcli objects add'; none: all of them.", metavar="NAME...")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Weights to write (.safetensors).", rich_help_panel=PATHS)] = Path(
-        "runs/pretrain/taught.safetensors"
-    ),
+    out: Annotated[Path, out_option("Weights to write (.safetensors).")] = Path("runs/pretrain/taught.safetensors"),
     cache: Annotated[
         Path, typer.Option("--cache", help="Folder for rendered scenes and checkpoints.", rich_help_panel=PATHS)
     ] = Path("runs/pretrain/taught"),
@@ -151,9 +149,7 @@ def pretrain_teach(
 @app.command("language")
 @command
 def pretrain_language(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Weights to write (.safetensors).", rich_help_panel=PATHS)] = Path(
-        "runs/pretrain/language.safetensors"
-    ),
+    out: Annotated[Path, out_option("Weights to write (.safetensors).")] = Path("runs/pretrain/language.safetensors"),
     cache: Annotated[
         Path, typer.Option("--cache", help="Folder for the checkpoint and what the teacher said.", rich_help_panel=PATHS)
     ] = Path("runs/pretrain/language"),
@@ -194,12 +190,7 @@ def pretrain_language(
 def pretrain_grasp(
     out: Annotated[
         Path,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Weights to write (.safetensors) for candidates.quality; recipe and figures go beside them.",
-            rich_help_panel=PATHS,
-        ),
+        out_option("Weights to write (.safetensors) for candidates.quality; recipe and figures go beside them."),
     ] = Path("runs/pretrain/grasp.safetensors"),
     cache: Annotated[Path, typer.Option("--cache", help="Folder for the outcomes of grasps.", rich_help_panel=PATHS)] = Path(
         "runs/pretrain/grasps"
@@ -252,7 +243,7 @@ def pretrain_grasp(
 def pretrain_graspnet(
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Checkpoint to write, for --grasps graspnet:PATH.", rich_help_panel=PATHS),
+        out_option("Checkpoint to write, for --grasps graspnet:PATH."),
     ] = Path("runs/pretrain/graspnet.tar"),
     cache: Annotated[
         Path, typer.Option("--cache", help="Folder for labelled scenes and checkpoints.", rich_help_panel=PATHS)

@@ -7,15 +7,25 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Encoder, Json, ParamsFile, Seed, Workers, parameter
+from srcli.cli.options import (
+    Assignments,
+    Debug,
+    Device,
+    DryRun,
+    Encoder,
+    Json,
+    ParamsFile,
+    Seed,
+    Workers,
+    out_option,
+    parameter,
+)
 from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
 
 
 @command
 def probe(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for tables, numbers and pictures.", rich_help_panel=PATHS)
-    ] = Path("results/probe"),
+    out: Annotated[Path, out_option("Folder for tables, numbers and pictures.")] = Path("results/probe"),
     params: ParamsFile = None,
     parts: Annotated[
         list[str] | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed
+from srcli.cli.options import Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, out_option
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device
 
 
@@ -21,9 +21,7 @@ def report(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html and report.md.", rich_help_panel=PATHS)] = Path(
-        "results/report"
-    ),
+    out: Annotated[Path, out_option("Folder for report.html and report.md.")] = Path("results/report"),
     params: ParamsFile = None,
     seed: Seed = None,
     assignments: Assignments = None,

@@ -7,15 +7,27 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import OUTPUT, PATHS, RUNNING, Assignments, Debug, Device, DryRun, Json, ParamsFile, Workers, parameter
+from srcli.cli.options import (
+    OUTPUT,
+    PATHS,
+    RUNNING,
+    Assignments,
+    Debug,
+    Device,
+    DryRun,
+    Json,
+    ParamsFile,
+    Reuse,
+    Workers,
+    out_option,
+    parameter,
+)
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
 
 
 @command
 def results(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the episodes are kept in.", rich_help_panel=PATHS)] = Path(
-        "runs/results"
-    ),
+    out: Annotated[Path, out_option("Folder that the episodes are kept in.")] = Path("runs/results"),
     docs: Annotated[Path, typer.Option("--docs", help="Folder of results.json and results.md.", rich_help_panel=PATHS)] = Path(
         "docs"
     ),
@@ -43,16 +55,7 @@ def results(
             "--allow-dirty", help="Measure with changes that are not committed; the record says so.", rich_help_panel=RUNNING
         ),
     ] = False,
-    reuse: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--reuse",
-            metavar="DIR",
-            help="Folder of other results: its episodes are taken where everything they depend on is the same. Repeatable.",
-            rich_help_panel=PATHS,
-            show_default=False,
-        ),
-    ] = None,
+    reuse: Reuse = None,
     episodes: Annotated[
         int | None, parameter("--episodes", key="results.episodes", text="Scenes per part and split.", min=1)
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, parameter
+from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, out_option, parameter
 from srcli.cli.running import Flag, Plan, command, parameters, torch_device
 from srcli.errors import ConfigError
 
@@ -26,9 +26,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Policy file to write; curves go beside it.", rich_help_panel=PATHS)
-    ] = Path("results/train/policy.h5"),
+    out: Annotated[Path, out_option("Policy file to write; curves go beside it.")] = Path("results/train/policy.h5"),
     demos: Annotated[
         list[Path] | None,
         typer.Option(

@@ -69,4 +69,8 @@ class EvaluateConfig(Section):
     calibration_scenes: int = Field(
         default=24, ge=4, le=1000, description="validation scenes for calibrating the similarity rule"
     )
+    executor: Literal["processes", "serial", "ray"] = Field(
+        default="processes",
+        description="who plays the episodes; the result does not depend on it (ray needs the extra 'ray')",
+    )
     perturb: PerturbConfig = Field(default=PerturbConfig(), description="random disturbance of executed actions")

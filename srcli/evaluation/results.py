@@ -92,7 +92,7 @@ def write_results(
     title = f"# Suite `{suite}`, seed {params.seed}, up to {section.attempts} attempts\n\n"
     markdown = title + to_markdown((*rows, *kinds)) + _listed(not_set_up(played))
     episodes, attempts = tables(played, results)
-    config = {**shared, "evaluate": section.model_dump(mode="json")}
+    config = {**shared, "evaluate": section.model_dump(mode="json", exclude={"executor"})}
     save_evaluation(out_dir / "results.h5", episodes, attempts, summary, config)
     _text(out_dir / "results.json", json.dumps(summary, indent=2) + "\n")
     _text(out_dir / "table.md", markdown)

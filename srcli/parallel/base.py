@@ -43,12 +43,13 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, message: str) -> None: ...
 
 
-def make_executor(kind: str, workers: int) -> Executor:
+def make_executor(kind: str, workers: int, device: str = "cpu") -> Executor:
     """The executor of a kind.
 
     Args:
         kind: ``processes``, ``serial`` or ``ray``.
         workers: number of workers, at least 1; serial ignores it.
+        device: where the jobs compute; a cluster gives each worker its share of the GPUs.
 
     Raises:
         UnknownNameError: no such kind.
@@ -65,5 +66,5 @@ def make_executor(kind: str, workers: int) -> Executor:
     if kind == "ray":
         from srcli.parallel.ray import RayExecutor
 
-        return RayExecutor(workers)
+        return RayExecutor(workers, device)
     raise unknown_name("executor", kind, KINDS)

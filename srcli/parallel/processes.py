@@ -53,11 +53,11 @@ class ProcessExecutor:
             SrcliError: what a job raised, as itself; or a worker died.
         """
         waiting = iter(jobs)
-        with _one_thread_each():
+        with one_thread_each():
             pool = ProcessPoolExecutor(
                 self.workers,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
+                initializer=start_worker,
                 initargs=(initializer, initargs),
             )
             finished = False
@@ -94,7 +94,7 @@ class ProcessExecutor:
 _failed_start: BaseException | None = None
 
 
-def _start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+def start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
     """Prepare a worker: Ctrl-C is the parent's business, and a worker must not outlive its parent."""
     global _failed_start
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -124,7 +124,7 @@ def _leave_with_parent() -> None:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Spawned processes read the number of threads from the environment when numpy and torch are imported."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))

@@ -23,13 +23,14 @@ from srcli.evaluation.plan import (
     planned_episodes,
     scene_record,
 )
+from srcli.evaluation.playing import play
 from srcli.evaluation.report import PlayedEpisode
 from srcli.evaluation.results import Summary, write_results
 from srcli.evaluation.similarity_rule import Threshold, best_threshold
 from srcli.evaluation.suites import COMPOSED, FREE, SuiteEpisode
-from srcli.evaluation.worker import Job, run_job, start
+from srcli.evaluation.worker import Job
 from srcli.language.phrases import phrase_texts
-from srcli.parallel import Executor, Progress, make_executor
+from srcli.parallel import Executor, Progress
 from srcli.stages.grasp_rows import check_rows
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def run(
         }
         scenes = calibration_episodes(params.seed, section.calibration_scenes)
         shared = scene_record(setup, "pick", params.seed)
-        calibration = Journal(out_dir / "episodes", "calibration", shared)
+        calibration = Journal(out_dir / "episodes", "calibration", shared, elsewhere)
         picks = any(task != "place" for task in setup.tasks)
         calibrated = section.similarity_rule and section.similarity_threshold is None and picks
         jobs = missing_jobs(episodes, methods, journals, out_dir, section.figure_cases)
@@ -108,8 +109,7 @@ def run(
             _tell_how_read(params, episodes)
         if progress is not None:
             progress(kept, total, "starting" if todo else "all episodes are there")
-        runner = executor or make_executor("processes", workers)
-        outcomes = runner.imap(run_job, todo, start, (setup,)) if todo else iter(())
+        outcomes = play(setup, todo, section.executor, workers, executor) if todo else iter(())
         for job, records in zip(todo, outcomes, strict=True):
             if not job.methods:
                 calibration.add({"key": job.episode.key, **records[0]})

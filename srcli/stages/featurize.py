@@ -243,6 +243,7 @@ def run(
             _start,
             (params, files, device, perceiver, dict(pieces.config), looked_at()),
             executor=params.featurize.executor,
+            device=device,
             workers=workers,
             progress=progress,
             noun="samples",

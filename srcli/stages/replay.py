@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from srcli.artifacts.core import atomic_write
 from srcli.evaluation.methods import chosen_methods
 from srcli.evaluation.plan import case_folder, make_setup
+from srcli.evaluation.playing import play
 from srcli.evaluation.suites import find_episode
-from srcli.evaluation.worker import Job, run_job, start
-from srcli.parallel import Executor, Progress, make_executor
+from srcli.evaluation.worker import Job
+from srcli.parallel import Executor, Progress
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -75,9 +76,9 @@ def run(
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{episode.task}-{said}-{episode.seed[-1] % 10_000 + 1 if episode.case else 0}")
         drawing = [(i, str(Path(out_dir) / f"{stem}-{m.name}.png")) for i, m in enumerate(methods)]
         jobs.append(Job(episode, tuple(range(len(methods))), tuple(drawing) if params.evaluate.figure_cases else ()))
-    runner = executor or make_executor("processes", min(workers, len(jobs)))
+    outcomes = play(setup, jobs, params.evaluate.executor, min(workers, len(jobs)), executor)
     records: list[dict[str, Any]] = []
-    for job, played in zip(jobs, runner.imap(run_job, jobs, start, (setup,)), strict=True):
+    for job, played in zip(jobs, outcomes, strict=True):
         records += [{"method": methods[index].name, **record} for index, record in zip(job.methods, played, strict=True)]
         if progress is not None:
             progress(len(records), len(jobs) * len(methods), job.episode.key)

@@ -33,6 +33,7 @@ def do_missing(
     arguments: tuple[Any, ...],
     *,
     executor: str,
+    device: str = "cpu",
     workers: int,
     progress: Progress | None,
     noun: str,
@@ -42,6 +43,7 @@ def do_missing(
 
     Args:
         function: does one job in a worker; ``start`` prepares a worker with ``arguments``. Functions of a module.
+        device: where a job computes.
         noun: what a job makes, for the first message.
         tell: the message after each job, from the results so far.
 
@@ -57,7 +59,7 @@ def do_missing(
         progress(reused, len(jobs), f"{reused} {noun} are there already" if reused else "starting")
     results: list[Result] = []
     if missing:
-        for result in make_executor(executor, min(workers, len(missing))).imap(function, missing, start, arguments):
+        for result in make_executor(executor, min(workers, len(missing)), device).imap(function, missing, start, arguments):
             results.append(result)
             if progress is not None:
                 progress(reused + len(results), len(jobs), tell(results))

@@ -194,7 +194,9 @@ def write_results(
         "arms": [_arm(a, references.get(a.name, a.name)) for a in arms],
         "policies": [_described(arm, seed, kept) for (arm, seed), kept in policies.items()],
     }
-    config = {"study": study, "params": base.model_dump(mode="json", exclude={"collect", "pretrain", "ablate", "noise"})}
+    # Who does the work belongs to no result.
+    left_out: Any = {"collect": True, "pretrain": True, "ablate": True, "noise": True, "evaluate": {"executor"}}
+    config = {"study": study, "params": base.model_dump(mode="json", exclude=left_out)}
     results = stem.with_suffix(".h5")
     save_study(results, schema, episode_columns(played.episodes), row_columns(rows), summary, config)
     data = {**summary, "rows": rows_json(rows), "metrics": _metrics(rows)}

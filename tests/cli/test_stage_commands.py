@@ -150,13 +150,14 @@ def test_json_summary_is_all_that_stdout_has(monkeypatch: pytest.MonkeyPatch) ->
 def test_evaluate_prints_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
     summary = SimpleNamespace(markdown="| method |", results=Path("r.h5"), table=Path("t.md"), json=Path("r.json"))
     calls = _replace(monkeypatch, "evaluate", summary)
-    result = runner.invoke(app, ["evaluate", "sr=p.h5", "-m", "random", "-m", "expert", "--suite", "paper", "--workers", "3"])
+    call = ["evaluate", "sr=p.h5", "-m", "random", "-m", "expert", "--suite", "paper", "--workers", "3", "--reuse", "parts"]
+    result = runner.invoke(app, call)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("| method |\n")
     (params, policies, out), options = calls[0]
     assert policies == ["sr=p.h5"]
     assert (params.evaluate.methods, params.evaluate.suite) == (("random", "expert"), "paper")
-    assert (out, options["workers"]) == (Path("results/evaluation"), 3)
+    assert (out, options["workers"], options["reuse"]) == (Path("results/evaluation"), 3, [Path("parts")])
 
 
 def test_a_policy_may_be_named_among_the_methods(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import parallel_jobs as jobs
@@ -122,64 +121,3 @@ def test_ray_absent(monkeypatch):
     with pytest.raises(ConfigError, match="needs the package ray") as caught:
         make_executor("ray", 2)
     assert "srcli[ray]" in caught.value.hint
-
-
-class _Remote:
-    """A stand-in for ray's remote functions: calls run at once, errors wait for `get`."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def remote(self, *args):
-        try:
-            return ("ok", self.target(*args))
-        except Exception as error:
-            return ("error", error)
-
-
-class _Actor:
-    def __init__(self, kind):
-        self.kind = kind
-
-    def remote(self, *args):
-        worker = self.kind(*args)
-        return types.SimpleNamespace(run=_Remote(worker.run))
-
-
-def _fake_ray():
-    class RayTaskError(Exception):
-        def __init__(self, cause):
-            super().__init__(str(cause))
-            self.cause = cause
-
-    class RayActorError(Exception):
-        pass
-
-    ray = types.ModuleType("ray")
-    ray.calls = []
-    ray.exceptions = types.SimpleNamespace(RayTaskError=RayTaskError, RayActorError=RayActorError)
-    ray.is_initialized = lambda: False
-    ray.init = lambda **options: ray.calls.append(("init", options["num_cpus"]))
-    ray.shutdown = lambda: ray.calls.append(("shutdown", 0))
-    ray.kill = lambda handle: ray.calls.append(("kill", 0))
-    ray.remote = lambda **_: _Actor
-
-    def get(reference):
-        kind, value = reference
-        if kind == "error":
-            raise RayTaskError(value)
-        return value
-
-    ray.get = get
-    return ray
-
-
-def test_ray_keeps_the_order_and_the_errors(monkeypatch):
-    ray = _fake_ray()
-    monkeypatch.setitem(sys.modules, "ray", ray)
-    executor = make_executor("ray", 2)
-    assert list(executor.imap(jobs.slow_first, range(12), jobs.start, (1,))) == [10 * i + 1 for i in range(12)]
-    with pytest.raises(MismatchError, match="job 2 is wrong"):
-        list(executor.imap(jobs.fail, range(4)))
-    assert [c[0] for c in ray.calls] == ["init", "kill", "kill", "shutdown"] * 2
-    jobs.start(None)
