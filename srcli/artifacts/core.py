@@ -26,6 +26,8 @@ from srcli import __version__
 from srcli.artifacts.output import Output
 from srcli.artifacts.seal import Vouched, identity, known_digest, seal, vouch, vouched_for
 from srcli.artifacts.structure import check_structure
+from srcli.artifacts.writing import Held
+from srcli.artifacts.writing import atomic_folder as atomic_folder
 from srcli.artifacts.writing import atomic_write as atomic_write
 from srcli.artifacts.writing import check_target as check_target
 from srcli.artifacts.writing import disk_error as disk_error
@@ -425,18 +427,24 @@ def create_artifact(path: Path | str, schema: Schema, config: Mapping[str, Any])
     """
     check_replaceable(Path(path))
     with atomic_write(path) as temporary:
+        held = Held()
         with closing(Output(temporary)) as output:
-            # Earliest formats: every reader of HDF5 knows them.
-            handle = h5py.File(output, "w", libver=("earliest", "v110"))
-            _outputs[handle.filename] = output
+            # What a signal raises while HDF5 calls back is dropped, and with it what was to be written.
+            held.hold()
             try:
-                stamp(handle, schema, config)
-                yield handle
-                handle.attrs[SEALED] = True
-                handle.attrs[COMPLETE] = True
+                # Earliest formats: every reader of HDF5 knows them.
+                handle = h5py.File(output, "w", libver=("earliest", "v110"))
+                _outputs[handle.filename] = output, held
+                try:
+                    stamp(handle, schema, config)
+                    yield handle
+                    handle.attrs[SEALED] = True
+                    handle.attrs[COMPLETE] = True
+                finally:
+                    del _outputs[handle.filename]
+                    handle.close()
             finally:
-                del _outputs[handle.filename]
-                handle.close()
+                held.let_go()
             output.raise_error()
         seal(temporary)
 
@@ -478,16 +486,17 @@ def check_replaceable(path: Path) -> None:
         raise ArtifactError(f"{path}: is no file of srcli, so it is not replaced", "move it away, or give another output")
 
 
-# What is being written in this process, by the name that h5py gives it.
-_outputs: dict[str, Output] = {}
+# What is being written in this process, by the name that h5py gives it, and the signals that wait meanwhile.
+_outputs: dict[str, tuple[Output, Held]] = {}
 
 
 def check_output(group: h5py.Group) -> None:
-    """Stop early when the disk has refused something.
+    """Stop early when the disk has refused something, or somebody has asked the process to end.
 
     Raises:
         OSError: a write to this file has failed.
     """
-    output = _outputs.get(group.file.filename)
-    if output is not None:
+    output, held = _outputs.get(group.file.filename, (None, None))
+    if output is not None and held is not None:
         output.raise_error()
+        held.look()

@@ -19,6 +19,7 @@ from srcli.artifacts.core import (
     atomic_write,
     canonical,
     check_replaceable,
+    check_target,
     config_digest,
     differing_keys,
     is_sealed,
@@ -144,8 +145,10 @@ def is_current(output: Path, schema: Schema, wanted: Mapping[str, Any], force: b
 
     Raises:
         ArtifactError: what stands there cannot be used.
+        ConfigError: it is a folder, a link, a device or a pipe, or names no file.
         MismatchError: it was made with another configuration.
     """
+    check_target(output)
     if not output.exists():
         return False
     try:

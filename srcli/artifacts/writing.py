@@ -8,11 +8,14 @@ import logging
 import os
 import re
 import secrets
+import shutil
+import signal
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srcli.errors import BusyError, ConfigError, DiskError
 
@@ -81,6 +84,65 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Give an empty temporary folder beside ``path``; on success it takes the place of what is there, else it is removed.
+
+    Raises:
+        ConfigError: ``path`` is a file, a link, a device or a pipe.
+        DiskError: the disk is full or the place is not writable.
+    """
+    path = Path(path)
+    if path.is_symlink() or not path.is_dir():
+        check_target(path)
+    if path.is_file():
+        raise ConfigError(f"{path}: is a file, and no folder takes its place", "move it away, or give another output")
+    name = f".{path.name}.{secrets.token_hex(_TEMPORARY // 2)}"
+    temporary, old = path.with_name(f"{name}.tmp"), path.with_name(f"{name}.old.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.is_dir():
+            os.rename(path, old)
+        os.rename(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if old.is_dir() and not path.exists():
+            os.rename(old, path)
+        raise disk_error(error, path) or error from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+class Held:
+    """Signals that wait until they may be raised."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Any] = {}
+        self._waiting: list[int] = []
+
+    def hold(self) -> None:
+        """Note Ctrl-C and SIGTERM from now on, where a function of Python answers them. Only the main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if callable(signal.getsignal(number)):
+                    self._handlers[number] = signal.signal(number, lambda found, _: self._waiting.append(found))
+
+    def let_go(self) -> None:
+        """Answer signals as before, those that have come first."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+        while self._waiting:
+            signal.raise_signal(self._waiting.pop(0))
+
+    def look(self) -> None:
+        """Answer what has come, here."""
+        if self._waiting:
+            self.let_go()
+
+
 def _sync_folder(folder: Path) -> None:
     # A rename is on the disk only when its folder is; not every platform can open a folder.
     try:
@@ -139,7 +201,10 @@ def output_lock(path: Path | str, folder: bool = False) -> Iterator[None]:
     try:
         # What a killed run left behind; nobody else writes here now.
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

@@ -16,8 +16,8 @@ def main() -> None:
     try:
         app(prog_name="srcli")
     except SystemExit as ended:
-        # Typer puts another stream there when the reader of a help text has gone (`srcli evaluate --help | head`).
-        if ended.code == 1 and sys.stdout is not stdout:
+        # The reader of a help text has gone (`srcli evaluate --help | head`): Typer puts another stream there, rich ends with 1.
+        if ended.code == 1 and (sys.stdout is not stdout or isinstance(ended.__context__, BrokenPipeError)):
             raise SystemExit(0) from None
         raise
 

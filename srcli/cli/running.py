@@ -35,6 +35,10 @@ class Terminated(BaseException):
     """The system, or whoever started this command, asks it to end."""
 
 
+_ASKED: dict[type[BaseException], int] = {Terminated: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}
+"""What is raised when somebody asks a command to end, and the signal that does."""
+
+
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the command as Ctrl-C does: what is under way is put away, workers are ended."""
@@ -46,10 +50,22 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, end)
+    def lost(found: sys.UnraisableHookArgs) -> None:
+        """What is raised while Python tidies up is dropped: it is asked for again, when that is done."""
+        number = _ASKED.get(found.exc_type)
+        if number is None or threading.current_thread() is not threading.main_thread():
+            shown(found)
+            return
+        if number == signal.SIGTERM:
+            signal.signal(number, end)
+        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+
+    before, shown = signal.signal(signal.SIGTERM, end), sys.unraisablehook
+    sys.unraisablehook = lost
     try:
         yield
     finally:
+        sys.unraisablehook = shown
         signal.signal(signal.SIGTERM, before)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from srcli.artifacts.core import atomic_write
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
 from srcli.evaluation.rollout import AttemptRecord, EpisodeRecord, approaches
 from srcli.evaluation.statistics import Result, success_within, wilson
@@ -63,9 +64,9 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Without the software's version the same picture gives the same bytes.
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    with atomic_write(path) as temporary:
+        # Without the software's version the same picture gives the same bytes.
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
     return path
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from srcli.artifacts.core import disk_error
-from srcli.errors import ConfigError, MissingAssetError
+from srcli.artifacts.core import atomic_folder
+from srcli.errors import ArtifactError, ConfigError, MissingAssetError
 
 
 def library(name: str, extra: str, what: str) -> Any:
@@ -26,14 +24,36 @@ def library(name: str, extra: str, what: str) -> Any:
         raise MissingAssetError(f"{what} needs the package {name.partition('.')[0]}", f"pip install 'srcli[{extra}]'") from error
 
 
+MARK = "srcli.json"
+"""A file that says of a folder that this package has written it."""
+
+
 def check_free(out: Path, force: bool) -> None:
-    """Refuse to write over something without ``force``.
+    """Refuse to write over something without ``force``, and over what others have written in any case.
 
     Raises:
+        ArtifactError: there is something that this package has not written.
         ConfigError: there is something.
     """
-    if out.exists() and not force and not (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not force:
         raise ConfigError(f"{out}: is there already", "give another --out, or replace it with --force")
+    if not (_written_folder(out) if out.is_dir() else _written_file(out)):
+        raise ArtifactError(f"{out}: is no export of srcli, so it is not replaced", "move it away, or give another --out")
+
+
+def _written_folder(out: Path) -> bool:
+    """One with its mark, or of an earlier version: rows of grasps by scene and nothing else."""
+    if (out / MARK).is_file() or (out / "meta" / MARK).is_file():
+        return True
+    return all(file.suffix == ".npy" for file in out.rglob("*") if not file.is_dir())
+
+
+def _written_file(out: Path) -> bool:
+    with out.open("rb") as stream:
+        head = stream.read(1 << 16)
+    return not head or (head.startswith((b"ply\n", b"RRF2")) and b"srcli" in head)
 
 
 @contextmanager
@@ -41,21 +61,10 @@ def whole_folder(out: Path, force: bool) -> Iterator[Path]:
     """Give a temporary folder beside ``out`` and move it there when it is whole.
 
     Raises:
+        ArtifactError: there is something that this package has not written.
         ConfigError: there is something already, and no ``force``.
         DiskError: the disk is full or the place is not writable.
     """
     check_free(out, force)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+    with atomic_folder(out) as temporary:
         yield temporary
-        if out.is_dir():
-            shutil.rmtree(out)
-        else:
-            out.unlink(missing_ok=True)
-        os.replace(temporary, out)
-    except OSError as error:
-        raise disk_error(error, out) or error from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -35,7 +35,7 @@ def write_ply(path: Path, points: F32, colors: U8, values: Mapping[str, F32] | N
     for name, column in columns.items():
         rows[name] = column
     properties = "".join(f"property {_KINDS[column.dtype.kind]} {name}\n" for name, column in columns.items())
-    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n{properties}end_header\n"
+    head = f"ply\nformat binary_little_endian 1.0\ncomment srcli\nelement vertex {len(points)}\n{properties}end_header\n"
     with atomic_write(path) as temporary:
         temporary.write_bytes(head.encode("ascii") + rows.tobytes())
 

@@ -116,7 +116,7 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(f"{path}: no such file", "docs/frames.md says what a folder of frames holds") from None
     except json.JSONDecodeError as error:
         raise ArtifactError(f"{path}: line {error.lineno}: not JSON: {error.msg}", "write it again") from None
-    except (UnicodeDecodeError, RecursionError, IsADirectoryError) as error:
+    except (ValueError, RecursionError, IsADirectoryError) as error:
         raise ArtifactError(f"{path}: not JSON: {_line(error)}", "write it again") from None
 
 

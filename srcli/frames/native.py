@@ -20,6 +20,8 @@ CAMERAS = "cameras.json"
 ONE_ALONE = "several views need poses; --camera NAME --fit-table decides from one without"
 _KEYS = ("name", "K", "T_world_cam", "depth_scale", "width", "height")
 _TOP = ("cameras", "workspace", "shift")
+_LONGEST = 200
+"""Bytes of a camera's name: file systems know no longer names of files."""
 
 
 def is_native(folder: Path) -> bool:
@@ -90,9 +92,10 @@ def _known(entry: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
 def _name(entry: Mapping[str, Any], number: int, file: Path) -> str:
     _known(entry, _KEYS, f"{file}: camera {number}")
     name = entry.get("name")
-    if not isinstance(name, str) or not name.strip() or Path(name).name != name or name in (".", ".."):
+    plain = isinstance(name, str) and name.strip() and Path(name).name == name and name not in (".", "..")
+    if not plain or len(str(name).encode(errors="replace")) > _LONGEST:
         raise ArtifactError(f"{file}: camera {number} has no usable name: {name!r}", "a word, as in NAME.png")
-    return name
+    return str(name)
 
 
 def _view(folder: Path, name: str, entry: Mapping[str, Any], posed: bool, where: str) -> tuple[Any, Any, Any, Any]:

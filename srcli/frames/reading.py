@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from srcli.artifacts.core import atomic_folder
 from srcli.errors import ArtifactError, ConfigError, DiskError, unknown_name
 from srcli.frames.bop import is_bop, read_bop, write_bop
 from srcli.frames.graspnet import is_graspnet, read_graspnet, write_graspnet
@@ -75,15 +74,9 @@ def write_frames(folder: Path | str, observation: Observation, format: str = "na
             raise ConfigError(f"{place}: is not empty", "choose another folder, or --force to replace frames that are there")
         if not any(fits(place) for fits in _IS.values()):
             raise ConfigError(f"{place}: holds something else than frames", "choose another folder: it is not replaced")
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        _WRITE[format](temporary, observation)
-        if place.is_dir():
-            shutil.rmtree(place)
-        os.replace(temporary, place)
+        with atomic_folder(place) as temporary:
+            _WRITE[format](temporary, observation)
     except OSError as error:
         raise DiskError(f"{place}: cannot be written: {error.strerror or error}", "check path and free space") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return place

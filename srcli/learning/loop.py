@@ -293,7 +293,7 @@ class Loop(Generic[Part]):
         row = {UPDATE: float(state.update), LOSS: float(np.mean(state.pending))}
         state.pending = []
         if due and validate is not None:
-            row |= {name: float(value) for name, value in self._validated(validate).items()}
+            row |= {name: _number(value) for name, value in self._validated(validate).items()}
             if settings.best is not None and row[settings.best] < state.best_value:
                 state.best_value = row[settings.best]
                 state.best = {name: value.clone() for name, value in weights_of(self.task.module).items()}
@@ -314,3 +314,8 @@ class Loop(Generic[Part]):
         named = {name: curve for name, curve in self.state.curves.items() if name not in (UPDATE, LOSS)}
         known = {name: next((v for v in reversed(curve) if v == v), math.nan) for name, curve in named.items()}
         return {name: value for name, value in known.items() if value == value}
+
+
+def _number(value: float) -> float:
+    """A number without the sign that a NaN may have: a checkpoint does not keep it, and equal trainings give equal bytes."""
+    return float(value) if value == value else math.nan

@@ -111,11 +111,12 @@ def run(
     Raises:
         MismatchError: the output was made with another configuration (names what differs).
         BusyError: another run is writing the same output.
+        ConfigError: the output is a folder, a link, a device or a pipe, or names no file.
         DiskError: the disk is full or the place not writable; finished episodes are kept.
         UnknownNameError: no such task.
     """
     from srcli.actions.sources import check_source
-    from srcli.artifacts.core import DEMOS, artifact_lock
+    from srcli.artifacts.core import DEMOS, artifact_lock, check_target
     from srcli.artifacts.pieces import Pieces, is_current
     from srcli.stages.grasp_rows import check_rows
 
@@ -128,6 +129,7 @@ def run(
         check_rows(params)
     episode = recorded_config(params, task, root)
     whole = {**episode, "collect": {**episode["collect"], **params.collect.model_dump(include={"episodes", "valid_every"})}}
+    check_target(out)
     pieces = Pieces(out, episode)
     if not pieces.folder.exists() and is_current(out, DEMOS, whole, force):
         # Nothing is written, so the folder need not be writable.

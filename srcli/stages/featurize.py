@@ -193,7 +193,7 @@ def run(
         BusyError: another run is writing the same output.
         DiskError: the disk is full or the place not writable; finished samples are kept.
     """
-    from srcli.artifacts.core import FEATURES, artifact_lock, file_digest, looked_at
+    from srcli.artifacts.core import FEATURES, artifact_lock, check_target, file_digest, looked_at
     from srcli.artifacts.demos import DemoDataset
     from srcli.artifacts.pieces import Pieces, is_current
 
@@ -225,6 +225,7 @@ def run(
         config, whole = {**config, **more}, {**whole, **more}
     if params.featurize.views:
         config, whole = {**config, "views": True}, {**whole, "views": True}
+    check_target(out)
     # A piece is found by its place in the list, which the limit moves.
     pieces = Pieces(out, {**config, "limit": params.featurize.limit, "pieces": _PIECES})
     if not pieces.folder.exists() and is_current(out, FEATURES, whole, force):

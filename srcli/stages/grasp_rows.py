@@ -20,7 +20,7 @@ _FILES = 20
 """Files of a folder that are looked at."""
 _REACH = 0.3
 """Metres in front of the fingertips within which an approach has to meet the table: no object is higher."""
-_DOUBTFUL = 0.5
+_DOUBTFUL = 0.8
 """Share of the grasps below which a warning is given."""
 
 

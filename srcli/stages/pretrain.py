@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
 from srcli.objects.library import library_folder, library_records
-from srcli.pretraining.cache import Report, catalogue_digest, claim, no_report
+from srcli.pretraining.cache import Report, catalogue_digest, claim, making, no_report
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
@@ -74,7 +74,7 @@ def render_all(
         executor: None renders in this process.
     """
     from srcli.parallel.serial import SerialExecutor
-    from srcli.pretraining.encoder.store import SCENES_PER_SHARD
+    from srcli.pretraining.encoder.store import SCENES_PER_SHARD, is_whole
 
     _claim(config, sim, cache, taught)
     kinds: list[Kind] = ["valid_seen"]
@@ -86,8 +86,18 @@ def render_all(
         for kind, scenes in wanted.items()
         for shard in range(-(-scenes // SCENES_PER_SHARD))
     ]
-    for job, _ in zip(jobs, (executor or SerialExecutor()).imap(render_job, jobs), strict=True):
+
+    def told(job: RenderJob) -> None:
         report(f"render {job.kind}", min((job.shard + 1) * SCENES_PER_SHARD, job.scenes), job.scenes, {})
+
+    left = []
+    for job in jobs:
+        if is_whole(job.folder, job.shard, job.scenes):
+            told(job)
+        else:
+            left.append(job)
+    for job, _ in zip(left, (executor or SerialExecutor()).imap(render_job, left), strict=True):
+        told(job)
 
 
 def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[str, ...]) -> None:
@@ -133,7 +143,7 @@ def run(
         MismatchError: cache or checkpoint belong to other settings.
         BusyError: another run is writing to the cache.
     """
-    from srcli.artifacts.core import output_lock, sidecar_path
+    from srcli.artifacts.core import sidecar_path
     from srcli.perception.encoders.embedded import load_embedded
     from srcli.pretraining.encoder.batches import scenes_in_use
     from srcli.pretraining.encoder.lexicon import build_lexicon, widened
@@ -145,8 +155,7 @@ def run(
         lexicon = widened(lexicon, load_embedded(start_weights(config)).vocabulary)
     # Before hours of rendering: weights to start from may be missing or foreign.
     learner = make_learner(config, lexicon)
-    cache.mkdir(parents=True, exist_ok=True)
-    with output_lock(cache / "scenes"):
+    with making(out, cache, "scenes"):
         if rendered is None:
             render_all(config, sim, cache, report, executor=executor)
         metrics: dict[str, float] = {}

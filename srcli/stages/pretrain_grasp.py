@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.pretraining.cache import Report, catalogue_digest, claim, no_report
+from srcli.pretraining.cache import Report, catalogue_digest, claim, making, no_report
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
@@ -57,14 +57,13 @@ def run(
         BusyError: another run is writing to the cache.
     """
     from srcli.actions.closing import load_network
-    from srcli.artifacts.core import atomic_write, output_lock, sidecar_path
+    from srcli.artifacts.core import atomic_write, sidecar_path
     from srcli.errors import SceneError
     from srcli.pretraining.grasp_quality import fitting
     from srcli.pretraining.grasp_quality.outcomes import KINDS, PileJob, load
 
     config, sidecar = params.pretrain.grasp, sidecar_path(out)
-    cache.mkdir(parents=True, exist_ok=True)
-    with output_lock(cache / "outcomes"):
+    with making(out, cache, "outcomes"):
         _claim(params, cache)
         # Validation first: a run that is stopped early can be measured all the same.
         jobs = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.pretraining.cache import Report, catalogue_digest, claim, no_report
+from srcli.pretraining.cache import Report, catalogue_digest, claim, making, no_report
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
@@ -58,13 +58,12 @@ def run(
     """
     import torch
 
-    from srcli.artifacts.core import atomic_write, file_digest, output_lock, sidecar_path
+    from srcli.artifacts.core import atomic_write, file_digest, sidecar_path
     from srcli.pretraining.graspnet.labels import SceneJob
     from srcli.pretraining.graspnet.training import measure, train
 
     config, sidecar = params.pretrain.graspnet, sidecar_path(out)
-    cache.mkdir(parents=True, exist_ok=True)
-    with output_lock(cache / "scenes"):
+    with making(out, cache, "scenes"):
         _claim(params, cache)
         jobs = {
             kind: [SceneJob(kind, number) for number in range(count)]
@@ -79,7 +78,6 @@ def run(
         network = train(config, jobs["train"], cache, recipe, device, trained)
         found = measure(network, jobs["valid"], cache, config.threads)
         metrics = {name: round(sum(values) / len(values), 4) for name, values in found.items() if values}
-        out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(out) as temporary:
             torch.save({"model_state_dict": {key: value.cpu() for key, value in network.state_dict().items()}}, temporary)
         digest = file_digest(out)
@@ -104,7 +102,7 @@ def _label(params: Params, cache: Path, jobs: list[Any], workers: int, executor:
     from srcli.parallel import make_executor
     from srcli.pretraining.graspnet import labels
 
-    left = [job for job in jobs if not labels.scene_path(cache, job).is_file()]
+    left = labels.missing(cache, jobs)
     done = len(jobs) - len(left)
     report("label", done, len(jobs), {})
     pool = executor or make_executor("processes", workers)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ConfigError
-from srcli.pretraining.cache import Report, no_report
+from srcli.pretraining.cache import Report, making, no_report
 
 if TYPE_CHECKING:
     from srcli.config.pretrain import LanguageTrainingConfig
@@ -83,7 +83,6 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
         MissingAssetError, ArtifactError: the weights to start from, or the teacher's, are not there, or damaged.
         MismatchError: the checkpoint belongs to other settings.
     """
-    from srcli.artifacts.core import output_lock
     from srcli.evaluation.freesentences import free_cases
     from srcli.objects import catalogue
     from srcli.perception.encoders.embedded import load_embedded, save_embedded, weights_file
@@ -101,8 +100,7 @@ def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", repo
     reserved = Reserved(case.instruction for case in free_cases("free"))
     language = make_language(first, lexicon, load_knowledge(catalogue().seen if first.hides_unseen else None), reserved)
     teacher = None if found is None else load_teacher(found)
-    cache.mkdir(parents=True, exist_ok=True)
-    with output_lock(cache / "text"):
+    with making(out, cache, "text"):
         lessons = make_lessons(config, language, first, teacher, cache, lambda done, of: report("teacher", done, of, {}))
         vocabulary = first.vocabulary | language.vocabulary | frozenset(lessons.words)
         learner = TextLearner(first, lexicon, vocabulary, lessons, config.seed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.artifacts.core import atomic_write
+from srcli.artifacts.core import atomic_write, output_lock
 from srcli.evaluation.methods import chosen_methods
 from srcli.evaluation.plan import case_folder, make_setup
 from srcli.evaluation.playing import play
@@ -64,6 +64,8 @@ def run(
     Raises:
         UnknownNameError: no such case, key or method.
         ConfigError: a name that several cases have, or objects without case files.
+        BusyError: another run is writing the folder.
+        DiskError: the disk is full or the place is not writable.
     """
     methods = chosen_methods(params, policies)
     folder = case_folder(cases, assets)
@@ -78,13 +80,14 @@ def run(
         jobs.append(Job(episode, tuple(range(len(methods))), tuple(drawing) if params.evaluate.figure_cases else ()))
     outcomes = play(setup, jobs, params.evaluate.executor, min(workers, len(jobs)), executor)
     records: list[dict[str, Any]] = []
-    for job, played in zip(jobs, outcomes, strict=True):
-        records += [{"method": methods[index].name, **record} for index, record in zip(job.methods, played, strict=True)]
-        if progress is not None:
-            progress(len(records), len(jobs) * len(methods), job.episode.key)
     path = Path(out_dir) / "replay.json"
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
+    with output_lock(path):
+        for job, played in zip(jobs, outcomes, strict=True):
+            records += [{"method": methods[index].name, **record} for index, record in zip(job.methods, played, strict=True)]
+            if progress is not None:
+                progress(len(records), len(jobs) * len(methods), job.episode.key)
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
     drawn = tuple(Path(file) for job in jobs for _, file in job.figures if Path(file).exists())
     return Summary(path, drawn, tuple(records), "\n".join(_told(record) for record in records))
 

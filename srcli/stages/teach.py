@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ConfigError, unknown_name
-from srcli.pretraining.cache import Report, no_report
+from srcli.pretraining.cache import Report, making, no_report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,7 @@ def run(
         MissingAssetError, ArtifactError: the weights to start from are not there, or damaged.
         MismatchError: cache or checkpoint belong to other settings.
     """
-    from srcli.artifacts.core import config_digest, output_lock, sidecar_path
+    from srcli.artifacts.core import config_digest, sidecar_path
     from srcli.config.encoder import SEEN_ONLY
     from srcli.objects.library import library_folder, library_records
     from srcli.perception.encoders.embedded import load_embedded, weights_file
@@ -94,8 +94,7 @@ def run(
     records = library_records(library_folder())
     # What is taught at another time, or to other weights, has scenes of its own.
     cache = cache / config_digest({"taught": {name: records[name] for name in taught}, "start": first.sha256})[:12]
-    cache.mkdir(parents=True, exist_ok=True)
-    with output_lock(cache / "scenes"):
+    with making(out, cache, "scenes"):
         return _teach(params, config, learner, lexicon, first, taught, out, cache, executor, report)
 
 

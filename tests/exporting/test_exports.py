@@ -20,7 +20,7 @@ import fake_episodes as fake
 from srcli.actions.graspnet import read_grasps, to_candidates
 from srcli.artifacts.demos import DemoDataset, merge_parts, write_part
 from srcli.cli.app import app
-from srcli.errors import ConfigError, MissingAssetError, SceneError
+from srcli.errors import ArtifactError, ConfigError, MissingAssetError, SceneError
 from srcli.exporting import folders, lerobot, ply
 from srcli.exporting.lerobot_stats import histogram, image_stats
 from srcli.params import Params
@@ -239,9 +239,14 @@ def test_what_stands_there_is_kept_without_force(demos, tmp_path):
     (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(ConfigError, match="is there already"):
         export.run(Params(), demos, "lerobot", tmp_path / "out")
+    # Neither is it taken away with it: nobody knows what the folder is.
+    with pytest.raises(ArtifactError, match="is no export of srcli, so it is not replaced"):
+        export.run(Params(), demos, "lerobot", tmp_path / "out", force=True)
     assert (tmp_path / "out" / "mine").read_text() == "mine"
-    export.run(Params(), demos, "lerobot", tmp_path / "out", force=True)
-    assert not (tmp_path / "out" / "mine").exists() and (tmp_path / "out/meta/info.json").exists()
+    (tmp_path / "out" / "mine").unlink()
+    for _ in range(2):
+        export.run(Params(), demos, "lerobot", tmp_path / "out", force=True)
+    assert (tmp_path / "out/meta/info.json").exists()
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["out"]
 
 

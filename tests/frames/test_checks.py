@@ -75,6 +75,7 @@ def _tilted(pose: Any) -> Any:
 BAD: dict[str, tuple[Change, int, str]] = {
     "no cameras.json": (lambda f: (f / "cameras.json").unlink(), 3, "holds no frames"),
     "no JSON": (lambda f: (f / "cameras.json").write_text("{"), 3, "line 1: not JSON"),
+    "a number without end": (lambda f: (f / "cameras.json").write_text("9" * 5000), 3, "not JSON"),
     "no camera": (lambda f: (f / "cameras.json").write_text("[]"), 3, "a list of cameras"),
     "two of one name": (_json("cameras.json", lambda d: d["cameras"].append(d["cameras"][0])), 3, "two cameras are named 'top'"),
     "K of another shape": (_camera(K=[[1, 0, 0], [0, 1, 0]]), 3, "K: is 2 x 3, expected 3 x 3"),
@@ -94,6 +95,7 @@ BAD: dict[str, tuple[Change, int, str]] = {
     "millimetres": (_camera(depth_scale=0.25), 9, "median is 850 m"),
     "a key misspelt": (_camera(T_cam_world=1), 3, "did you mean 'T_world_cam'"),
     "distortion": (_camera(distortion=[0.1]), 3, "undistort the images first"),
+    "a name that no file can have": (_camera(name="x" * 300), 3, "no usable name"),
     "a name that is a path": (_camera(name="../top"), 3, "no usable name"),
     "another width": (_camera(width=1280), 3, "width is 1280, the image has 640"),
     "no depth image": (lambda f: (f / "top_depth.png").unlink(), 3, "no depth image there"),

@@ -105,6 +105,16 @@ def test_a_run_killed_after_any_update_ends_the_same(
     same(fit(one, checkpoint=path, **more), whole)
 
 
+def test_what_is_not_known_has_no_sign_that_a_checkpoint_would_lose(tmp_path: Path) -> None:
+    path = tmp_path / "x.checkpoint"
+    unknown = replace(task(network()), validate=lambda: {"valid_loss": 1.0, "rate": -math.nan})
+    whole = fit(unknown, checkpoint=path)
+    kept = Loop(unknown, SETTINGS, identity={"toy": 1}, checkpoint=path).state
+    assert math.copysign(1, -math.nan) == -1
+    for curves in (whole.curves, kept.curves):
+        assert [math.copysign(1, value) for value in curves["rate"]] == [1.0] * len(curves["update"])
+
+
 def test_the_loop_is_torchs_adamw_on_clipped_gradients() -> None:
     module, reference = network(), network()
     settings = replace(SETTINGS, best=None, betas=(0.8, 0.95))

@@ -309,10 +309,14 @@ def test_training_resumes_to_the_same_weights_and_serves_as_a_source(
     (again / "checkpoint.safetensors").write_bytes(b"no")
     with pytest.raises(ArtifactError, match="not a training checkpoint"):
         pretrain_graspnet.run(params(), out, again, executor=SerialExecutor())
-    labels.scene_path(cache, SceneJob("train", 0)).write_bytes(b"no")
-    (cache / "checkpoint.safetensors").unlink()
     with pytest.raises(ArtifactError, match="not a labelled scene"):
-        pretrain_graspnet.run(params(steps=20), out, cache, executor=SerialExecutor())
+        labels.load(again / "checkpoint.safetensors")
+    damaged = labels.scene_path(cache, SceneJob("train", 0))
+    whole = damaged.read_bytes()
+    damaged.write_bytes(b"no")
+    (cache / "checkpoint.safetensors").unlink()
+    pretrain_graspnet.run(params(), out, cache, executor=SerialExecutor())
+    assert damaged.read_bytes() == whole
 
 
 def test_a_scene_of_the_simulation() -> None:

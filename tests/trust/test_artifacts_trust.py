@@ -1,27 +1,28 @@
 """Artifacts: no damage is accepted, nothing outside of the file is read, what `info` refuses every reader refuses."""
 
+import json
 import logging
 import time
 
 import h5py
-import mutate
 import numpy as np
 import pytest
+import subjects
 
 from srcli.artifacts import core
 from srcli.artifacts.policy import load_policy
 from srcli.artifacts.seal import LENGTH, seal
 from srcli.errors import ArtifactError
-from srcli.methods.policy_file import read_policy
-from srcli.methods.registry import is_shipped, shipped, specs
+from srcli.methods.policy_file import read_policy, stored_section
+from srcli.methods.registry import is_shipped, load, shipped, spec_of, specs
 from srcli.stages import info
 
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
     folder = tmp_path_factory.mktemp("originals")
-    for kind in mutate.KINDS:
-        mutate.make_artifact(kind, folder / f"{kind}.h5")
+    for kind in subjects.KINDS:
+        subjects.make_artifact(kind, folder / f"{kind}.h5")
     return folder
 
 
@@ -36,7 +37,7 @@ def refused(path, kind, said):
     """By `info` and by the reader that stages use, at once."""
     start = time.process_time()
     with pytest.raises(ArtifactError, match=said):
-        mutate.read_artifact(kind)(path)
+        subjects.read_artifact(kind)(path)
     try:
         problems = info.run(path)["problems"]
     except ArtifactError as error:
@@ -44,17 +45,17 @@ def refused(path, kind, said):
     assert problems and time.process_time() - start < 5
 
 
-@pytest.mark.parametrize("kind", mutate.KINDS)
+@pytest.mark.parametrize("kind", subjects.KINDS)
 def test_a_flipped_bit_anywhere_is_refused(originals, tmp_path, kind):
     whole = (originals / f"{kind}.h5").read_bytes()
-    assert mutate.read_artifact(kind)(originals / f"{kind}.h5")
+    assert subjects.read_artifact(kind)(originals / f"{kind}.h5")
     for number, at in enumerate(np.linspace(0, len(whole) - 1, 25).astype(int)):
         damaged = bytearray(whole)
         damaged[at] ^= 1 << number % 8
         path = tmp_path / f"{number}.h5"
         path.write_bytes(damaged)
         with pytest.raises(ArtifactError):
-            mutate.read_artifact(kind)(path)
+            subjects.read_artifact(kind)(path)
 
 
 def test_a_small_array_and_an_index_of_chunks(policy, tmp_path):
@@ -127,6 +128,14 @@ def infinite(handle):
     handle["weights/head.4.bias"][...] = np.nan
 
 
+def renamed(handle, name):
+    """The first row of the summary is said to be of another method, which has no episode."""
+    summary = json.loads(handle["summary"][()].tobytes())
+    summary["rows"][0]["method"] = name
+    del handle["summary"]
+    handle["summary"] = np.frombuffer(json.dumps(summary).encode(), np.uint8)
+
+
 def sparse(handle):
     handle.create_dataset("weights/big", shape=(20_000, 200_000), dtype="f4", chunks=(1, 1000))
 
@@ -168,6 +177,7 @@ HARMED = {
         "contradicts its episodes",
     ),
     "an attempt of nobody": ("evaluation", lambda h: h["attempts/episode"].__setitem__(0, 999), "an attempt names no episode"),
+    "a row of nobody": ("evaluation", lambda h: renamed(h, "nobody"), "contradicts its episodes"),
     "a column more": ("evaluation", put("episodes/more", np.zeros(8)), "are not those that it names"),
     "splits without an episode": ("demos", put("mask/failed", np.array([b"demo_000000"])), "splits do not cover"),
     "total": ("demos", lambda h: h["data"].attrs.__setitem__("total", 99), "'total' says 99"),
@@ -195,11 +205,34 @@ def test_a_policy_that_no_method_can_be_made_of(policy, training):
         read_policy(policy)
 
 
+@pytest.mark.parametrize("length", [0, 2**64 - 16, 2**63, 5000])
+def test_a_heap_that_leads_nowhere_is_refused_before_hdf5_walks_through_it(originals, tmp_path, length):
+    data = bytearray(subjects.unsealed(originals / "policy.h5"))
+    path, place = tmp_path / "x.h5", data.index(b"GCOL\x01")
+    index = int.from_bytes(data[place + 16 : place + 18], "little")
+    data[place + 16 : place + 18] = (0 if length == 0 else index).to_bytes(2, "little")
+    data[place + 24 : place + 32] = length.to_bytes(8, "little")
+    path.write_bytes(data)
+    refused(path, "policy", "a heap of texts has no end")
+
+
+def test_a_policy_without_one_of_its_weights_is_not_played(tmp_path):
+    path = tmp_path / "policy.h5"
+    path.write_bytes(shipped("sr_plus").read_bytes())
+    with h5py.File(path, "r+") as handle:
+        del handle["weights"][min(handle["weights"])]
+    seal(path)
+    stored = read_policy(path)
+    spec = spec_of(stored.method)
+    with pytest.raises(ArtifactError):
+        load(spec.build)(stored_section(spec.section, stored.weights), stored.weights, None, "cpu", 0)
+
+
 def test_files_of_an_earlier_version_are_read_and_told_of_once(policy, caplog):
     old = policy.with_name("old.h5")
-    old.write_bytes(mutate._unsealed(policy))
+    old.write_bytes(subjects.unsealed(policy))
     for _ in range(2):
-        assert mutate.fingerprint(load_policy(old)) == mutate.fingerprint(load_policy(policy))
+        assert subjects.fingerprint(load_policy(old)) == subjects.fingerprint(load_policy(policy))
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
     assert "old.h5: is of an earlier version and has no digest" in caplog.text
 

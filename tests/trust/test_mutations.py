@@ -7,6 +7,7 @@ import logging
 
 import mutate
 import pytest
+from outcomes import Bench
 
 ROUNDS = 6
 
@@ -14,13 +15,15 @@ ROUNDS = 6
 @pytest.mark.slow
 def test_no_damage_is_accepted_and_none_is_unexpected(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    bench = Bench(tmp_path / "work")
     logging.disable(logging.WARNING)
     try:
-        found = list(mutate.mutations(tmp_path / "work", 0.0, ROUNDS))
+        keys = ("subject", "number", "outcome", "words")
+        found = [dict(zip(keys, row, strict=True)) for row in bench.rounds(ROUNDS)]
     finally:
         logging.disable(logging.NOTSET)
-    assert [row for row in found if row[2] == "unexpected"] == []
-    whole = [row for row in found if row[0].endswith(("sealed", "journal", "checkpoint"))]
-    assert len(whole) > 20 and [row for row in whole if row[2] == "changed"] == []
-    refused = [row for row in whole if row[2] == "refused" and not row[0].endswith("journal")]
-    assert len(refused) > len(whole) / 3
+    assert len(found) == ROUNDS * len(bench.subjects) > 150
+    # Slow on one machine is not slow on another.
+    assert [row for row in found if mutate.is_wrong(row) and row["outcome"] != "slow"] == []
+    whole = [row for row in found if row["subject"].endswith("sealed")]
+    assert sum(row["outcome"] == "refused" for row in whole) > len(whole) / 2

@@ -2,7 +2,9 @@
 
 import re
 
+import subjects  # noqa: F401, makes the next module be found
 from markupsafe import Markup
+from report_inputs import TOP, described, evaluation
 
 from srcli.evaluation.tables import as_text
 from srcli.reporting.blocks import (
@@ -20,8 +22,10 @@ from srcli.reporting.blocks import (
     Section,
     Table,
 )
+from srcli.reporting.compose import compose
 from srcli.reporting.page import inline, render_page
 from srcli.reporting.plain import render_markdown
+from srcli.reporting.result_files import gather
 from srcli.reporting.svg import Axes, Dot, Series, interval_chart, line_chart, stacked_bars, strip
 
 EVIL = "<svg onload=alert(document.domain)>.txt"
@@ -75,6 +79,16 @@ def test_no_name_becomes_markup_in_markdown():
         text = re.sub(r"`[^`\n]*`", "", render_markdown(report(evil), "p.html")).replace("[p.html](p.html)", "")
         assert not re.search(r"<[a-zA-Z/!]", text.partition("\n")[2]), evil
         assert "](" not in text.partition("\n")[2]
+
+
+def test_names_in_a_results_file_are_text(tmp_path):
+    names = {TOP: described(TOP), EVIL: {**described(TOP), "method": EVIL, "title": EVIL}}
+    wins = {(TOP, "pick", "seen"): 3, (EVIL, "pick", "seen"): 1}
+    results = gather([evaluation(tmp_path / "results.h5", wins, n=4, methods=names)])
+    made = compose(results, Section("Cases", "", ()))
+    page, text = render_page(made), render_markdown(made, "p.html")
+    assert "onload=alert" in page and not re.search(r"<svg[^>]*onload", page)
+    assert not re.search(r"<svg[^>]*onload", re.sub(r"`[^`\n]*`", "", text))
 
 
 def test_only_drawings_of_this_package_are_markup():

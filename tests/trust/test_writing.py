@@ -5,9 +5,9 @@ import os
 import stat
 
 import filelock
-import mutate
 import numpy as np
 import pytest
+import subjects
 
 from srcli.artifacts import core, writing
 from srcli.artifacts.policy import export_safetensors, save_policy
@@ -44,7 +44,7 @@ def test_training_says_so_before_it_starts(tmp_path):
     thesis = tmp_path / "thesis.txt"
     thesis.write_text("five years of work\n")
     features = tmp_path / "features.h5"
-    mutate.make_artifact("features", features)
+    subjects.make_artifact("features", features)
     spec = spec_of("sr_plus")
     with pytest.raises(ArtifactError, match="is no file of srcli"):
         train.run(spec, settings(spec, spec.section()), thesis, features=features)

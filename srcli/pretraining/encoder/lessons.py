@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srcli.artifacts.core import atomic_write
+from srcli.artifacts.seal import LENGTH, seal, vouch
+from srcli.errors import ArtifactError
 from srcli.language.instructions import reader
 from srcli.language.phrases import phrase_texts
 from srcli.language.spelling import words_of
@@ -32,6 +36,7 @@ from srcli.seeding import generator
 if TYPE_CHECKING:
     from srcli.config.pretrain import LanguageTrainingConfig
 
+_log = logging.getLogger(__name__)
 NAME_FORMS = ("give me the {}", "I need a {}", "{}", "pick up the {}")
 """A name's direction is the mean of these sentences, as the weights before embed them."""
 
@@ -209,24 +214,27 @@ def fit_map(
 def _asked(teacher: SentenceModel, texts: Sequence[str], kept: Path, told: Callable[[int, int], None]) -> Tensor:
     """(T, E) the teacher's vectors, kept in a file for another run that asks the same."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load, save
 
     key = hashlib.sha256(json.dumps([teacher.sha256, *texts]).encode()).hexdigest()
     try:
-        stored = load_file(kept)
+        sealed = vouch(kept).state == "sealed"
+        stored = load(kept.read_bytes()[: -LENGTH if sealed else None])
         if set(stored) == {key} and stored[key].shape == (len(texts), teacher.dim):
             found: Tensor = stored[key]
             return found
-    except (OSError, SafetensorError):
-        pass  # nothing is kept, or nothing that can be read: the teacher is asked again
+    except FileNotFoundError:
+        pass  # nothing is kept
+    except (OSError, SafetensorError, ArtifactError):
+        _log.warning("%s: is damaged; the teacher is asked again", kept)
     parts = []
     for part in _parts(texts, 1024):
         parts.append(teacher.embed(part))
         told(sum(map(len, parts)), len(texts))
     vectors = torch.cat(parts)
-    temporary = kept.with_name(f".{kept.name}")
-    save_file({key: vectors}, temporary)
-    temporary.replace(kept)
+    with atomic_write(kept) as temporary:
+        temporary.write_bytes(save({key: vectors}))
+        seal(temporary)
     return vectors
 
 

@@ -5,8 +5,6 @@ Every grasp of a pile is executed in a copy of the same settled scene, so that a
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,10 @@ from srcli.actions.closing import Regions, crop
 from srcli.actions.grasps import ScoredGrasps, scored_grasps, thin_out
 from srcli.actions.heightmaps import surface_points
 from srcli.actions.poses import canonical_quaternions
-from srcli.artifacts.core import atomic_write
-from srcli.errors import ArtifactError
 from srcli.objects import ObjectModel, build, catalogue, sample_variation
 from srcli.parallel.branching import branch, can_branch
 from srcli.params import Params
+from srcli.pretraining.cache import is_whole, load_arrays, store_arrays
 from srcli.seeding import Domain, episode_seed, generator
 from srcli.sim import World
 from srcli.tasks.draws import pile_drops
@@ -179,9 +176,7 @@ def store(path: Path, arrays: dict[str, Any]) -> None:
     Raises:
         DiskError: the disk is full or the place is not writable.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    store_arrays(path, arrays)
 
 
 def load(folder: Path, jobs: Sequence[PileJob]) -> Outcomes:
@@ -192,14 +187,7 @@ def load(folder: Path, jobs: Sequence[PileJob]) -> Outcomes:
     """
     parts: dict[str, list[Any]] = {}
     for job in jobs:
-        path = pile_path(folder, job)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in _ARRAYS}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ArtifactError(
-                f"{path}: not outcomes of grasps ({error})", "delete it; 'srcli pretrain grasp' plays it anew"
-            ) from error
+        arrays = load_arrays(pile_path(folder, job), _ARRAYS, "outcomes of grasps", "srcli pretrain grasp")
         arrays["pile"] = np.full(len(arrays["held"]), job.number)
         for name, value in arrays.items():
             parts.setdefault(name, []).append(value)
@@ -210,5 +198,5 @@ def load(folder: Path, jobs: Sequence[PileJob]) -> Outcomes:
 
 
 def missing(folder: Path, jobs: Sequence[PileJob]) -> list[PileJob]:
-    """The piles that have not been played yet."""
-    return [job for job in jobs if not pile_path(folder, job).is_file()]
+    """The piles that have not been played yet, or whose outcomes are damaged."""
+    return [job for job in jobs if not is_whole(pile_path(folder, job))]

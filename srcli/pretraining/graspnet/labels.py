@@ -8,8 +8,6 @@ closure at several frictions). Which of these hold in the simulation is for the 
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from srcli.actions.gripper import GRIPPER
-from srcli.artifacts.core import atomic_write
-from srcli.errors import ArtifactError
 from srcli.models.graspnet.detector import camera_cloud
 from srcli.models.graspnet.network import ANGLES, DEPTHS, VIEWS
 from srcli.models.graspnet.views import approach_frames, view_directions
 from srcli.objects import build, catalogue, sample_variation
 from srcli.params import Params
+from srcli.pretraining.cache import is_whole, load_arrays, store_arrays
 from srcli.pretraining.surface import Surface, sample_surface
 from srcli.seeding import GRASPNET_TRAIN, GRASPNET_VALID, Domain, episode_seed, generator
 from srcli.sim import World
@@ -247,9 +244,7 @@ def store(path: Path, labels: Labels) -> None:
         DiskError: the disk is full or the place is not writable.
     """
     arrays: dict[str, Any] = {field.name: getattr(labels, field.name) for field in fields(Labels)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    store_arrays(path, arrays)
 
 
 def load(path: Path) -> Labels:
@@ -258,10 +253,9 @@ def load(path: Path) -> Labels:
     Raises:
         ArtifactError: the file is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Labels(**{field.name: file[field.name] for field in fields(Labels)})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArtifactError(
-            f"{path}: not a labelled scene ({error})", "delete it; 'srcli pretrain graspnet' makes it anew"
-        ) from error
+    return Labels(**load_arrays(path, [field.name for field in fields(Labels)], "a labelled scene", "srcli pretrain graspnet"))
+
+
+def missing(folder: Path, jobs: Sequence[SceneJob]) -> list[SceneJob]:
+    """The scenes that have not been labelled yet, or whose labels are damaged."""
+    return [job for job in jobs if not is_whole(scene_path(folder, job))]

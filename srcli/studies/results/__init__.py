@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,7 @@ def run(
         MissingAssetError: no weights of a method are shipped.
         BusyError: another run is writing the folder.
     """
+    from srcli.artifacts.core import output_lock
     from srcli.evaluation.methods import chosen_methods
     from srcli.objects.library import library_folder, library_records
     from srcli.stages.evaluate import run as evaluate
@@ -137,27 +139,29 @@ def run(
     sizes = [_missing(part, out_dir, reuse).episodes for part in parts]
     played = kept = 0
     records: list[dict[str, Any]] = []
-    for number, part in enumerate(parts):
-        told = _within(progress, part.name, sum(sizes[:number]), sum(sizes))
-        done = evaluate(
-            part.params,
-            (),
-            part.folder(out_dir),
-            part.suite,
-            reuse=reuse,
-            workers=workers,
-            device=device,
-            progress=told,
-            executor=executor,
-        )
-        played, kept = played + done.played, kept + done.kept
-        records.append(record.part_record(part, stands_on[number], methods[number], done.results))
-    counted = _counted(records)
-    if only:
-        return Summary(counted, played, kept, None, None, None)
-    data = {"schema": record.SCHEMA, "parts": [_as_before(entry, data_file) for entry in records]}
-    _write(data_file, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    _pages(data, page_file, readme)
+    # Parts may be measured side by side; each of their folders has a lock of its own.
+    with nullcontext() if only else output_lock(out_dir / "results"):
+        for number, part in enumerate(parts):
+            told = _within(progress, part.name, sum(sizes[:number]), sum(sizes))
+            done = evaluate(
+                part.params,
+                (),
+                part.folder(out_dir),
+                part.suite,
+                reuse=reuse,
+                workers=workers,
+                device=device,
+                progress=told,
+                executor=executor,
+            )
+            played, kept = played + done.played, kept + done.kept
+            records.append(record.part_record(part, stands_on[number], methods[number], done.results))
+        counted = _counted(records)
+        if only:
+            return Summary(counted, played, kept, None, None, None)
+        data = {"schema": record.SCHEMA, "parts": [_as_before(entry, data_file) for entry in records]}
+        _write(data_file, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        _pages(data, page_file, readme)
     return Summary(counted, played, kept, data_file, page_file, readme)
 
 
