@@ -164,10 +164,15 @@ def table(done: Sequence[Row]) -> str:
     """Markdown."""
     lines = ["| frames | held | right | refused |", "|---|---|---|---|"]
     for row in done:
-        band = wilson(row.held, row.scenes)
-        share = f"{100 * row.held / row.scenes:.0f} % ({100 * band.low:.0f}-{100 * band.high:.0f})"
-        lines.append(f"| {row.title} | {share} | {100 * row.right / row.scenes:.0f} % | {row.refused} |")
+        shares = [_share(count, row.scenes) for count in (row.held, row.right)]
+        lines.append(f"| {row.title} | {shares[0]} | {shares[1]} | {row.refused} |")
     return "\n".join(lines)
+
+
+def _share(count: int, scenes: int) -> str:
+    """A count of scenes with its 95 % interval."""
+    band = wilson(count, scenes)
+    return f"{count}/{scenes} ({100 * band.low:.0f}-{100 * band.high:.0f} %)"
 
 
 def main() -> None:
@@ -182,7 +187,7 @@ def main() -> None:
     params = Params()
     decide = Decider(params, chosen_method(params, wanted.method))
     done = rows()
-    started = time.perf_counter()
+    started = time.process_time()
     for seed in range(wanted.scenes):
         with scene_of(params, "pick", seed) as scene:
             results: dict[bytes, tuple[bool, bool]] = {}
@@ -196,7 +201,8 @@ def main() -> None:
                     results[key] = branch(partial(carried_out, scene, action))
                 row.held += results[key][0]
                 row.right += results[key][1]
-        sys.stdout.write(f"\n{seed + 1} scenes, {decide.method.label}, {time.perf_counter() - started:.0f} s\n{table(done)}\n")
+        spent = time.process_time() - started
+        sys.stdout.write(f"\n{seed + 1} scenes, {decide.method.label}, {spent:.0f} s of the processor to decide\n{table(done)}\n")
         sys.stdout.flush()
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from srcli.cli.app import app
 from srcli.config.scene import SceneConfig
+from srcli.config.yamltext import parse_yaml
 from srcli.errors import ConfigError, UnknownNameError
 from srcli.evaluation.plan import make_setup
 from srcli.evaluation.plan import scene_record as recorded
@@ -22,8 +23,10 @@ from srcli.evaluation.statistics import summarise
 from srcli.evaluation.suites import find_episode, suite_episodes
 from srcli.language import RELATIONS, parse_place, place_instruction, split_instruction
 from srcli.language.relations import own_relations
+from srcli.objects import build
+from srcli.objects.catalogue import ObjectEntry
 from srcli.params import Params
-from srcli.params.loading import override
+from srcli.params.loading import load_params, override
 from srcli.seeding import Domain, episode_seed
 from srcli.sim import World
 from srcli.stages.collect import recorded_config
@@ -198,3 +201,28 @@ def test_a_broken_relation_is_named_in_one_line(source: str, monkeypatch: pytest
     with pytest.raises(ConfigError, match=r"package 'their-package': its 'r' of srcli\.relations") as caught:
         parse_place("put it alongside the cup")
     assert BROKEN_RELATIONS[source] in caught.value.message and "\n" not in caught.value.message
+
+
+# ------------------------------------------------------------------------------------------------------- object, encoder
+
+
+def yaml_of(heading: str) -> str:
+    """The YAML example of a section, as printed."""
+    found = re.search(rf"^## {heading}\n.*?```yaml\n(.*?)```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
+def test_the_documents_object_is_an_entry_of_the_catalogue() -> None:
+    (item,) = parse_yaml(yaml_of("An object"), "docs/extending.md")
+    entry = ObjectEntry.model_validate(item)
+    model = build(entry)
+    assert (entry.label, entry.split, entry.mass) == ("green can", "seen", 0.34)
+    np.testing.assert_allclose(np.sort(model.extent), [0.06, 0.06, 0.11], atol=2e-3)
+
+
+def test_the_documents_encoder_is_one_of_the_parameters(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml_of("An encoder"))
+    encoder = load_params(file).encoder
+    assert (encoder.name, encoder.pretrained, encoder.download) == ("ViT-B-16-quickgelu", "openai", True)

@@ -21,6 +21,7 @@ from srcli.cli import (
     noise_sweep,
     objects,
     params,
+    play,
     pretrain,
     probe,
     report,
@@ -69,6 +70,7 @@ app.command("ablate", rich_help_panel=PIPELINE)(ablate.ablate)
 app.command("noise-sweep", cls=noise_sweep.SigmaCommand, rich_help_panel=PIPELINE)(noise_sweep.noise_sweep)
 app.command("decide", rich_help_panel=USE)(decide.decide)
 app.command("frames", rich_help_panel=USE)(decide.frames)
+app.command("play", rich_help_panel=USE)(play.play)
 app.command("report", rich_help_panel=PIPELINE)(report.report)
 app.command("compare", rich_help_panel=PIPELINE)(compare.compare)
 app.command("results", rich_help_panel=PIPELINE)(results.results)

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srcli.cli.options import (
+    FRAMES,
     OUTPUT,
     RUNNING,
     Assignments,
+    Cameras,
     Debug,
     Device,
     Encoder,
+    FitTable,
+    FrameFormat,
+    Held,
     Json,
+    OneMethod,
     ParamsFile,
     Seed,
-    method_option,
+    Unchecked,
     out_option,
 )
 from srcli.cli.running import Flag, command, encoder_flags, parameters, torch_device
@@ -26,52 +32,17 @@ from srcli.errors import ConfigError
 if TYPE_CHECKING:
     from srcli.types import HeldExtent
 
-FRAMES = "Frames"
-
 
 @command
 def decide(
     folder: Annotated[Path, typer.Argument(help="Folder of frames: native, a BOP scene, or a GraspNet-1Billion scene.")],
     sentence: Annotated[str, typer.Argument(help="What to do, in quotes.", show_default=False)],
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="native, bop or graspnet; else told by the files.", rich_help_panel=FRAMES, show_default=False
-        ),
-    ] = None,
-    cameras: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--camera",
-            metavar="NAME",
-            help="Use this view only: a camera's name, or an image's number in BOP and GraspNet; repeatable.",
-            rich_help_panel=FRAMES,
-            show_default=False,
-        ),
-    ] = None,
-    fit_table: Annotated[
-        bool, typer.Option("--fit-table", help="Take the table that is seen as z = 0.", rich_help_panel=FRAMES)
-    ] = False,
-    unchecked: Annotated[
-        bool,
-        typer.Option("--unchecked", help="Decide although a check says that the frames cannot be right.", rich_help_panel=FRAMES),
-    ] = False,
-    held: Annotated[
-        str | None,
-        typer.Option(
-            "--held",
-            metavar="RADIUS,HALF-WIDTH,HEIGHT",
-            help="Size of what the gripper holds, metres; then a placement is decided.",
-            rich_help_panel=FRAMES,
-            show_default=False,
-        ),
-    ] = None,
-    method: Annotated[
-        str | None,
-        method_option(
-            "Method that decides: a name of `srcli methods`, or NAME=FILE; else the first of evaluate.methods.", RUNNING
-        ),
-    ] = None,
+    format: FrameFormat = None,
+    cameras: Cameras = None,
+    fit_table: FitTable = False,
+    unchecked: Unchecked = False,
+    held: Held = None,
+    method: OneMethod = None,
     top: Annotated[int, typer.Option("--top", "-k", help="Candidates that are told.", min=1, rich_help_panel=OUTPUT)] = 5,
     out: Annotated[
         Path | None,
@@ -86,7 +57,7 @@ def decide(
     debug: Debug = False,
 ) -> None:
     """Decide from recorded RGB-D frames and a sentence: the grasp or placement, in the world's and in each camera's frame."""
-    extent = _held(held)
+    extent = held_extent(held)
     values = parameters(params, (Flag("--seed", "seed", seed), *encoder_flags(encoder)), assignments or ())
     place = torch_device(device)
     from srcli.cli.output import emit
@@ -115,7 +86,7 @@ def decide(
         emit(found.files, False)
 
 
-def _held(text: str | None) -> HeldExtent | None:
+def held_extent(text: str | None) -> HeldExtent | None:
     """``RADIUS,HALF-WIDTH,HEIGHT`` in metres."""
     if text is None:
         return None

@@ -11,6 +11,7 @@ RUNNING = "Running"
 OUTPUT = "Output"
 PARAMETERS = "Parameters (each overrides the named key of params.yaml)"
 PATHS = "Paths"
+FRAMES = "Frames"
 
 
 def parameter(*flags: str, key: str, text: str, **more: Any) -> Any:
@@ -96,6 +97,41 @@ Methods = Annotated[
         metavar="NAME[=FILE]",
         help="Method to run: a name of `srcli methods`, NAME=FILE with its policy, or untrained:NAME, its control; repeatable.",
         rich_help_panel=PARAMETERS,
+        show_default=False,
+    ),
+]
+
+
+OneMethod = Annotated[
+    str | None,
+    method_option("Method that decides: a name of `srcli methods`, or NAME=FILE; else the first of evaluate.methods.", RUNNING),
+]
+FrameFormat = Annotated[
+    str | None,
+    typer.Option("--format", help="native, bop or graspnet; else told by the files.", rich_help_panel=FRAMES, show_default=False),
+]
+Cameras = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--camera",
+        metavar="NAME",
+        help="Use this view only: a camera's name, or an image's number in BOP and GraspNet; repeatable.",
+        rich_help_panel=FRAMES,
+        show_default=False,
+    ),
+]
+FitTable = Annotated[bool, typer.Option("--fit-table", help="Take the table that is seen as z = 0.", rich_help_panel=FRAMES)]
+Unchecked = Annotated[
+    bool,
+    typer.Option("--unchecked", help="Decide although a check says that the frames cannot be right.", rich_help_panel=FRAMES),
+]
+Held = Annotated[
+    str | None,
+    typer.Option(
+        "--held",
+        metavar="RADIUS,HALF-WIDTH,HEIGHT",
+        help="Size of what the gripper holds, metres; then a placement is decided.",
+        rich_help_panel=FRAMES,
         show_default=False,
     ),
 ]

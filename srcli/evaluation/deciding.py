@@ -13,6 +13,7 @@ from srcli.config.candidates import CandidateConfig
 from srcli.config.cloud import CloudConfig
 from srcli.config.placements import PlacementConfig
 from srcli.errors import ConfigError
+from srcli.evaluation.apparent import magnification, resampled
 from srcli.evaluation.attempt import LazyPercept, default_placer, own_sampler
 from srcli.evaluation.decision import Decision, moved_poses
 from srcli.evaluation.exclusion import exclude
@@ -73,11 +74,12 @@ class Decider:
         phase: Phase = "pick" if seen.held is None else "place"
         check_tasks([self.method], [phase])
         views, box = in_cell(seen)
-        candidates = self._candidates(seen, views, box)
+        read = resampled(views, magnification(views, box, self.params.sim.camera_scale))
+        candidates = self._candidates(seen, read, box)
         failed = _failed(seen)
         excluded = exclude(candidates.poses, failed)
         reading = self.listener.read(sentence)
-        percept = LazyPercept(views, reading.text, self.encoder, _within(self.params.cloud, box), phase)
+        percept = LazyPercept(read, reading.text, self.encoder, _within(self.params.cloud, box), phase)
         choice = None
         if not excluded.all():
             choice = self.policy.act(
@@ -85,7 +87,7 @@ class Decider:
                     task=phase,
                     phase=phase,
                     instruction=sentence,
-                    observation=views,
+                    observation=read,
                     candidates=candidates,
                     excluded=excluded,
                     rng=generator(seen.seed, seen.attempt, DECIDE),

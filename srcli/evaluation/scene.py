@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from srcli.types import F32, Action, Candidates, EpisodeSpec, HeldExtent, Phase,
 
 if TYPE_CHECKING:
     from srcli.params import Params
+    from srcli.sim import World
 
 _NONE = np.zeros(0, dtype=np.float32)
 
@@ -41,6 +43,36 @@ class Step:
     reason: str
     object: str
     done: bool
+
+
+def look(
+    world: World, seed: tuple[int, ...], number: int, source: str, held: HeldExtent | None, failed: Sequence[F32]
+) -> tuple[Observation, SceneTruth]:
+    """What the cameras give of the zone looked at, before an attempt, and the state that belongs to it (privileged).
+
+    Args:
+        seed, number: of the episode and the attempt; they draw the sensor noise.
+        source: what the scene is called.
+        held: size of what is to be placed; None before a grasp.
+        failed: poses that have been tried and failed.
+    """
+    views, segmentation = world.observe(generator(seed, number, OBSERVE))
+    seen = Observation(
+        views.rgb,
+        views.depth,
+        views.K,
+        views.T_world_cam,
+        names=tuple(camera.name for camera in world.cameras),
+        workspace=CELL,
+        held=held,
+        failed=tuple(failed),
+        seed=seed,
+        attempt=number,
+        shift=world.shift if held is not None else 0.0,
+        T_cell_world=np.eye(4),
+        source=source,
+    )
+    return seen, world.truth(segmentation)
 
 
 class Scene:
@@ -173,26 +205,11 @@ class Scene:
                 if self._held is None:
                     self.done, self.ended = True, "what was held has been dropped"
                     return
-        views, segmentation = self._world.observe(generator(self._spec.seed, self._number, OBSERVE))
-        self._truth = self._world.truth(segmentation)
+        seen, self._truth = look(self._world, self._spec.seed, self._number, self.key, self._held, self._failed)
         if not self._task.possible(self._spec, self._truth, phase):
             self.done, self.ended = True, NO_TARGET
             return
-        self._seen = Observation(
-            views.rgb,
-            views.depth,
-            views.K,
-            views.T_world_cam,
-            names=tuple(camera.name for camera in self._world.cameras),
-            workspace=CELL,
-            held=self._held,
-            failed=tuple(self._failed),
-            seed=self._spec.seed,
-            attempt=self._number,
-            shift=shift if phase == "place" else 0.0,
-            T_cell_world=np.eye(4),
-            source=self.key,
-        )
+        self._seen = seen
 
     def close(self) -> None:
         """Ends the simulation."""

@@ -69,11 +69,15 @@ def override(params: Params, values: Mapping[str, Any], source: str = "command l
     data = params.model_dump(mode="json")
     for key, value in values.items():
         node, parts = data, key.split(".")
+        section: Any = params
         for depth, part in enumerate(parts):
-            if not isinstance(node, dict) or part not in node:
+            # A section may leave a key out of what it writes while that has its default.
+            declared = isinstance(section, BaseModel) and part in type(section).model_fields
+            if not isinstance(node, dict) or not (part in node or declared):
                 raise _unknown(source, tuple(parts[: depth + 1]))
             if depth < len(parts) - 1:
                 node = node[part]
+                section = getattr(section, part, None)
         node[parts[-1]] = value
     return validate(data, source)
 

@@ -12,6 +12,7 @@ from srcli.errors import ConfigError
 if TYPE_CHECKING:
     from srcli.evaluation.decision import Decision
     from srcli.evaluation.methods import Method
+    from srcli.evaluation.suites import SuiteEpisode
     from srcli.frames import Observation
     from srcli.params import Params
     from srcli.types import HeldExtent
@@ -186,14 +187,26 @@ def scene_of(params: Params, task: str = "pick", seed: int = 0, split: str = "se
         ConfigError: the seed is negative.
         SetupError: the scene cannot be set up.
     """
-    from srcli.errors import unknown_name
     from srcli.evaluation.scene import Scene
-    from srcli.evaluation.suites import find_episode, suite_episodes
+    from srcli.evaluation.suites import find_episode
 
     if key:
         return Scene(params, find_episode(key, 1, params.seed, task=task if task != "pick" else None))
+    return Scene(params, episode_of(params, task, seed, split))
+
+
+def episode_of(params: Params, task: str = "pick", seed: int = 0, split: str = "seen") -> SuiteEpisode:
+    """An episode of the suite ``development``.
+
+    Raises:
+        UnknownNameError: no such task or split.
+        ConfigError: the seed is negative.
+    """
+    from srcli.errors import unknown_name
+    from srcli.evaluation.suites import suite_episodes
+
     if split not in ("seen", "unseen"):
         raise unknown_name("split", split, ("seen", "unseen"))
     if seed < 0:
         raise ConfigError(f"scene {seed}: scenes are counted from 0", "give a seed of 0 or more")
-    return Scene(params, suite_episodes("development", params.seed, (split,), episodes=seed + 1, task=task)[-1])
+    return suite_episodes("development", params.seed, (split,), episodes=seed + 1, task=task)[-1]

@@ -135,6 +135,13 @@ def test_bad_overrides_are_named(values: dict[str, object], message: str) -> Non
     assert caught.value.message.startswith("command line: ")
 
 
+def test_a_key_that_is_left_out_while_it_has_its_default_is_known() -> None:
+    assert "library" not in Params().model_dump()["scene"]
+    assert override(Params(), {"scene.library": "only"}).scene.library == "only"
+    with pytest.raises(ConfigError, match="library"):
+        override(Params(), {"scene.library": "all"})
+
+
 def test_override_leaves_the_original() -> None:
     params = Params()
     changed = override(params, {"methods.sr.train.updates": 11, "methods.sr.network.dssa.sparse": "relu"})
