@@ -45,7 +45,7 @@ class Act3DNetworkConfig(Section):
         True, description="scene tokens carry the cosine of their feature and the sentence (published: false)"
     )
     offsets: bool = Field(
-        False,
+        True,
         description=(
             "tokens of the finer levels carry their offset from the anchor, so that what is read of them tells where it lies and "
             "not only what it is (published: false)"
@@ -117,7 +117,7 @@ class GhostsConfig(Section):
 class Act3DTrainConfig(Section):
     """Training."""
 
-    updates: int = Field(3000, ge=1, le=10_000_000, description="budget in updates (published: 600000)")
+    updates: int = Field(2500, ge=1, le=10_000_000, description="budget in updates (published: 600000)")
     batch_size: int = Field(8, ge=1, le=4096, description="decisions of an update (published: up to 240)")
     lr: float = Field(1e-3, gt=0.0, le=1.0, description="learning rate of AdamW (published: 1e-4)")
     beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW's first decay")

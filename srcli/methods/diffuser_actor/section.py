@@ -32,7 +32,7 @@ class DiffuserNetworkConfig(Section):
     )
     rotary_base: float = Field(100.0, gt=1.0, le=1e6, description="fastest through slowest phase, about (published: 10000)")
     relative: bool = Field(
-        False, description="values turn with the rotary code too, so that a pose reads where cells lie from it (not in the paper)"
+        True, description="values turn with the rotary code too, so that a pose reads where cells lie from it (not in the paper)"
     )
     positions: bool = Field(True, description="cells also carry their position as a feature (not in the paper)")
     similarity: bool = Field(True, description="cells also carry their cosine with the sentence (not in the paper)")
@@ -57,7 +57,7 @@ class DiffuserNoiseConfig(Section):
 class DiffuserTrainConfig(Section):
     """Training."""
 
-    updates: int = Field(2000, ge=1, le=10_000_000, description="budget (published: 600000)")
+    updates: int = Field(4000, ge=1, le=10_000_000, description="budget (published: 600000)")
     batch_size: int = Field(8, ge=1, le=1024, description="scenes per update (published: 8 episodes on each of 6 cards)")
     draws: int = Field(32, ge=1, le=4096, description="noisy poses per scene, which is encoded once (published: 1)")
     cells: int = Field(400, ge=0, le=100_000, description="cells of a training scene drawn at random; 0 = all")

@@ -59,7 +59,7 @@ class Rvt2NetworkConfig(Section):
 class Rvt2TrainConfig(Section):
     """Training of both stages at once."""
 
-    updates: int = Field(2000, ge=1, le=10_000_000, description="budget in updates (published: about 82,500)")
+    updates: int = Field(1500, ge=1, le=10_000_000, description="budget in updates (published: about 82,500)")
     batch_size: int = Field(8, ge=1, le=1024, description="decisions per update (published: 192)")
     lr: float = Field(2e-3, gt=0.0, le=1.0, description="peak learning rate of AdamW (published: LAMB, 2.4e-3 = 192 x 1.25e-5)")
     weight_decay: float = Field(1e-4, ge=0.0, le=1.0, description="decoupled weight decay (published: 1e-4)")
