@@ -25,4 +25,23 @@ def run(path: Path | str, validate: bool = True) -> dict[str, Any]:
 
     found = describe(path)
     found["problems"] = problems(path) if validate else []
+    if validate and found["kind"] == "policy" and not found["problems"]:
+        found["problems"] = _unusable(Path(path))
     return found
+
+
+def _unusable(path: Path) -> list[str]:
+    """Why no policy can be made of a file that is whole, as whoever uses it would say."""
+    from srcli.errors import SrcliError, UnknownNameError
+    from srcli.methods.policy_file import read_policy
+    from srcli.methods.registry import builder, settings, spec_of
+
+    try:
+        stored = read_policy(path)
+        spec = spec_of(stored.method)
+        builder(spec)(settings(spec, stored.weights.section), stored.weights, None, "cpu", 0)
+    except UnknownNameError:
+        return []
+    except SrcliError as error:
+        return [error.message]
+    return []

@@ -11,6 +11,7 @@ from srcli.artifacts.evaluation import save_evaluation
 from srcli.artifacts.policy import save_policy
 from srcli.artifacts.seal import seal
 from srcli.errors import ArtifactError
+from srcli.methods.registry import shipped
 from srcli.params import Params
 from srcli.stages import collect, featurize, info
 
@@ -52,7 +53,9 @@ def test_features_policy_evaluation(tmp_path, demos):
         policy, {"a.w": np.ones((3, 4), np.float32)}, {"width": 4}, {"name": "fake"}, {"loss": np.ones(5)}, {"updates": 5}
     )
     found = info.run(policy)
-    assert found["summary"]["parameters"] == 12 and found["summary"]["curves"] == {"loss": 5} and found["problems"] == []
+    assert found["summary"]["parameters"] == 12 and found["summary"]["curves"] == {"loss": 5}
+    assert len(found["problems"]) == 1 and "no method here knows" in found["problems"][0]
+    assert info.run(policy, validate=False)["problems"] == [] and info.run(shipped("sr"))["problems"] == []
     result = tmp_path / "result.h5"
     save_evaluation(result, {"policy": ["sr"], "success": [True]}, {"reason": ["slipped"]}, {"rows": [1]}, {"suite": "wide"})
     found = info.run(result)

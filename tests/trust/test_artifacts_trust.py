@@ -222,6 +222,7 @@ def test_a_policy_without_one_of_its_weights_is_not_played(tmp_path):
     with h5py.File(path, "r+") as handle:
         del handle["weights"][min(handle["weights"])]
     seal(path)
+    assert info.run(path)["problems"]
     stored = read_policy(path)
     spec = spec_of(stored.method)
     with pytest.raises(ArtifactError):

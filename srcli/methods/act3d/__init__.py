@@ -6,7 +6,7 @@ from srcli.methods.act3d.section import Act3DConfig
 from srcli.methods.base import EVERY_TASK, MethodSpec
 
 SOURCE = "Act3D: 3D Feature Field Transformers for Multi-Task Robotic Manipulation (Gervet et al., CoRL 2023)"
-SHARED = ("learning/keyposes.py", "methods/keypose.py")
+SHARED = ("learning/keyposes.py", "learning/whole_view.py", "methods/keypose.py")
 
 
 def _spec(name: str, title: str, snap: bool, weights_of: str = "") -> MethodSpec:

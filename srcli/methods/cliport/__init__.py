@@ -30,7 +30,7 @@ def _spec(name: str, title: str, preset: Mapping[str, Any], weights_of: str = ""
         source=SOURCE,
         paper_row="CLIPort",
         weights_of=weights_of,
-        shares=("learning/keyposes.py", "methods/keypose.py"),
+        shares=("learning/keyposes.py", "learning/whole_view.py", "methods/keypose.py"),
     )
 
 

@@ -24,7 +24,7 @@ def _spec(name: str, title: str, source: str, features: bool, snap: bool = False
         source=source,
         paper_row="" if features or snap else "RVT-2",
         weights_of=weights_of,
-        shares=("learning/keyposes.py", "methods/keypose.py"),
+        shares=("learning/keyposes.py", "learning/whole_view.py", "methods/keypose.py"),
     )
 
 
