@@ -24,7 +24,13 @@ class CompareConfig(Section):
     episodes: int = Field(120, ge=1, le=100_000, description="scenes per table and split; repeats per case of case files")
     seed: int = Field(3, ge=0, description="root seed of the episodes; `seed` is that of everything else")
     methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        ("sr", "sr_a", "base", "a2", "sr_plus", "similarity", "random", "expert"),
+        (
+            *("sr", "sr_a", "base", "a2", "sr_plus"),
+            *("vlg", "vlp", "clip_grounding", "raw_image", "raw_image_grid", "lerf_togo", "graspsplats", "thinkgrasp"),
+            *("cliport", "cliport_snapped", "act3d", "act3d_snapped", "diffuser_actor", "diffuser_actor_snapped"),
+            *("rvt2", "rvt2_snapped", "rvt2_features", "rvt2_features_snapped"),
+            *("similarity", "random", "expert"),
+        ),
         min_length=1,
         description="rows; each method that learns is followed by untrained:NAME, its control",
     )
