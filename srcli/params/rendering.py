@@ -12,6 +12,7 @@ from srcli.params import Params
 from srcli.params.loading import allowed
 
 _WIDTH = 120
+_LIST = textwrap.TextWrapper(_WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
 
 
 def to_yaml(params: Params) -> str:
@@ -38,7 +39,9 @@ def _lines(section: BaseModel, depth: int) -> list[str]:
             out.append(f"{indent}{name}:")
             out.extend(_lines(value, depth + 1))
         else:
-            out.append(f"{indent}{name}: {_scalar(data.get(name, value))}")
+            line = f"{indent}{name}: {_scalar(data.get(name, value))}"
+            # A list goes on in the next line, which YAML allows between brackets.
+            out.extend(_LIST.wrap(line) if line.endswith("]") and len(line) > _WIDTH else [line])
     return out
 
 

@@ -39,7 +39,8 @@ def test_params_file_has_every_key_with_an_explanation() -> None:
         for part in key.split("."):
             assert part in node, f"params.yaml lacks {key}: `srcli params --params params.yaml` prints a complete file"
             node = node[part]
-    lines = [line.strip() for line in text.splitlines()]
+    # A list may go on in the next line.
+    lines = [line.strip() for line in text.splitlines() if not line.strip().startswith('"')]
     bare = [line for before, line in pairwise(lines) if line and not line.startswith("#") and not before.startswith("#")]
     assert bare == []
     assert override(params, {}) == params
