@@ -64,15 +64,13 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     check_target(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(_TEMPORARY // 2)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path)
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666))
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except (NotADirectoryError, FileExistsError) as error:
-        raise DiskError(f"{path}: cannot be written: a part of its path is a file", "choose another folder") from error
     except (OSError, RuntimeError) as error:
         disk = disk_error(error, path)
         if disk is None:
@@ -141,6 +139,13 @@ class Held:
         """Answer what has come, here."""
         if self._waiting:
             self.let_go()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (NotADirectoryError, FileExistsError) as error:
+        raise DiskError(f"{path}: cannot be written: a part of its path is a file", "choose another folder") from error
 
 
 def _sync_folder(folder: Path) -> None:

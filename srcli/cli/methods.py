@@ -50,7 +50,7 @@ def parameters(section: type[Section], above: str = "") -> dict[str, str]:
     return found
 
 
-COLUMNS = 100
+COLUMNS = 120
 """Width that a line of the list keeps to; a longer title is shortened, since all else has its place in a command."""
 
 

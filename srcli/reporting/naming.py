@@ -119,14 +119,16 @@ def colours(rows: Iterable[Named]) -> dict[str, int]:
     return {row.name: taken[owner(row)] for row in found}
 
 
-def _usual(spec: MethodSpec) -> tuple[bool, bool, bool, bool, int, str]:
-    """The paper's own rows first, then methods that give their section its name (adapters after others), then forms of them."""
+def _usual(spec: MethodSpec) -> tuple[bool, bool, bool, bool, bool, int, str]:
+    """The paper's own rows first, then methods that give their section its name (adapters, and those with poses of their own,
+    after others), then forms of them."""
     place = PAPER_ROWS.index(spec.paper_row) if spec.paper_row in PAPER_ROWS else len(PAPER_ROWS)
     other = place == len(PAPER_ROWS)
     return (
         other,
         other and spec.name != spec.key,
         other and spec.fidelity == "adapter",
+        other and "act.snap" in spec.preset,
         family_of(spec) != default_family(),
         place,
         spec.name,

@@ -326,7 +326,7 @@ class Session:
             yield _row("held", _label(layout.held))
         yield _row("objects", ", ".join(labels(layout.pick)) or "none")
         if self._scene.zones > 1:
-            yield _row("beside", ", ".join(labels(layout.place)) or "none")
+            yield _row("to place", ", ".join(labels(layout.place)) or "none")
 
     # ------------------------------------------------------------------------------------------------------ sentences
 

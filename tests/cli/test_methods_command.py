@@ -16,13 +16,13 @@ from srcli.methods.registry import is_shipped, specs
 runner = CliRunner()
 
 
-def test_one_line_for_each_method_within_a_hundred_columns() -> None:
+def test_one_line_for_each_method_within_its_columns() -> None:
     result = runner.invoke(app, ["methods"], env={"COLUMNS": "40"})
     assert result.exit_code == 0
     header, *rows = result.stdout.splitlines()
     assert header.split() == ["name", "title", "learns", "from", "fidelity"]
     assert [row.split()[0] for row in rows] == list(specs())
-    assert max(map(len, rows)) <= COLUMNS == 100
+    assert max(map(len, rows)) <= COLUMNS == 120
     by_name = dict(zip(specs(), rows, strict=True))
     for name, row in by_name.items():
         spec = specs()[name]
@@ -47,7 +47,7 @@ def test_json_is_a_list_of_objects_with_names() -> None:
     rows = json.loads(result.stdout)
     assert [row["name"] for row in rows] == list(specs())
     keys = {"name", "title", "tasks", "reads", "learns", "fidelity", "source", "privileged", "shipped", "section", "code"}
-    assert all(set(row) == keys and len(row["code"]) == 64 for row in rows)
+    assert all(set(row) == keys and len(row["code"]) in (12, 64) for row in rows)
     by_name = {row["name"]: row for row in rows}
     assert by_name["expert"]["privileged"] and not by_name["sr"]["privileged"]
     assert by_name["sr"]["section"] == by_name["base_plus"]["section"] == "methods.sr"
