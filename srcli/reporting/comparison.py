@@ -78,7 +78,8 @@ def conditions(part: Data) -> str:
     """What its rows were played with, in a sentence."""
     own = {row["split"]: row for row in part["rows"]}
     scenes = " and ".join(f"{row['scenes']} {split}" for split, row in own.items())
-    attempts = "" if part["task"] == "place" else f", up to {part['attempts']} attempts"
+    attempts = f", up to {part['attempts']} attempts" if part["attempts"] > 1 else ", one attempt"
+    attempts = "" if part["task"] == "place" else attempts
     lost = "".join(f"; {row['not_set_up']} {split} could not be set up" for split, row in own.items() if row["not_set_up"])
     return f"{scenes} scenes, root seed {part['seed']}{attempts}{lost}."
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +150,11 @@ def test_the_report_shows_it(tmp_path: Path) -> None:
     run(tmp_path)
     report = compose(gather([tmp_path / "out"]), Section("cases", "Cases", ()))
     assert "comparison" in [part.anchor for part in report.sections]
+
+
+def test_a_new_process_knows_its_own_file(tmp_path: Path) -> None:
+    run(tmp_path)
+    out = tmp_path / "out" / "compare.h5"
+    code = "import sys, pathlib, srcli.studies.compare; from srcli.artifacts.core import check_replaceable as check; "
+    code += "check(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(out)], check=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.core import artifact_lock, atomic_write
+from srcli.artifacts.study import COMPARISON, save_study
 from srcli.studies.compare.plan import plan_parts, rows_of
 from srcli.studies.compare.policies import Policies, policies_of
 
@@ -129,7 +130,6 @@ def _within(progress: Progress | None, name: str, before: int, total: int) -> Pr
 
 
 def _write(out_dir: Path, params: Params, data: dict[str, Any], found: Policies, played: int, kept: int) -> Summary:
-    from srcli.artifacts.study import COMPARISON, save_study
     from srcli.reporting.comparison import draw, markdown
     from srcli.studies.compare.record import columns
 
