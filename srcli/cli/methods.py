@@ -145,6 +145,7 @@ def show(
 ) -> None:
     """Show a method: its source, what makes its identifier, its parts, its last measured rows, its parameters."""
     from srcli.cli.output import emit
+    from srcli.errors import ArtifactError
     from srcli.methods.registry import parts_of, spec_of, studies_of
 
     spec = spec_of(name)
@@ -153,5 +154,7 @@ def show(
     told["parts"] = {key: part.title for key, part in parts_of(spec).items()}
     told["studies"] = {key: study.question for key, study in studies_of(spec).items()}
     told["parameters"] = parameters(spec.section)
+    if compared is not None and not compared.is_file():
+        raise ArtifactError(f"{compared}: no such file", "name the compare.json of `srcli compare`")
     told["measured"] = measured(name, compared or Path("runs/compare/compare.json"))
     emit(told, as_json)

@@ -85,3 +85,5 @@ def test_show_tells_the_last_measured_rows(tmp_path: Path, monkeypatch: pytest.M
     kept.write_text("{")
     broken = runner.invoke(app, ["methods", "show", "similarity"])
     assert broken.exit_code == 3 and "no record of a comparison" in broken.stderr
+    absent = runner.invoke(app, ["methods", "show", "similarity", "--compared", "nothing.json"])
+    assert absent.exit_code == 3 and "nothing.json: no such file" in absent.stderr
