@@ -38,7 +38,7 @@ def compare(
     out: Annotated[
         Path,
         out_option("Folder for policies, episodes, results, table and picture."),
-    ] = Path("runs/compare"),
+    ] = Path("results/compare"),
     demos: Annotated[
         list[Path] | None,
         typer.Option(
@@ -84,7 +84,8 @@ def compare(
         Flag("--train-all", "compare.train", "all" if train_all else None),
     )
     values = parameters(params, flags, assignments or ())
-    if names and values.compare.reference not in names:
+    usual = type(values.compare)().reference
+    if names and usual not in names and values.compare.reference == usual:
         values = parameters(params, (*flags, Flag("--method", "compare.reference", names[0])), assignments or ())
     count = worker_count(workers)
     from srcli.cli.output import emit, emit_plan
@@ -94,8 +95,16 @@ def compare(
         from srcli.artifacts.core import FEATURES
         from srcli.cli.checks import check_run
 
-        check_run(values, device=device, inputs=[(features, FEATURES)] if features is not None else [])
-        does = [f"{name}: {number} episodes of {', '.join(able)}" for name, number, able in stage.planned(values, cases or ())]
+        check_run(
+            values,
+            device=device,
+            executor=values.evaluate.executor,
+            output=out / f"{stage.NAME}.h5",
+            inputs=[(features, FEATURES)] if features is not None else [],
+        )
+        does = [
+            f"{name}: {number} episodes of {', '.join(able)}" for name, number, able in stage.planned(values, cases or (), files)
+        ]
         reads = tuple(str(path) for path in (features, *(demos or ()), *files, *(cases or ())) if path is not None)
         emit_plan(Plan("compare", reads, tuple(does), (str(out),), {"compare": values.compare.model_dump(mode="json")}), as_json)
         return

@@ -136,7 +136,7 @@ def show(
         Path | None,
         typer.Option(
             "--compared",
-            help="File that its last measured rows are taken from; default runs/compare/compare.json.",
+            help="File that its last measured rows are taken from; default results/compare/compare.json.",
             show_default=False,
         ),
     ] = None,
@@ -156,5 +156,5 @@ def show(
     told["parameters"] = parameters(spec.section)
     if compared is not None and not compared.is_file():
         raise ArtifactError(f"{compared}: no such file", "name the compare.json of `srcli compare`")
-    told["measured"] = measured(name, compared or Path("runs/compare/compare.json"))
+    told["measured"] = measured(name, compared or Path("results/compare/compare.json"))
     emit(told, as_json)

@@ -53,7 +53,8 @@ class Decided(Protocol):
     def held(self) -> HeldExtent | None: ...
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, inches."""
     # The object interface draws with Agg and leaves a user's pyplot state alone.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -63,7 +64,12 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _save(figure: Any, path: Path) -> Path:
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write it as PNG, whole or not at all.
+
+    Raises:
+        DiskError: the place is not writable.
+    """
     with atomic_write(path) as temporary:
         # Without the software's version the same picture gives the same bytes.
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
@@ -107,7 +113,7 @@ def draw_decision(decided: Decided, observation: Observation, names: Sequence[st
         names: of the views.
     """
     columns = max(len(names), 3)
-    figure = _figure(4.6 * columns, 8.6)
+    figure = new_figure(4.6 * columns, 8.6)
     axes = figure.subplots(2, columns)
     for ax in axes.ravel():
         ax.set_axis_off()
@@ -121,7 +127,7 @@ def draw_decision(decided: Decided, observation: Observation, names: Sequence[st
     _draw_cloud(axes[1, 1], decided, "mask")
     _draw_candidates(axes[1, 2], decided)
     figure.suptitle(title, fontsize=12)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def describe(episode: EpisodeRecord, record: AttemptRecord) -> str:
@@ -274,7 +280,7 @@ def _from_above(ax: Any, title: str) -> None:
 def draw_failures(results: Sequence[Result], path: Path) -> Path:
     """Failed attempts of each method and split by reason, as shares of all its attempts."""
     groups = list(dict.fromkeys((r.split, r.method) for r in results))
-    figure = _figure(9.0, 1.2 + 0.42 * len(groups))
+    figure = new_figure(9.0, 1.2 + 0.42 * len(groups))
     ax = figure.subplots()
     used: list[Reason] = []
     for position, (split, method) in enumerate(groups):
@@ -304,7 +310,7 @@ def draw_failures(results: Sequence[Result], path: Path) -> Path:
     handles = [_patch(_REASON_COLOURS[reason], reason.value.replace("_", " ")) for reason in used]
     if handles:
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6), fontsize=8, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _patch(colour: str, label: str) -> Any:
@@ -317,7 +323,7 @@ def draw_success(results: Sequence[Result], path: Path, attempts: int = 8, confi
     """Success within k attempts for each method, one panel per split, with Wilson bands."""
     splits = list(dict.fromkeys(r.split for r in results))
     methods = list(dict.fromkeys(r.method for r in results))
-    figure = _figure(5.2 * len(splits), 4.2)
+    figure = new_figure(5.2 * len(splits), 4.2)
     axes = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
     ks = np.arange(1, attempts + 1)
     for ax, split in zip(axes, splits, strict=True):
@@ -339,4 +345,4 @@ def draw_success(results: Sequence[Result], path: Path, attempts: int = 8, confi
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("episodes that succeeded (%)")
     axes[-1].legend(fontsize=8, loc="lower right")
-    return _save(figure, path)
+    return save_figure(figure, path)

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from srcli.artifacts.core import atomic_write
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
-from srcli.evaluation.figures import DPI, _figure
+from srcli.evaluation.figures import new_figure, save_figure
 
 _COLOURS = {"point": "#1b6ca8", "region": "#4d9221", "color": "#b8860b"}
 _LABELS = {"point": "most similar point", "region": "most similar region", "color": "colours alone"}
@@ -21,7 +20,7 @@ _MOST_NAMES = 24
 def draw_answers(path: Path, answers: Sequence[Mapping[str, Any]]) -> Path:
     """Share of right answers by kind of keyword, a panel for each split and wording, with Wilson intervals and chance."""
     panels = list(dict.fromkeys((row["split"], row["wording"]) for row in answers))
-    figure = _figure(5.6 * min(len(panels), 2), 3.6 * -(-len(panels) // 2))
+    figure = new_figure(5.6 * min(len(panels), 2), 3.6 * -(-len(panels) // 2))
     axes = figure.subplots(-(-len(panels) // 2), min(len(panels), 2), squeeze=False, sharey=True).ravel()
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
@@ -45,7 +44,7 @@ def draw_answers(path: Path, answers: Sequence[Mapping[str, Any]]) -> Path:
         ax.grid(axis="y", alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_confusions(path: Path, pairs: Mapping[str, Mapping[tuple[str, str], int]]) -> Path:
@@ -58,7 +57,7 @@ def draw_confusions(path: Path, pairs: Mapping[str, Mapping[tuple[str, str], int
     sizes = [(len({b for _, b in found}), len({a for a, _ in found})) for found in shown.values()]
     height = 2.4 + 0.24 * max([rows for _, rows in sizes] + [4])
     width = sum(2.6 + 0.26 * max(columns, 5) for columns, _ in sizes)
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     axes = figure.subplots(1, len(shown), squeeze=False, width_ratios=[2.6 + 0.26 * max(columns, 5) for columns, _ in sizes])[0]
     for ax, (split, found) in zip(axes, shown.items(), strict=True):
         total = sum(pairs[split].values())
@@ -83,7 +82,7 @@ def draw_confusions(path: Path, pairs: Mapping[str, Mapping[tuple[str, str], int
         ax.set_yticks(np.arange(-0.5, len(true)), minor=True)
         ax.grid(which="minor", color="#dddddd", linewidth=0.5)
         ax.tick_params(which="minor", length=0)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _most_confused(found: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
@@ -97,7 +96,7 @@ def _most_confused(found: Mapping[tuple[str, str], int]) -> dict[tuple[str, str]
 
 def draw_calibration(path: Path, groups: Mapping[str, Mapping[str, Any]]) -> Path:
     """Share that held over the mean quality of each tenth, with Wilson intervals, and how many there are of each."""
-    figure = _figure(5.4, 5.6)
+    figure = new_figure(5.4, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--", label="calibrated")
     split_names = [name for name in groups if name != "all"] or list(groups)
@@ -122,7 +121,7 @@ def draw_calibration(path: Path, groups: Mapping[str, Mapping[str, Any]]) -> Pat
     lower.set_ylabel("executed")
     upper.legend(fontsize=9)
     upper.grid(alpha=0.3)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_overlays(path: Path, drawings: Sequence[Mapping[str, Any]], most: int) -> Path:
@@ -134,7 +133,7 @@ def draw_overlays(path: Path, drawings: Sequence[Mapping[str, Any]], most: int) 
     """
     groups = [_varied([d for d in drawings if d["right"] is right], most) for right in (True, False)]
     columns = max([len(group) for group in groups] + [2])
-    figure = _figure(3.5 * columns, 9.6)
+    figure = new_figure(3.5 * columns, 9.6)
     axes = figure.subplots(4, columns, squeeze=False)
     for ax in axes.ravel():
         ax.set_axis_off()
@@ -147,7 +146,7 @@ def draw_overlays(path: Path, drawings: Sequence[Mapping[str, Any]], most: int) 
         f"{drawings[0]['split']} objects: found (above), not found (below). Black rings: points of a target; cross: most similar",
         fontsize=11,
     )
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _varied(drawings: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
@@ -180,11 +179,3 @@ def _draw_case(photo: Any, plan: Any, drawing: Mapping[str, Any]) -> None:
     )
     low, high = float(similarity.min()), float(similarity.max())
     plan.set_title(f"found {drawing['found']}; wanted {wanted}\nsimilarity {low:.2f} to {high:.2f}", fontsize=8)
-
-
-def _save(figure: Any, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        # Without the software's version the same picture gives the same bytes.
-        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
-    return path

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srcli.artifacts.core import atomic_write
-from srcli.evaluation.figures import DPI, _figure
+from srcli.evaluation.figures import new_figure, save_figure
 from srcli.evaluation.tables import as_text
-from srcli.reporting.blocks import Block, Prose, Row, Section, Table
+from srcli.methods.registry import UNTRAINED
+from srcli.reporting.blocks import Block, Prose, Row, RowKind, Section, Table
+from srcli.reporting.numbers import TASK_NAMES
 
 Data = Mapping[str, Any]
 
-TASKS = {"pick": "Picking", "place": "Placing", "pick_place": "Pick-and-place"}
 FAIRNESS = (
     "All rows of a table played the same scenes with the same cameras, sensor noise, candidates, attempts and seeds. Those that "
     "learn were fitted on the same demonstrations where their digests of training data are equal; learning rates and budgets "
@@ -36,7 +36,7 @@ def markdown(data: Data) -> str:
     """The whole comparison as Markdown."""
     lines = ["# Comparison", "", FAIRNESS, ""]
     for part in data["parts"]:
-        lines += [f"## {heading(part)}", ""]
+        lines += [f"## {as_text(heading(part))}", ""]
         for split in _splits(part):
             lines += [*_table(*part_table(data, part, split)), ""]
         lines += [conditions(part), ""]
@@ -59,7 +59,8 @@ def section(data: Data, name: str) -> Section:
     for part in data["parts"]:
         for split in _splits(part):
             heads, lines = part_table(data, part, split)
-            rows = tuple(Row(tuple(line), "control" if line[0].startswith("*") else "ours") for line in lines)
+            kinds = [_kind(data, row["method"]) for row in part["rows"] if row["split"] == split]
+            rows = tuple(Row(tuple(line), kind) for line, kind in zip(lines, kinds, strict=True))
             blocks.append(Table(f"**{heading(part)}, {split} objects**, `{name}`", tuple(heads), rows, conditions(part)))
     heads, lines = methods_table(data)
     blocks.append(Table("**Methods**", tuple(heads), tuple(Row(tuple(line)) for line in lines), FACTS, left=2))
@@ -71,16 +72,18 @@ def section(data: Data, name: str) -> Section:
 def heading(part: Data) -> str:
     """What a part is."""
     where = f"case files `{part['part'].partition('/')[2]}`" if part["suite"] == "cases" else f"suite `{part['suite']}`"
-    return f"{TASKS.get(part['task'], part['task'])}, {where}"
+    return f"{TASK_NAMES.get(part['task'], part['task'])}, {where}"
 
 
 def conditions(part: Data) -> str:
     """What its rows were played with, in a sentence."""
-    own = {row["split"]: row for row in part["rows"]}
+    own = {row["split"]: row for row in reversed(part["rows"])}
     scenes = " and ".join(f"{row['scenes']} {split}" for split, row in own.items())
     attempts = f", up to {part['attempts']} attempts" if part["attempts"] > 1 else ", one attempt"
     attempts = "" if part["task"] == "place" else attempts
-    lost = "".join(f"; {row['not_set_up']} {split} could not be set up" for split, row in own.items() if row["not_set_up"])
+    # A control counts each scene once for each of its initialisations.
+    missing = {split: row["not_set_up"] * row["scenes"] // max(row["n"], 1) for split, row in own.items()}
+    lost = "".join(f"; {count} {split} could not be set up" for split, count in missing.items() if count)
     return f"{scenes} scenes, root seed {part['seed']}{attempts}{lost}."
 
 
@@ -139,11 +142,11 @@ def methods_table(data: Data) -> tuple[list[str], list[list[str]]]:
 def draw(path: Path, data: Data) -> Path:
     """Success at the first attempt of every row with its interval and its control's, a panel per part and split."""
     panels = [(part, split) for part in data["parts"] for split in _splits(part)]
-    most = max((len(_own(part, split)) for part, split in panels), default=1)
-    figure = _figure(1.5 + 4.4 * max(len(panels), 1), 1.6 + 0.34 * most)
+    most = max((len(_own(data, part, split)) for part, split in panels), default=1)
+    figure = new_figure(1.5 + 4.4 * max(len(panels), 1), 1.6 + 0.34 * most)
     axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
     for ax, (part, split) in zip(axes, panels, strict=False):
-        rows = _own(part, split)
+        rows = _own(data, part, split)
         found = {row["method"]: row for row in part["rows"] if row["split"] == split}
         for place, row in enumerate(rows):
             counts = row if part["task"] == "place" else row["first"]
@@ -152,7 +155,7 @@ def draw(path: Path, data: Data) -> Path:
             colour = "#1b6ca8" if row["method"] == part["reference"] else "#555555"
             errors = [[max(value - low, 0.0)], [max(high - value, 0.0)]]
             ax.errorbar([value], [place], xerr=errors, fmt="o", color=colour, capsize=3, markersize=5)
-            control = found.get(f"untrained:{row['method']}")
+            control = found.get(f"{UNTRAINED}{row['method']}")
             if control is not None:
                 before = control if part["task"] == "place" else control["first"]
                 ax.plot([100 * before["k"] / max(control["n"], 1)], [place], "x", color="#d95f02", markersize=6)
@@ -163,13 +166,16 @@ def draw(path: Path, data: Data) -> Path:
         ax.set_title(f"{heading(part).replace('`', '')}\n{split} objects", fontsize=9)
         ax.set_xlabel("success %" if part["task"] == "place" else "first attempt %", fontsize=8)
     figure.suptitle("points: success with its interval; crosses: the untrained control", fontsize=9)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
-    return path
+    return save_figure(figure, path)
 
 
-def _own(part: Data, split: str) -> list[Data]:
-    return [row for row in part["rows"] if row["split"] == split and not str(row["method"]).startswith("untrained:")]
+def _own(data: Data, part: Data, split: str) -> list[Data]:
+    return [row for row in part["rows"] if row["split"] == split and not data["methods"][row["method"]]["control"]]
+
+
+def _kind(data: Data, label: str) -> RowKind:
+    facts = data["methods"][label]
+    return "control" if facts["control"] else "privileged" if facts["privileged"] else "ours"
 
 
 def _splits(part: Data) -> list[str]:
@@ -207,4 +213,7 @@ def _difference(paired: Data | None, which: str) -> str:
 
 
 def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads), *("| " + " | ".join(line) + " |" for line in lines)]
+    def row(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(as_text(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+    return [row(heads), "|" + "---|" * len(heads), *map(row, lines)]

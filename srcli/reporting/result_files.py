@@ -221,7 +221,9 @@ def files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
 def _of_study(file: Path) -> bool:
     """Whether it is the evaluation that a study keeps for itself; what came of it stands in the study's own file."""
     kept = [folder for folder in file.parents if folder.name == "evaluation"]
-    return any(any(folder.parent.glob(name)) for folder in kept for name in ("ablation.h5", "noise.h5", "study-*.h5"))
+    return any(
+        any(folder.parent.glob(name)) for folder in kept for name in ("ablation.h5", "noise.h5", "study-*.h5", "compare.h5")
+    )
 
 
 def _read(path: Path) -> tuple[str, tuple[Evaluated, ...] | Study | Trained | dict[str, Any] | None]:

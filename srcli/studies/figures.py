@@ -8,8 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-from srcli.artifacts.core import atomic_write
-from srcli.evaluation.figures import DPI, _figure
+from srcli.evaluation.figures import new_figure, save_figure
 from srcli.studies.tables import POOLED, StudyRow, interval
 
 COLOURS = ("#1b6ca8", "#d95f02", "#4d9221", "#7570b3", "#c51b7d", "#666666", "#b8860b", "#01665e")
@@ -37,7 +36,7 @@ def draw_noise(
     methods = list(dict.fromkeys(method for method, _ in arms.values()))
     levels = sorted({sigma for _, sigma in arms.values()})
     gap = min((b - a for a, b in pairwise(levels)), default=1.0)
-    figure = _figure(1.2 + 4.8 * len(panels), 7.4)
+    figure = new_figure(1.2 + 4.8 * len(panels), 7.4)
     axes = figure.subplots(2, len(panels), squeeze=False, sharex=True, sharey=True)
     for column, (task, split) in enumerate(panels):
         for number, method in enumerate(methods):
@@ -69,7 +68,7 @@ def draw_noise(
     axes[0, 0].set_ylabel(f"success (%), {100 * confidence:.0f}% interval")
     axes[1, 0].set_ylabel(f"at the first attempt (%), {100 * confidence:.0f}% interval")
     axes[0, 0].legend(fontsize=9, loc="lower left")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _shown(row: StudyRow, first: bool) -> tuple[float, float, float]:
@@ -87,7 +86,7 @@ def draw_arms(path: Path, rows: Sequence[StudyRow], names: Mapping[str, str], co
     shown = pooled(rows)
     tasks, splits = list(dict.fromkeys(r.task for r in shown)), list(dict.fromkeys(r.split for r in shown))
     arms = list(dict.fromkeys(r.arm for r in shown))
-    figure = _figure(1.6 + 3.4 * len(tasks), 0.6 + len(splits) * (0.9 + 0.42 * len(arms)))
+    figure = new_figure(1.6 + 3.4 * len(tasks), 0.6 + len(splits) * (0.9 + 0.42 * len(arms)))
     axes = figure.subplots(len(splits), len(tasks), squeeze=False, sharex=True, sharey=True)
     for panel, ax in (((t, s), axes[i, j]) for i, s in enumerate(splits) for j, t in enumerate(tasks)):
         for row in (r for r in shown if (r.task, r.split) == panel):
@@ -109,7 +108,7 @@ def draw_arms(path: Path, rows: Sequence[StudyRow], names: Mapping[str, str], co
         ax.set_xlabel(f"success (%), ring: at the first attempt; {100 * confidence:.0f}% interval", fontsize=9)
     axes[0, 0].set_yticks(range(len(arms)), [names.get(arm, arm) for arm in arms])
     axes[0, 0].set_ylim(len(arms) - 0.5, -0.5)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 class Removed(NamedTuple):
@@ -151,7 +150,7 @@ def draw_attribution(path: Path, rows: Sequence[StudyRow], arms: Mapping[str, Re
                 at += 1.0
                 places[_line(arm, row.arm)], labels[at] = at, arm.title
         at += 1.4
-    figure = _figure(3.6 + 3.6 * len(panels), 1.3 + 0.27 * max(at, 3.0))
+    figure = new_figure(3.6 + 3.6 * len(panels), 1.3 + 0.27 * max(at, 3.0))
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     cut, fitted = ({_line(arms[r.arm], r.arm) for r in shown if arms[r.arm].anew is anew} for anew in (False, True))
     both = cut & fitted
@@ -187,14 +186,8 @@ def draw_attribution(path: Path, rows: Sequence[StudyRow], arms: Mapping[str, Re
         ax.tick_params(axis="y", length=0)
     hatched = " (hatched: fitted without it)" if fitted else ""
     figure.suptitle(f"without the part, minus the whole{hatched}", fontsize=10)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _line(arm: Removed, name: str) -> str:
     return arm.part or name
-
-
-def _save(figure: object, path: Path) -> Path:
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})  # type: ignore[attr-defined]
-    return path

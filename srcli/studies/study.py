@@ -44,6 +44,12 @@ class Summary:
     markdown: str
 
 
+def recorded_params(params: Params) -> dict[str, Any]:
+    """The parameters as a study's file records them. Who does the work belongs to no result."""
+    left_out: Any = {"collect": True, "pretrain": True, "ablate": True, "noise": True, "evaluate": {"executor"}}
+    return params.model_dump(mode="json", exclude=left_out)
+
+
 def at_scale(params: Params, scale: ScaleConfig) -> Params:
     """The parameters with the suite of a scale."""
     evaluate = params.evaluate.model_copy(
@@ -194,9 +200,7 @@ def write_results(
         "arms": [_arm(a, references.get(a.name, a.name)) for a in arms],
         "policies": [_described(arm, seed, kept) for (arm, seed), kept in policies.items()],
     }
-    # Who does the work belongs to no result.
-    left_out: Any = {"collect": True, "pretrain": True, "ablate": True, "noise": True, "evaluate": {"executor"}}
-    config = {"study": study, "params": base.model_dump(mode="json", exclude=left_out)}
+    config = {"study": study, "params": recorded_params(base)}
     results = stem.with_suffix(".h5")
     save_study(results, schema, episode_columns(played.episodes), row_columns(rows), summary, config)
     data = {**summary, "rows": rows_json(rows), "metrics": _metrics(rows)}

@@ -75,7 +75,7 @@ def test_an_unknown_method_is_met_with_the_closest() -> None:
 def test_show_tells_the_last_measured_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "not yet" in runner.invoke(app, ["methods", "show", "similarity"]).stdout
-    kept = tmp_path / "runs" / "compare" / "compare.json"
+    kept = tmp_path / "results" / "compare" / "compare.json"
     kept.parent.mkdir(parents=True)
     row = {"method": "similarity", "split": "seen", "k": 9, "n": 12, "first": {"k": 7}}
     data = {"parts": [{"part": "wide/pick", "rows": [row]}], "methods": {"similarity": {"code": "another"}}}

@@ -14,11 +14,14 @@ from study_fakes import ENCODER, FakeExecutor, tiny, without_pictures, write_fea
 import srcli.studies.compare as stage
 from srcli.artifacts.study import COMPARISON, load_study, study_problems
 from srcli.errors import ArtifactError, ConfigError, MismatchError, SceneError, UnknownNameError
+from srcli.methods.registry import Broken
 from srcli.params import Params
 from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
+from srcli.reporting.comparison import conditions, markdown
 from srcli.reporting.compose import compose
 from srcli.reporting.result_files import gather
 from srcli.studies.compare.plan import plan_parts
+from srcli.studies.compare.policies import given_files
 
 
 class MadeUp:
@@ -158,3 +161,73 @@ def test_a_new_process_knows_its_own_file(tmp_path: Path) -> None:
     code = "import sys, pathlib, srcli.studies.compare; from srcli.artifacts.core import check_replaceable as check; "
     code += "check(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(out)], check=True)
+
+
+def test_without_any_method_left_the_reasons_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no method of the comparison can be played \(sr: .*no features"):
+        stage.run(section(methods=["sr"]), tmp_path / "out", executor=FakeExecutor())
+
+
+def test_a_broken_package_costs_its_own_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {"foreign": Broken("foreign", "somebodys", "ImportError: no torch")}
+    for place in ("plan", "policies"):
+        monkeypatch.setattr(f"srcli.studies.compare.{place}.broken", lambda: bad)
+    summary, executor = run(tmp_path, section(methods=["random", "foreign"], reference="random"))
+    assert "ImportError" in summary.left_out["foreign"] and {name for name, _ in executor.played} == {"random"}
+
+
+def test_a_policy_may_be_given_by_any_identifier_that_acts_with_it(tmp_path: Path) -> None:
+    run(tmp_path)
+    (file,) = (tmp_path / "out" / "policies").glob("a2-*.h5")
+    given = given_files([f"a2_quality={file}"], ["a2", "a2_quality"])
+    assert given == {"a2": file}
+    with pytest.raises(UnknownNameError, match="sr"):
+        given_files([f"sr={file}"], ["a2"])
+
+
+def test_weights_of_another_encoder_are_not_taken_for_ours(tmp_path: Path) -> None:
+    summary, _ = run(tmp_path, section(methods=["sr", "random"], train="missing"))
+    assert summary.trained == ("sr",), "the shipped policy has learned from another encoder's features"
+
+
+def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = "cases:\n  - {name: one, instruction: give me the apple, objects: [apple, banana], targets: [apple]}\n"
+    folders = [tmp_path / side / "pick" for side in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "one.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="several folders of cases are named 'pick'"):
+        plan_parts(section(), folders)
+
+
+def test_no_clock_and_no_executor_in_the_file_and_text_stays_text(tmp_path: Path) -> None:
+    summary, _ = run(tmp_path)
+    loaded = load_study(summary.results, COMPARISON)
+    assert "executor" not in loaded.config["params"]["evaluate"]
+    assert not any({"minutes", "seconds"} & facts.keys() for facts in loaded.summary["methods"].values())
+    data = json.loads(summary.json.read_text())
+    data["methods"]["sr"]["title"] = "<script>|x"
+    assert "<script>" not in markdown(data) and "&lt;script>\\|x" in markdown(data)
+
+
+def test_scenes_that_could_not_be_set_up_count_once(tmp_path: Path) -> None:
+    part = json.loads(run(tmp_path)[0].json.read_text())["parts"][0]
+    for row in part["rows"]:
+        row["not_set_up"] = row["n"] // row["scenes"]
+    part["rows"].append(part["rows"].pop(1))
+    assert conditions(part).count("1 seen could not be set up") == 1
+
+
+def test_the_evaluations_of_a_comparison_are_its_own(tmp_path: Path) -> None:
+    run(tmp_path)
+    assert gather([tmp_path / "out"]).evaluations == ()
+
+
+def test_times_are_kept_for_the_same_scenes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+    monkeypatch.setattr("srcli.studies.compare.timing._measure", lambda *given: measured.append(1) or {"random": 0.1})
+    for points in (500, 500, 400):
+        data = section(methods=["random"], reference="random", timed=2).model_dump(mode="json")
+        data["cloud"]["count"] = points
+        run(tmp_path, Params.model_validate_json(json.dumps(data)))
+    assert len(measured) == 2

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.core import artifact_lock, atomic_write
 from srcli.artifacts.study import COMPARISON, save_study
+from srcli.errors import ConfigError
 from srcli.studies.compare.plan import plan_parts, rows_of
-from srcli.studies.compare.policies import Policies, policies_of
+from srcli.studies.compare.policies import Policies, given_files, policies_of
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor, Progress
     from srcli.params import Params
 
-OUT = Path("runs/compare")
+OUT = Path("results/compare")
 NAME = "compare"
 
 
@@ -83,7 +84,10 @@ def run(
     parts = plan_parts(params, cases)
     with artifact_lock(out_dir / f"{NAME}.h5"):
         found = policies_of(params, out_dir / "policies", features, demos, policies, device, progress)
-        shown = [(part, rows_of(part, params, found)) for part in parts]
+        shown = [(part, rows) for part in parts if (rows := rows_of(part, params, found)).methods]
+        if not shown:
+            why = "; ".join(f"{name}: {reason}" for name, reason in found.left_out.items())
+            raise ConfigError(f"no method of the comparison can be played ({why})", "see `srcli methods` for those with weights")
         total = sum(part.episodes * len(rows.methods) for part, rows in shown)
         played = kept = before = 0
         records = []
@@ -107,13 +111,17 @@ def run(
         return _write(out_dir, params, data, found, played, kept)
 
 
-def planned(params: Params, cases: Sequence[Path] = ()) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+def planned(
+    params: Params, cases: Sequence[Path] = (), policies: Sequence[str] = ()
+) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
     """Each part with the number of its episodes and the methods that can do it. Nothing is trained or played.
 
     Raises:
         As :func:`run`.
     """
-    return tuple((part.name, part.episodes, part.methods) for part in plan_parts(params, cases))
+    parts = plan_parts(params, cases)
+    given_files(policies, params.compare.methods)
+    return tuple((part.name, part.episodes, part.methods) for part in parts)
 
 
 def _within(progress: Progress | None, name: str, before: int, total: int) -> Progress | None:
@@ -131,11 +139,12 @@ def _within(progress: Progress | None, name: str, before: int, total: int) -> Pr
 
 def _write(out_dir: Path, params: Params, data: dict[str, Any], found: Policies, played: int, kept: int) -> Summary:
     from srcli.reporting.comparison import draw, markdown
-    from srcli.studies.compare.record import columns
+    from srcli.studies.compare.record import columns, without_times
+    from srcli.studies.study import recorded_params
 
     stem = out_dir / NAME
-    config = {"study": NAME, "params": params.model_dump(mode="json", exclude={"collect", "pretrain", "ablate", "noise"})}
-    save_study(stem.with_suffix(".h5"), COMPARISON, *columns(data), data, config)
+    config = {"study": NAME, "params": recorded_params(params)}
+    save_study(stem.with_suffix(".h5"), COMPARISON, *columns(data), without_times(data), config)
     text = markdown(data)
     for suffix, content in ((".json", json.dumps(data, indent=1, ensure_ascii=False) + "\n"), (".md", text)):
         with atomic_write(stem.with_suffix(suffix)) as temporary:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from srcli.errors import ConfigError
 from srcli.evaluation.methods import Method
-from srcli.methods.registry import UNTRAINED, spec_of
+from srcli.methods.registry import UNTRAINED, broken, spec_of, specs
 from srcli.params import method_settings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Part:
 
     def folder(self, out_dir: Path) -> Path:
         """Where its episodes and files are kept."""
-        return out_dir / self.name.replace("/", "-")
+        return out_dir / "evaluation" / self.name.replace("/", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,14 @@ def plan_parts(params: Params, cases: Sequence[Path] = ()) -> tuple[Part, ...]:
         own = _params(params, task)
         count = len(planned_episodes(own, section.suite, None))
         found.append(Part(f"{section.suite}/{task}", section.suite, task, _able(params, task), own, count))
-    return (*found, *(_of_files(params, Path(folder)) for folder in dict.fromkeys(cases)))
+    given = [_of_files(params, Path(folder)) for folder in dict.fromkeys(cases)]
+    names = [part.name for part in given]
+    for part in given:
+        if names.count(part.name) > 1:
+            raise ConfigError(
+                f"several folders of cases are named '{part.name.partition('/')[2]}'", "give one of them another name"
+            )
+    return (*found, *given)
 
 
 def _of_files(params: Params, folder: Path) -> Part:
@@ -100,7 +107,8 @@ def _of_files(params: Params, folder: Path) -> Part:
 
 
 def _able(params: Params, task: str) -> tuple[str, ...]:
-    able = tuple(name for name in dict.fromkeys(params.compare.methods) if task in spec_of(name).tasks)
+    names = [name for name in dict.fromkeys(params.compare.methods) if name in specs() or name not in broken()]
+    able = tuple(name for name in names if task in spec_of(name).tasks)
     if not able:
         raise ConfigError(f"none of the methods can do the task '{task}'", "see `srcli methods`, or leave the task away")
     return able
@@ -138,6 +146,6 @@ def rows_of(part: Part, params: Params, policies: Policies) -> Rows:
             methods += [Method(f"{label}#{seed}", name, control, seed=seed, row=label) for seed in range(count)]
     labels = tuple(dict.fromkeys(method.label for method in methods))
     reference = params.compare.reference
-    changes = {"methods": labels, "reference": reference if reference in labels else labels[0]}
+    changes = {"methods": labels, "reference": reference if reference in labels else next(iter(labels), "")}
     own = part.params.model_copy(update={"evaluate": part.params.evaluate.model_copy(update=changes)})
     return Rows(tuple(methods), own)

@@ -7,14 +7,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.core import atomic_write
-from srcli.errors import BusyError, ConfigError, DiskError, SrcliError, unknown_name
-from srcli.evaluation.methods import Method, parse_method
-from srcli.methods.policy_file import check_method, read_policy, stored_section
-from srcli.methods.registry import broken, is_shipped, shipped, spec_of
+from srcli.errors import BusyError, ConfigError, DiskError, MissingAssetError, SrcliError, unknown_name
+from srcli.evaluation.methods import Method, parse_method, shipped_file
+from srcli.methods.policy_file import check_method, read_policy, stored_section, taught_from
+from srcli.methods.registry import broken, spec_of, specs
 from srcli.params import method_settings
 from srcli.studies.policy_store import Arm, PolicyStore
 
@@ -62,25 +63,29 @@ def policies_of(
     from srcli.studies.policy_store import check_features, encoder_identity
 
     names = dict.fromkeys(params.compare.methods)
-    left_out = {name: f"its package cannot be used: {broken()[name].reason}" for name in names if name in broken()}
+    unusable = {name: bad for name, bad in broken().items() if name not in specs()}
+    left_out = {name: f"its package cannot be used: {unusable[name].reason}" for name in names if name in unusable}
     usable = [name for name in names if name not in left_out]
-    files = _given(given, usable)
+    files = given_files(given, usable)
     wanted = dict.fromkeys(spec_of(name).fitted_as for name in usable if spec_of(name).fit is not None)
+    identity = lru_cache(partial(encoder_identity, params, device))
     if features is not None:
-        check_features(features, params, lambda: encoder_identity(params, device))
+        check_features(features, params, identity)
     store = PolicyStore(folder, {}, device=device, demos=demos)
     minutes_file = folder / "minutes.json"
     minutes: dict[str, float] = _minutes(minutes_file)
     trained: list[str] = []
     missing = [name for name in wanted if name not in files]
     for number, name in enumerate(missing):
-        if params.compare.train == "missing" and is_shipped(name):
-            files[name] = shipped(name)
+        if params.compare.train == "missing" and (ours := _shipped(name, params, identity())) is not None:
+            files[name] = ours
             continue
+        arm = Arm(name, spec_of(name).title, params, name)
+        resumed = store.path(arm, params.compare.train_seed, features).with_suffix(".checkpoint").exists()
         began = time.monotonic()
         try:
             kept = store.get(
-                Arm(name, spec_of(name).title, params, name),
+                arm,
                 params.compare.train_seed,
                 features,
                 _told(progress, name, number, len(missing)),
@@ -94,7 +99,8 @@ def policies_of(
         if kept.origin == "trained":
             trained.append(name)
             # What an interrupted training had spent before is not known.
-            minutes[kept.path.name] = round((time.monotonic() - began) / 60, 2)
+            if not resumed:
+                minutes[kept.path.name] = round((time.monotonic() - began) / 60, 2)
             with atomic_write(minutes_file) as temporary:
                 temporary.write_text(json.dumps(minutes, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     controls: dict[str, Section] = {}
@@ -111,17 +117,34 @@ def policies_of(
     return Policies(files, controls, spent, tuple(trained), left_out)
 
 
-def _given(texts: Sequence[str], names: Sequence[str]) -> dict[str, Path]:
+def given_files(texts: Sequence[str], names: Sequence[str]) -> dict[str, Path]:
+    """Given policies, ``NAME=FILE``, by the identifier of the method that was fitted.
+
+    Raises:
+        ConfigError, UnknownNameError, ArtifactError, MismatchError: one of them cannot be used.
+    """
     files: dict[str, Path] = {}
     for text in texts:
         name, path = parse_method(text)
         if path is None:
-            raise ConfigError(f"--policy {text}: no file", f"write --policy NAME=FILE, for example {text}=policy.h5")
-        if name not in {spec_of(each).fitted_as for each in names}:
+            raise ConfigError(f"-m {text}: no file", f"write -m NAME=FILE, for example {text}=policy.h5")
+        if name not in names:
             raise unknown_name("method of the comparison", name, names)
+        fitted = spec_of(name).fitted_as
         check_method(read_policy(path), name, path)
-        files[name] = path
+        if files.setdefault(fitted, path) != path:
+            raise ConfigError(f"two policies are given for '{fitted}'", "they share one: give one file")
     return files
+
+
+def _shipped(name: str, params: Params, identity: Mapping[str, Any]) -> Path | None:
+    """The policy that comes with a method, if it has learned from this encoder's features."""
+    try:
+        path = shipped_file(name, params.encoder)
+    except MissingAssetError:
+        return None
+    recorded = read_policy(path).weights.encoder
+    return path if not recorded or dict(recorded) == dict(identity) or taught_from(identity, recorded) else None
 
 
 def _built(params: Params, name: str, path: Path | None, device: str) -> dict[str, Section]:

@@ -121,6 +121,15 @@ def _batch(section: Mapping[str, Any]) -> int:
     return next((int(train[key]) for key in ("batch_size", "batch") if isinstance(train.get(key), int)), 0)
 
 
+def without_times(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without what a clock has said: equal work gives equal bytes."""
+    methods = {
+        label: {name: value for name, value in facts.items() if name not in ("seconds", "minutes")}
+        for label, facts in data["methods"].items()
+    }
+    return {**data, "methods": methods}
+
+
 def columns(data: Mapping[str, Any]) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
     """The rows as columns of the two tables of an HDF5 file: counts of every row, and its numbers."""
     counts: dict[str, list[Any]] = {name: [] for name in ("arm", "part", "task", "split", "scenes", "successes", "first")}

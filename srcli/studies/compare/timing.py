@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,14 +11,19 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from srcli.artifacts.core import atomic_write, config_digest
+from srcli.errors import SrcliError
+from srcli.evaluation.plan import make_setup, scene_record
 from srcli.methods.registry import spec_of
 
 if TYPE_CHECKING:
+    from srcli.evaluation.deciding import Decider
     from srcli.evaluation.methods import Method
     from srcli.frames.observation import Observation
     from srcli.parallel import Progress
     from srcli.params import Params
     from srcli.studies.compare.plan import Rows
+
+_log = logging.getLogger(__name__)
 
 
 def decision_times(params: Params, shown: Sequence[Rows], kept: Path, progress: Progress | None) -> dict[str, float]:
@@ -33,7 +39,15 @@ def decision_times(params: Params, shown: Sequence[Rows], kept: Path, progress: 
     count = params.compare.timed
     if not count:
         return {}
-    identity = config_digest({"methods": {n: m.depends_on() for n, m in methods.items()}, "scenes": count, "seed": params.seed})
+    tasks = sorted({task for method in methods.values() if (task := _task(method))})
+    setup = make_setup(params, tuple(methods.values()), tasks)
+    identity = config_digest(
+        {
+            "methods": {name: method.depends_on() for name, method in methods.items()},
+            "decisions": count,
+            "scenes": {task: scene_record(setup, task, params.seed) for task in tasks},
+        }
+    )
     try:
         before = json.loads(kept.read_text(encoding="utf-8"))
         if before["measured"] == identity:
@@ -55,18 +69,15 @@ def _measure(params: Params, methods: Mapping[str, Method], count: int, progress
     torch.set_num_threads(1)
     found: dict[str, float] = {}
     try:
-        seen = {task: _scenes(params, task, count) for task in {_task(method) for method in methods.values()}}
+        seen = {task: _scenes(params, task, count) for task in {_task(method) for method in methods.values()} if task}
         for number, (name, method) in enumerate(methods.items()):
             if progress is not None:
                 progress(number, len(methods), f"time of {name}")
-            decide = Decider(params, method)
-            spent = []
-            for index, (observation, sentence) in enumerate(seen[_task(method)]):
-                if not index:
-                    decide(observation, sentence)  # what is loaded at the first decision does not count
-                began = time.process_time()
-                decide(observation, sentence)
-                spent.append(time.process_time() - began)
+            try:
+                spent = _timed(Decider(params, method), seen.get(_task(method), []))
+            except SrcliError as error:
+                _log.warning("the time of '%s' is left out: %s", name, error.message)
+                continue
             if spent:
                 found[name] = round(median(spent), 4)
     finally:
@@ -74,8 +85,21 @@ def _measure(params: Params, methods: Mapping[str, Method], count: int, progress
     return found
 
 
+def _timed(decide: Decider, seen: Sequence[tuple[Observation, str]]) -> list[float]:
+    """Processor seconds of each decision; what is loaded at the first one does not count."""
+    spent = []
+    for index, (observation, sentence) in enumerate(seen):
+        if not index:
+            decide(observation, sentence)
+        began = time.process_time()
+        decide(observation, sentence)
+        spent.append(time.process_time() - began)
+    return spent
+
+
 def _task(method: Method) -> str:
-    return "pick" if "pick" in spec_of(method.method).tasks else "place"
+    """The phase that its decisions are timed in; none for one that can do neither by itself."""
+    return next((task for task in ("pick", "place") if task in spec_of(method.method).tasks), "")
 
 
 def _scenes(params: Params, task: str, count: int) -> list[tuple[Observation, str]]:
