@@ -135,7 +135,7 @@ class Loop(Generic[Part]):
 
     Args:
         identity: everything that the result depends on, as JSON can hold it; training goes on from no checkpoint of another.
-        seed: of torch's own generator.
+        seed: of torch's own generator; part of the identity.
         device: ``cpu`` or a CUDA device.
         optimizers: None for one AdamW on all parameters. Their learning rates are set to ``settings.rate``.
         checkpoint: file to go on from and to write; None keeps none.
@@ -160,7 +160,7 @@ class Loop(Generic[Part]):
         checkpoint: Path | None = None,
     ) -> None:
         self.task, self.settings, self.seed, self.device, self.checkpoint = task, settings, seed, device, checkpoint
-        self.identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self.identity: dict[str, Any] = json.loads(json.dumps({**identity, "drawn": seed}))
         self.state = State(curves={UPDATE: [], LOSS: []})
         self.parameters = [p for p in task.module.parameters() if p.requires_grad]
         self.optimizers = tuple(optimizers or (self._adamw(),))
@@ -251,6 +251,7 @@ class Loop(Generic[Part]):
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate(update)
         loss = (self.task.backward or self._backward)(parts, pool)
+        _in_order(self.parameters)
         if not math.isfinite(loss):
             raise SceneError(f"the training loss is {loss} at update {update}", settings.advice)
         if settings.clip is not None:
@@ -319,3 +320,11 @@ class Loop(Generic[Part]):
 def _number(value: float) -> float:
     """A number without the sign that a NaN may have: a checkpoint does not keep it, and equal trainings give equal bytes."""
     return float(value) if value == value else math.nan
+
+
+def _in_order(parameters: Sequence[nn.Parameter]) -> None:
+    """Let each gradient lie in memory as its parameter does: a fused optimiser reads both as they lie, whatever their strides."""
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is not None and gradient.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)

@@ -154,6 +154,39 @@ def test_a_gradient_that_two_parameters_share_is_not_counted_twice() -> None:
     assert module["idle"].tolist() == [1.0] * 4, "what has no gradient stays as it is"
 
 
+def test_a_gradient_is_used_as_its_parameter_lies_in_memory() -> None:
+    """A fused optimiser reads memory in its order: a gradient with other strides would be taken for another one."""
+    torch.manual_seed(0)
+    start, images = torch.randn(3, 2, 3, 3), torch.randn(4, 2, 5, 5).to(memory_format=torch.channels_last)
+    module = nn.Conv2d(2, 3, 3, bias=False)
+    with torch.no_grad():
+        module.weight.copy_(start)
+
+    def cost(weight: Tensor) -> Tensor:
+        return functional.conv2d(images, weight).square().sum()
+
+    settings = replace(SETTINGS, updates=3, best=None, clip=None)
+    found = Loop(Task(module, lambda update: [images], lambda part: cost(module.weight)), settings, identity={}).run()
+    plain = nn.Parameter(start.clone())
+    slow = torch.optim.AdamW([plain], weight_decay=SETTINGS.weight_decay, fused=False)
+    for update in range(3):
+        slow.param_groups[0]["lr"] = SETTINGS.rate(update)
+        (gradient,) = torch.autograd.grad(cost(plain), plain)
+        assert gradient.stride() != plain.stride(), "else the case is none"
+        plain.grad = gradient.contiguous()
+        slow.step()
+    torch.testing.assert_close(found.weights["weight"], plain.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_of_another_seed_is_another_training(tmp_path: Path) -> None:
+    path = tmp_path / "a.checkpoint"
+    Loop(task(network()), SETTINGS, identity={}, seed=0, checkpoint=path).run(stop_after=3)
+    settings = replace(SETTINGS, foreign="refuse")
+    with pytest.raises(MismatchError):
+        Loop(task(network()), settings, identity={}, seed=1, checkpoint=path)
+    assert Loop(task(network()), settings, identity={}, seed=0, checkpoint=path).state.update == 3
+
+
 def test_the_gradient_is_clipped_to_its_norm_and_the_rate_is_the_schedules() -> None:
     for clip, rate in ((0.25, 1.0), (0.25, 0.5), (None, 1.0)):
         module = network()

@@ -421,9 +421,9 @@ def test_a_pose_that_has_failed_is_never_repeated() -> None:
         failed.append(action.pose)
 
 
-def test_where_everything_repeats_a_failure_a_candidate_is_taken() -> None:
+def test_where_everything_repeats_a_failure_the_pose_is_still_its_own() -> None:
     given = replace(seen(), failed=(np.zeros(7, np.float32),), repeats=lambda poses: np.ones(len(poses), bool))
-    assert policy(section()).act(given).action.index is not None
+    assert policy(section()).act(given).action.index is None
 
 
 def test_a_placement_keeps_its_yaw_and_snapping_takes_a_candidate() -> None:

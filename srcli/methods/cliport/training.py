@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,26 +116,6 @@ class Teacher:
         """A part's share of the batch's mean."""
         return heat_loss(self.network(part.maps), part.label).sum() / part.size
 
-    def backward(self, parts: Sequence[Part], pool: Executor | None) -> float:
-        """Loss of a batch, whose gradient is left with the parameters, in their order in memory.
-
-        Gradients of channels-last maps come channels last, and a fused optimiser reads memory as it lies.
-        """
-        parameters = list(self.network.parameters())
-
-        def of_part(part: Part) -> tuple[float, tuple[torch.Tensor | None, ...]]:
-            loss = self.loss(part)
-            return float(loss.detach()), torch.autograd.grad(loss, parameters, allow_unused=True)
-
-        total = 0.0
-        for loss, gradients in map(of_part, parts) if pool is None else pool.map(of_part, parts):
-            total += loss
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is not None:
-                    whole = gradient.contiguous()
-                    parameter.grad = whole if parameter.grad is None else parameter.grad.add_(whole)
-        return total
-
     def validate(self) -> dict[str, float]:
         """Loss (nats), horizontal distance (metres) and angle (radians) of the highest entries from the expert's poses."""
         found: dict[bool, list[F64]] = {False: [], True: []}
@@ -217,7 +196,7 @@ def fit(
         "features": file_digest(data.features.path),
     }
     validate = teacher.validate if len(keyposes.valid) else None
-    task = Task(network, teacher.draw, validate=validate, backward=teacher.backward)
+    task = Task(network, teacher.draw, teacher.loss, validate)
     loop = Loop(task, settings, identity=identity, seed=seed, device=device, checkpoint=checkpoint)
     result = loop.run(_told(progress))
     last = {name: curve[result.kept] for name, curve in result.curves.items() if name not in ("update", "train_loss")}

@@ -128,11 +128,10 @@ def fit(
 def loss_of(network: DiffuserNetwork, part: _Part, config: DiffuserTrainConfig) -> torch.Tensor:
     """A part's share of the batch's mean of 30 L1(position) + 10 L1(rotation) (paper, equation 3, without the gripper's opening).
 
-    A placement's rotation is not drawn, so nothing is asked of it.
+    A placement's rotation is always the same. It is asked for, too: the network reads what it says of it at the next step.
     """
     away = (network(part.scenes, part.poses, part.when) - part.target).abs()
     position, rotation = away[..., :POSITION].mean(dim=(1, 2)), away[..., POSITION:].mean(dim=(1, 2))
-    rotation = rotation.masked_fill(part.scenes.place, 0.0)
     share: torch.Tensor = (config.position_weight * position + config.rotation_weight * rotation).sum() / part.size
     return share
 

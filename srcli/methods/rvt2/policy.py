@@ -46,11 +46,11 @@ class Rvt2Policy:
         given = look(decision, self._encoder)
         scenes = scenes_of([given], self._network.config.features).to(self._device)
         with torch.inference_mode():
-            pose, new = self._pose(decision, scenes, given.place)
-        return own(decision, pose) if new and not self._act.snap else nearest(decision, pose)
+            pose = self._pose(decision, scenes, given.place)
+        return nearest(decision, pose) if self._act.snap else own(decision, pose)
 
-    def _pose(self, decision: Decision, scenes: Scenes, place: bool) -> tuple[F32, bool]:
-        """The best pose, and whether it repeats no failure: what would is left out of the grid before the best of it is taken."""
+    def _pose(self, decision: Decision, scenes: Scenes, place: bool) -> F32:
+        """The best pose: what repeats a failure is left out of the grid before. Where nothing else is found, the last one."""
         network, zoom = self._network, self._network.config.zoom
         heat = network.first(scenes).heat
         left: list[F32] = [pose[:3] for pose in decision.failed]
@@ -70,9 +70,9 @@ class Rvt2Policy:
             turn = _DOWN if place else decode(bin_yaw(int(yaw[0]), network.config.yaw_bins), tilt, network.config.tilt)
             pose = np.concatenate([to_world(network.back(there, centre)[0].cpu().numpy()), turn])
             if not tried(decision, pose[None])[0]:
-                return pose, True
+                return pose
             left.append(pose[:3])
-        return pose, False
+        return pose
 
     def _left_out(self, decision: Decision, centre: Float[Tensor, " 3"], zoom: float, left: list[F32]) -> Bool[Tensor, "1 r r r"]:
         """Points of a cube's grid that lie below the table, near to what is left out, or where a failure would be repeated."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from srcli.types import F32, F64, I64
+from srcli.types import F32, F64
 
 TILTS = 5
 """Vertical; tilted by -tilt and by tilt about the closing axis; by -tilt and by tilt about the axis across."""
@@ -58,16 +58,13 @@ def decode(yaw: float, tilted: int, tilt: float) -> F32:
 
 
 def yaw_bin(yaw: float, bins: int) -> int:
-    """The bin of a yaw; bins are counted from -pi / 2, and the last is beside the first."""
-    return int(np.floor((yaw + np.pi / 2) / np.pi * bins)) % bins
+    """The bin of a yaw. The first has its middle at -pi / 2, and the last is beside it.
+
+    So the yaws of the demonstrations, evenly over half a turn, are middles of bins and no borders, which rounding would decide.
+    """
+    return round((yaw + np.pi / 2) / np.pi * bins) % bins
 
 
 def bin_yaw(number: int, bins: int) -> float:
     """The yaw at the middle of a bin, radians."""
-    return (number + 0.5) / bins * np.pi - np.pi / 2
-
-
-def near_bins(number: I64, shift: I64, bins: int) -> I64:
-    """Bins so many steps away, round the half turn."""
-    moved: I64 = (number + shift) % bins
-    return moved
+    return number / bins * np.pi - np.pi / 2

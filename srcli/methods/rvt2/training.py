@@ -138,8 +138,8 @@ def validation(network: Rvt2Network, data: KeyposeSet, config: Rvt2Config) -> Ca
 
     ``valid_loss`` is what training minimises; ``valid_metres`` and ``valid_coarse_metres`` are the median distances of the second
     and the first stage's points from the expert's, ``valid_near`` the share of the former within 2 cm, ``valid_radians`` the
-    median error of yaw of picks, ``valid_tilt`` the share of their tilts that are right. Of several right poses the expert's is
-    one.
+    median error of yaw of picks, ``valid_tilt`` the share of their tilts that are right, both read about the expert's point where
+    the first stage is off. Of several right poses the expert's is one.
     """
     if not len(data.valid):
         return None
