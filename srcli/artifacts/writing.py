@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import logging
 import os
 import re
@@ -86,6 +85,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Give an empty temporary folder beside ``path``; on success it takes the place of what is there, else it is removed.
 
+    A process that is killed in the middle of that leaves what was there under a hidden name; :func:`output_lock` puts it back.
+
     Raises:
         ConfigError: ``path`` is a file, a link, a device or a pipe.
         DiskError: the disk is full or the place is not writable.
@@ -105,12 +106,15 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         os.rename(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if old.is_dir() and not path.exists():
-            os.rename(old, path)
         raise disk_error(error, path) or error from error
     finally:
+        # Also where Ctrl-C has come between the two renames: nothing is removed that is not there under its own name.
+        with suppress(OSError):
+            if old.is_dir() and not os.path.lexists(path):
+                os.rename(old, path)
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if path.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 class Held:
@@ -193,6 +197,7 @@ def output_lock(path: Path | str, folder: bool = False) -> Iterator[None]:
         folder: the output may be a folder.
 
     Where the file system knows no locks, a file stands for the lock; one that a killed run has left is named, to be deleted.
+    What a killed run has left of the output is tidied up; a folder that it was about to replace is put back.
 
     Raises:
         BusyError: another process holds it.
@@ -200,19 +205,37 @@ def output_lock(path: Path | str, folder: bool = False) -> Iterator[None]:
         DiskError: the folder is not writable.
     """
     path = Path(path)
-    if not (folder and path.is_dir() and not path.is_symlink()):
-        check_target(path)
+    _check_output(path, folder)
     lock = _locked(path)
     try:
-        # What a killed run left behind; nobody else writes here now.
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+        _tidy(path)
+        _check_output(path, folder)
         yield
     finally:
         lock.release()
+
+
+def _check_output(path: Path, folder: bool) -> None:
+    if not (folder and path.is_dir() and not path.is_symlink()):
+        check_target(path)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what a killed run left of an output; nobody else writes it now. The only copy of a folder gets its name back."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+(\.old)?\.tmp")
+    found = [(file, match) for file in path.parent.iterdir() if (match := ours.fullmatch(file.name))]
+    folders = [file for file, match in found if match.group(1) and file.is_dir() and not file.is_symlink()]
+    try:
+        if folders and not os.path.lexists(path):
+            os.rename(max(folders, key=lambda file: file.stat().st_mtime_ns), path)
+            _log.warning("%s: a killed run was about to replace it; what was there is put back", path)
+    except OSError as error:
+        raise disk_error(error, path) or error from error
+    for leftover, _ in found:
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _locked(path: Path) -> BaseFileLock:

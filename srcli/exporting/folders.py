@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from srcli.artifacts.core import atomic_folder
+from srcli.artifacts.marks import is_marked, mark
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError
 
 
@@ -24,10 +25,6 @@ def library(name: str, extra: str, what: str) -> Any:
         raise MissingAssetError(f"{what} needs the package {name.partition('.')[0]}", f"pip install 'srcli[{extra}]'") from error
 
 
-MARK = "srcli.json"
-"""A file that says of a folder that this package has written it."""
-
-
 def check_free(out: Path, force: bool) -> None:
     """Refuse to write over something without ``force``, and over what others have written in any case.
 
@@ -39,15 +36,8 @@ def check_free(out: Path, force: bool) -> None:
         return
     if not force:
         raise ConfigError(f"{out}: is there already", "give another --out, or replace it with --force")
-    if not (_written_folder(out) if out.is_dir() else _written_file(out)):
+    if not (is_marked(out) if out.is_dir() else _written_file(out)):
         raise ArtifactError(f"{out}: is no export of srcli, so it is not replaced", "move it away, or give another --out")
-
-
-def _written_folder(out: Path) -> bool:
-    """One with its mark, or of an earlier version: rows of grasps by scene and nothing else."""
-    if (out / MARK).is_file() or (out / "meta" / MARK).is_file():
-        return True
-    return all(file.suffix == ".npy" for file in out.rglob("*") if not file.is_dir())
 
 
 def _written_file(out: Path) -> bool:
@@ -58,7 +48,7 @@ def _written_file(out: Path) -> bool:
 
 @contextmanager
 def whole_folder(out: Path, force: bool) -> Iterator[Path]:
-    """Give a temporary folder beside ``out`` and move it there when it is whole.
+    """Give a temporary folder beside ``out``; when it is whole it is marked as ours and moved there.
 
     Raises:
         ArtifactError: there is something that this package has not written.
@@ -68,3 +58,4 @@ def whole_folder(out: Path, force: bool) -> Iterator[Path]:
     check_free(out, force)
     with atomic_folder(out) as temporary:
         yield temporary
+        mark(temporary, "an export")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from srcli.artifacts.core import atomic_folder
+from srcli.artifacts.marks import is_marked, mark
 from srcli.errors import ArtifactError, ConfigError, DiskError, unknown_name
 from srcli.frames.bop import is_bop, read_bop, write_bop
 from srcli.frames.graspnet import is_graspnet, read_graspnet, write_graspnet
@@ -56,13 +57,13 @@ def write_frames(folder: Path | str, observation: Observation, format: str = "na
     """Write an observation as a folder of frames, whole or not at all.
 
     Args:
-        force: replace a folder of frames that is there.
+        force: replace a folder that this package has written; recordings of others are never replaced.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: there is a folder already that is not empty.
+        ConfigError: there is a folder already that is not empty, or that others have written.
         UnknownNameError: no such format.
         DiskError: it cannot be written.
     """
@@ -71,12 +72,13 @@ def write_frames(folder: Path | str, observation: Observation, format: str = "na
         raise unknown_name("format of frames", format, FORMATS)
     if place.is_dir() and any(place.iterdir()):
         if not force:
-            raise ConfigError(f"{place}: is not empty", "choose another folder, or --force to replace frames that are there")
-        if not any(fits(place) for fits in _IS.values()):
-            raise ConfigError(f"{place}: holds something else than frames", "choose another folder: it is not replaced")
+            raise ConfigError(f"{place}: is not empty", "choose another folder, or --force to replace what srcli has written there")
+        if not is_marked(place):
+            raise ConfigError(f"{place}: was not written by srcli, so it is not replaced", "choose another folder, or move it away")
     try:
         with atomic_folder(place) as temporary:
             _WRITE[format](temporary, observation)
+            mark(temporary, "frames")
     except OSError as error:
         raise DiskError(f"{place}: cannot be written: {error.strerror or error}", "check path and free space") from error
     return place

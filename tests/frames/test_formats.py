@@ -124,12 +124,22 @@ def test_folders_are_not_overwritten_by_chance(observed: Observation, tmp_path: 
     assert read_frames(write_frames(place, observed, "bop", force=True)).names[0] == "000000"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match="something else"):
+    with pytest.raises(ConfigError, match="was not written by srcli"):
         write_frames(tmp_path / "other", observed, force=True)
     assert (tmp_path / "other" / "thesis.tex").exists()
     with pytest.raises(UnknownNameError):
         write_frames(tmp_path / "new", observed, "ros")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "other"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_recordings_of_others_are_never_replaced(observed: Observation, tmp_path: Path, format: str) -> None:
+    place = write_frames(tmp_path / "recorded", observed, format)
+    (place / "srcli.json").unlink()
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="was not written by srcli"):
+        write_frames(place, observed, force=True)
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 
 def test_long_recordings_are_thinned_or_chosen_from(observed: Observation, tmp_path: Path) -> None:

@@ -103,12 +103,24 @@ def test_force_replaces_exports_of_srcli_alone(tmp_path):
     with pytest.raises(ArtifactError, match="is no export of srcli"), whole_folder(mine, True):
         pass
     assert (mine / "chapter.txt").read_text() == "five years of work"
+    arrays, empty, linked = (tmp_path / name for name in ("arrays", "empty", "linked"))
+    (arrays / "measured").mkdir(parents=True)
+    np.save(arrays / "measured" / "0000.npy", np.zeros(3))
+    (empty / "a" / "b").mkdir(parents=True)
+    linked.mkdir()
+    (linked / "srcli.json").symlink_to(cloud)
+    for theirs in (arrays, empty, linked):
+        with pytest.raises(ArtifactError, match="is no export of srcli"), whole_folder(theirs, True):
+            pass
+    assert (arrays / "measured" / "0000.npy").is_file() and (empty / "a" / "b").is_dir()
     for number in range(2):
         with whole_folder(tmp_path / "rows", number > 0) as folder:
             (folder / "0-1-2").mkdir()
             (folder / "0-1-2" / "0000.npy").write_bytes(bytes([number]))
     assert (tmp_path / "rows" / "0-1-2" / "0000.npy").read_bytes() == b"\1"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ply", "b.ply", "rows", "thesis"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("a.ply", "arrays", "b.ply", "empty", "linked", "rows", "thesis")
+    ]
 
 
 def test_a_link_is_no_folder_to_replace(tmp_path):

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 
 import filelock
 import numpy as np
@@ -11,7 +14,7 @@ import subjects
 
 from srcli.artifacts import core, writing
 from srcli.artifacts.policy import export_safetensors, save_policy
-from srcli.errors import ArtifactError, BusyError, ConfigError
+from srcli.errors import ArtifactError, BusyError, ConfigError, DiskError
 from srcli.stages import train
 
 
@@ -126,3 +129,88 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     with pytest.raises(ConfigError, match="cannot be a lock"), core.output_lock(tmp_path / "out.h5"):
         pass
     assert victim.read_text() == "mine"
+
+
+def _folder(path, text):
+    path.mkdir()
+    (path / "a").write_text(text)
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_a_folder_is_old_or_new_wherever_a_run_is_stopped(tmp_path, monkeypatch, kind, moment):
+    out, rename, calls = tmp_path / "out", os.rename, []
+    _folder(out, "old")
+
+    def stopped(source, target):
+        calls.append(target)
+        if moment == "before" and len(calls) == 1:
+            raise kind
+        rename(source, target)
+        if len(calls) == {"before": 0, "between": 1, "after": 2}[moment]:
+            raise kind
+
+    monkeypatch.setattr(writing.os, "rename", stopped)
+    with pytest.raises(kind), core.atomic_folder(out) as temporary:
+        (temporary / "a").write_text("new")
+    assert (out / "a").read_text() == ("new" if moment == "after" else "old")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_old_folder_stays_where_it_cannot_be_put_back(tmp_path, monkeypatch):
+    out, rename, calls = tmp_path / "out", os.rename, []
+    _folder(out, "old")
+
+    def refused(source, target):
+        calls.append(target)
+        if len(calls) > 1:
+            raise OSError(errno.EIO, "broken")
+        rename(source, target)
+
+    monkeypatch.setattr(writing.os, "rename", refused)
+    with pytest.raises(DiskError), core.atomic_folder(out):
+        pass
+    monkeypatch.undo()
+    (left,) = tmp_path.iterdir()
+    assert left.name.endswith(".old.tmp") and (left / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_the_only_copy_of_a_folder_outlives_a_kill(tmp_path, caplog, again):
+    out = tmp_path / "out"
+    _folder(out, "old")
+    script = f"""
+import os, signal
+from srcli.artifacts import core, writing
+rename = os.rename
+def killed(source, target):
+    rename(source, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+writing.os.rename = killed
+with core.output_lock({str(out)!r}, folder=True), core.atomic_folder({str(out)!r}) as temporary:
+    (temporary / "a").write_text("new")
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -signal.SIGKILL and not out.exists()
+    with core.output_lock(out, folder=True):
+        assert (out / "a").read_text() == "old" and "is put back" in caplog.text
+        if again:
+            with core.atomic_folder(out) as temporary:
+                (temporary / "a").write_text("new")
+    assert (out / "a").read_text() == ("new" if again else "old")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_a_folder_that_is_put_back_is_no_file_to_write(tmp_path):
+    _folder(tmp_path / f".out.{'0' * 12}.old.tmp", "old")
+    with pytest.raises(ConfigError, match="is a folder"), core.output_lock(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+def test_only_what_is_left_of_the_same_output_is_tidied_up(tmp_path):
+    mine, other = tmp_path / f".out.{'0' * 12}.tmp", tmp_path / f".out.h5.{'0' * 12}.tmp"
+    mine.touch()
+    other.touch()
+    with core.output_lock(tmp_path / "out", folder=True):
+        assert other.exists() and not mine.exists()
