@@ -7,12 +7,10 @@ a host or a path, and HDF5 object times are off, so that the same content gives 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import multiprocessing
 import stat
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,8 +21,16 @@ import h5py
 import numpy as np
 
 from srcli import __version__
+from srcli.artifacts.digests import canonical as canonical
+from srcli.artifacts.digests import code_origin as code_origin
+from srcli.artifacts.digests import config_digest as config_digest
+from srcli.artifacts.digests import content_digest as content_digest
+from srcli.artifacts.digests import differing_keys as differing_keys
+from srcli.artifacts.digests import encoder_label as encoder_label
+from srcli.artifacts.digests import file_digest as file_digest
+from srcli.artifacts.digests import to_json as to_json
 from srcli.artifacts.output import Output
-from srcli.artifacts.seal import Vouched, identity, known_digest, seal, vouch, vouched_for
+from srcli.artifacts.seal import Vouched, identity, seal, vouch, vouched_for
 from srcli.artifacts.structure import check_structure
 from srcli.artifacts.writing import Held
 from srcli.artifacts.writing import atomic_folder as atomic_folder
@@ -69,54 +75,6 @@ FEATURES = Schema("srcli/features", 1, "features", "srcli featurize")
 POLICY = Schema("srcli/policy", 1, "policy", "srcli train")
 EVALUATION = Schema("srcli/evaluation", 1, "evaluation", "srcli evaluate")
 SCHEMAS: dict[str, Schema] = {s.name: s for s in (DEMOS, FEATURES, POLICY, EVALUATION)}
-
-
-def to_json(value: object) -> str:
-    """Compact JSON with sorted keys: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        raise TypeError("a path does not belong into an artifact")
-    raise TypeError(f"{type(value).__name__} does not belong into an artifact")
-
-
-def encoder_label(identity: Mapping[str, Any]) -> str:
-    """An encoder's recorded identity for messages: name and the first digits of its weights' sha256."""
-    return f"{identity.get('name', '?')} {str(identity.get('sha256', '?'))[:12]}"
-
-
-def config_digest(config: Mapping[str, Any]) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of the canonical JSON of a configuration."""
-    return hashlib.sha256(to_json(config).encode()).hexdigest()[:12]
-
-
-def differing_keys(recorded: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The dotted keys in which two configurations differ, as ``key (recorded -> wanted)``, sorted."""
-    out: list[str] = []
-    for key in sorted(set(recorded) | set(wanted)):
-        a, b = recorded.get(key, "absent"), wanted.get(key, "absent")
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            out += differing_keys(a, b, f"{prefix}{key}.")
-        elif to_json(a) != to_json(b):
-            out.append(f"{prefix}{key} ({_short(a)} -> {_short(b)})")
-    return out
-
-
-def _short(value: object) -> str:
-    text = to_json(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as it comes back from a file (tuples become lists)."""
-    result: dict[str, Any] = json.loads(to_json(config))
-    return result
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
@@ -349,45 +307,6 @@ def array(holder: h5py.Group, name: str, kinds: str, ndim: int) -> np.ndarray[An
         raise ValueError(f"'{dataset.name}' is not an array of the right kind")
     value: np.ndarray[Any, Any] = dataset[()]
     return value
-
-
-def file_digest(path: Path | str) -> str:
-    """SHA-256 of a file's bytes.
-
-    Raises:
-        ArtifactError: the file is missing.
-    """
-    digest = hashlib.sha256()
-    try:
-        if known := known_digest(path):
-            return known
-        with Path(path).open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: no such file", "check the path") from None
-    return digest.hexdigest()
-
-
-def content_digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files below a folder with their names; empty where there is neither."""
-    if path.is_file():
-        return file_digest(path)
-    if not path.is_dir():
-        return ""
-    digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def code_origin(thing: object) -> str:
-    """SHA-256 of the source file that a class or function of another package comes from; empty for this package's own."""
-    module = sys.modules.get(getattr(thing, "__module__", ""))
-    file = getattr(module, "__file__", None)
-    if module is None or file is None or module.__name__.partition(".")[0] == "srcli":
-        return ""
-    return content_digest(Path(file))
 
 
 # ---------------------------------------------------------------------------------------------------------------- writing

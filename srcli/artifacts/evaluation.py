@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from srcli.artifacts.core import EVALUATION, array, create_artifact, open_artifact, parse_json, put, read_config, to_json
+from srcli.artifacts.core import EVALUATION, array, create_artifact, open_artifact, parse_json, put, read_config
+from srcli.artifacts.digests import to_json
 from srcli.errors import ArtifactError
 
 EPISODES, ATTEMPTS, SUMMARY, COLUMNS = "episodes", "attempts", "summary", "columns"

@@ -24,8 +24,8 @@ from srcli.artifacts.core import (
     read_config,
     read_json,
     reading,
-    to_json,
 )
+from srcli.artifacts.digests import to_json
 from srcli.errors import ArtifactError
 from srcli.types import Bool, Candidates, Percept, Phase
 
@@ -283,9 +283,24 @@ class FeatureDataset:
             )
         with reading(self.path):
             found: dict[str, npt.NDArray[Any]] = {name: dataset[()] for name, dataset in self._views.items()}
-        if problems := check_views(found, len(self)):
-            raise ArtifactError(f"{self.path}: breaks its contract: {problems[0]}", "make it anew with `srcli featurize`")
+        self._raise(check_views(found, len(self)))
         return found
+
+    def check_views(self) -> None:
+        """See that the whole views, where there are any, keep the contract, without holding them all: block by block.
+
+        Raises:
+            ArtifactError: they do not, or the file turns out to be damaged.
+        """
+        count, shapes = len(self), {name: dataset.shape for name, dataset in self._views.items()}
+        self._raise([f"'{name}' has shape {shape}" for name, shape in shapes.items() if shape[:1] != (count,)])
+        each = sum(dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])) for dataset in self._views.values())
+        block = max(1, BLOCK_BYTES // max(1, each))
+        for start in range(0, count if self._views else 0, block):
+            stop = min(count, start + block)
+            with reading(self.path):
+                rows = {name: dataset[start:stop] for name, dataset in self._views.items()}
+            self._raise(check_views(rows, stop - start))
 
     def sample(self, index: int, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         """Arrays of one sample, padded as in :attr:`arrays`; not to be changed. Threads may ask at once.
@@ -324,6 +339,8 @@ class FeatureDataset:
         shapes = {name: dataset.shape for name, dataset in self._stored.items()}
         problems = [f"'{name}' has shape {shape}" for name, shape in shapes.items() if shape[:1] != (count,)]
         problems += [] if TRAIN in self._splits or not count else [f"has no split '{TRAIN}'"]
+        if self._views and not self.has_views:
+            problems.append(f"holds only a part of the whole views: no '{min(VIEWS.keys() - self._views.keys())}'")
         if not problems:
             each = sum(d.dtype.itemsize * int(np.prod(d.shape[1:])) for d in self._stored.values())
             self.held = count if each * count <= cache_bytes else cache_bytes // each
@@ -332,6 +349,9 @@ class FeatureDataset:
             block = max(1, min(cache_bytes, BLOCK_BYTES) // max(1, each))
             for start in range(self.held, count, block):
                 problems = problems or check_arrays(self._rows(start, min(count, start + block)), {}, count)
+        self._raise(problems)
+
+    def _raise(self, problems: Sequence[str]) -> None:
         if problems:
             raise ArtifactError(f"{self.path}: breaks its contract: {problems[0]}", "make it anew with `srcli featurize`")
 

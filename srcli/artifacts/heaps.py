@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 from srcli.errors import ArtifactError
 
@@ -40,7 +41,7 @@ class Heaps:
         """Refuse a heap that HDF5 should not walk through.
 
         Raises:
-            ArtifactError: an object in it has no length, or one that leads out of it.
+            ArtifactError: an object in it has no length, or one that leads out of it; or heaps lie within heaps.
             OSError: the file cannot be read.
         """
         if not self._places:
@@ -53,25 +54,39 @@ class Heaps:
             ends = _ENDS.get(start[8], 0)
             if start[ends : ends + 2] != b"\x08\x08":
                 raise _damaged(path)
+            # Heaps beside each other have no more objects than that; heaps within heaps would take the square of it.
+            left = size // _OBJECT.size
             for place in self._places:
                 file.seek(place)
                 length = _HEAD.unpack(head)[1] if len(head := file.read(_HEAD.size)) == _HEAD.size else 0
                 # The same five bytes in an array are no heap: HDF5 would not take one of such a length either.
-                if _SMALLEST <= length <= size - place and not _leads_on(file.read(length - _HEAD.size)):
+                if not _SMALLEST <= length <= size - place:
+                    continue
+                walked = _walk(file, place + _HEAD.size, place + length, left)
+                if walked is None:
                     raise _damaged(path)
+                left -= walked
 
 
-def _leads_on(objects: bytes) -> bool:
-    """Whether the lengths of the objects of a heap end where the heap does."""
-    at = 0
-    while at + _OBJECT.size <= len(objects):
-        index, _, length = _OBJECT.unpack_from(objects, at)
+def _walk(file: BinaryIO, at: int, end: int, most: int) -> int | None:
+    """Go from object to object of a heap by their heads, whatever lies between.
+
+    Returns:
+        how many there are; None where their lengths do not end where the heap does, or they are more than ``most``.
+    """
+    count = 0
+    while at + _OBJECT.size <= end:
+        file.seek(at)
+        head = file.read(_OBJECT.size)
+        if len(head) < _OBJECT.size or count == most:
+            return None
+        index, _, length = _OBJECT.unpack(head)
         # The free space, which has index 0, counts its head; others are padded to 8 bytes.
         step = length if index == 0 else _OBJECT.size + -(-length // 8) * 8
-        if not 0 < step <= len(objects) - at:
-            return False
-        at += step
-    return True
+        if not 0 < step <= end - at:
+            return None
+        at, count = at + step, count + 1
+    return count
 
 
 def _damaged(path: Path) -> ArtifactError:

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from srcli.artifacts import demos, evaluation, features, policy, study
+from srcli.artifacts import demo_writing, demos, evaluation, features, policy, study
 from srcli.artifacts.core import (
     DEMOS,
     EVALUATION,
@@ -93,12 +93,12 @@ def _contents(handle: h5py.File) -> list[dict[str, Any]]:
 
 
 def _demos_summary(handle: h5py.File) -> dict[str, Any]:
-    groups = [handle[demos.DATA][name] for name in handle[demos.DATA]]
+    groups = [handle[demo_writing.DATA][name] for name in handle[demo_writing.DATA]]
     reasons: dict[str, int] = {}
     for group in groups:
         for reason in group["outcome/reason"][()] if "outcome" in group else ():
             reasons[reason.decode()] = reasons.get(reason.decode(), 0) + 1
-    attempts = int(handle[demos.DATA].attrs["total"])
+    attempts = int(handle[demo_writing.DATA].attrs["total"])
     counts = [int(c) for g in groups if "candidates" in g for c in g["candidates/count"][()]]
     return {
         "episodes": len(groups),
@@ -108,7 +108,7 @@ def _demos_summary(handle: h5py.File) -> dict[str, Any]:
         "attempts_per_episode": attempts / max(len(groups), 1),
         "candidates_per_attempt": float(np.mean(counts)) if counts else 0.0,
         "reasons": dict(sorted(reasons.items())),
-        "splits": {key: len(handle[demos.MASK][key]) for key in handle[demos.MASK]},
+        "splits": {key: len(handle[demo_writing.MASK][key]) for key in handle[demo_writing.MASK]},
     }
 
 
@@ -149,7 +149,7 @@ def _check_demos(path: Path) -> list[str]:
 
 
 def _check_features(path: Path) -> list[str]:
-    features.FeatureDataset(path)
+    features.FeatureDataset(path).check_views()
     return []
 
 

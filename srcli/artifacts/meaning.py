@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from srcli.artifacts.core import file_digest
+from srcli.artifacts.digests import file_digest
 
 
 def meaning(source: str) -> str:

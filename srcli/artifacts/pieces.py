@@ -17,17 +17,14 @@ from typing import Any
 from srcli.artifacts.core import (
     Schema,
     atomic_write,
-    canonical,
     check_replaceable,
     check_target,
-    config_digest,
-    differing_keys,
     is_sealed,
     open_artifact,
     parse_json,
     read_config,
-    to_json,
 )
+from srcli.artifacts.digests import canonical, config_digest, differing_keys, to_json
 from srcli.errors import ArtifactError, DiskError, MismatchError
 
 _log = logging.getLogger(__name__)

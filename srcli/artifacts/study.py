@@ -10,7 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from srcli.artifacts.core import SCHEMA, SCHEMAS, Schema, create_artifact, open_artifact, put, read_config, to_json
+from srcli.artifacts.core import SCHEMA, SCHEMAS, Schema, create_artifact, open_artifact, put, read_config
+from srcli.artifacts.digests import to_json
 from srcli.artifacts.evaluation import EPISODES, SUMMARY, Column, Table, read_summary, read_table, write_table
 from srcli.errors import ArtifactError
 

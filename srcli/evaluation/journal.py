@@ -16,7 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from srcli.artifacts.core import atomic_write, config_digest, disk_error, parse_json, to_json
+from srcli.artifacts.core import atomic_write, disk_error, parse_json
+from srcli.artifacts.digests import config_digest, to_json
 from srcli.artifacts.meaning import meaning_digest
 from srcli.errors import ArtifactError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.actions.sources import content_of
-from srcli.artifacts.core import content_digest
+from srcli.artifacts.digests import content_digest
 from srcli.config.encoder import SEEN_ONLY
 from srcli.errors import ConfigError
 from srcli.evaluation.casefiles import CaseFolder, read_cases_folder

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from srcli.artifacts.core import config_digest
+from srcli.artifacts.digests import config_digest
 from srcli.errors import MismatchError
 from srcli.evaluation.plan import scene_record
 from srcli.evaluation.worker import Job, Setup, run_job, start

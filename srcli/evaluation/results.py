@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.artifacts.core import atomic_write, file_digest
+from srcli.artifacts.core import atomic_write
+from srcli.artifacts.digests import file_digest
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.evaluation.methods import Method
 from srcli.evaluation.plan import group_of

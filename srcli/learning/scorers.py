@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from srcli.artifacts.core import file_digest
+from srcli.artifacts.digests import file_digest
 from srcli.errors import SceneError
 from srcli.learning.dataset import TrainingSet
 from srcli.learning.trainer import Progress, Trainer

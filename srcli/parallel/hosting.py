@@ -100,9 +100,12 @@ def _serve(connection: Connection) -> None:
         except EOFError:
             return
         try:
-            connection.send(outcome)
-        except (TypeError, AttributeError) as error:
-            connection.send((None, SrcliError(f"what a job returned cannot be sent: {error}", "this is a defect")))
+            answer = ForkingPickler.dumps(outcome)
+        except Exception as error:
+            # TypeError, AttributeError, pickle's own, and whatever an object raises that says itself how it is packed.
+            told = SrcliError(f"what a job returned cannot be sent: {error}", "this is a defect")
+            answer = ForkingPickler.dumps((None, told))
+        connection.send_bytes(answer)
 
 
 def _answer(connection: Connection) -> Outcome:

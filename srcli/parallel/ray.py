@@ -82,6 +82,8 @@ class RayExecutor:
         """
         waiting = iter(jobs)
         first = list(islice(waiting, self.workers))
+        if not first:
+            return
         calls = (packed(function, job) for job in chain(first, waiting))
         environment = {name: value for name, value in os.environ.items() if name.startswith(_FORWARDED)}
         beginning = [packed(settle, __version__, os.getcwd(), environment)]
@@ -156,8 +158,9 @@ class _Crew:
         self._running: dict[Any, tuple[Any, _Task | None]] = {}
         self.idle: list[Any] = []
         self._failed_starts = 0
+        # When there was a worker last that had begun, and whether it has been said that there is none since.
         self._since = time.monotonic()
-        self._told = False
+        self._told = self._had = False
 
     def hire(self) -> None:
         """One more actor; it is idle when it has begun."""
@@ -182,6 +185,8 @@ class _Crew:
             self._tell_once()
         actor, task = self._running.pop(ready[0])
         outcome, why = self._outcome(ready[0])
+        if outcome is not None or task is not None:
+            self._seen()
         if outcome is None:
             self._ray.kill(actor)
             self.hire()
@@ -200,7 +205,7 @@ class _Crew:
             if outcome[1] is not None:
                 raise outcome[1]
             self._failed_starts = 0
-            self._told = True
+            self._had = True
             return None
         return task, outcome
 
@@ -217,12 +222,20 @@ class _Crew:
             return None, _line(error)
         return (None, "its process was killed, or ran out of memory") if answer is None else (unpacked(answer), "")
 
+    def _seen(self) -> None:
+        self._since, self._told = time.monotonic(), False
+
     def _tell_once(self) -> None:
+        """Say that nothing but starts is under way, once for each time that this has become so."""
+        if self.idle or any(task is not None for _, task in self._running.values()):
+            self._seen()
+            return
         if self._told or time.monotonic() - self._since < _PATIENCE:
             return
         self._told = True
         cores = int(self._ray.cluster_resources().get("CPU", 0))
-        _log.warning("no worker has begun yet; the Ray cluster has %d core(s): `ray status` says what they do", cores)
+        what = "all workers are lost, and none has begun in their place" if self._had else "no worker has begun yet"
+        _log.warning("%s; the Ray cluster has %d core(s): `ray status` says what they do", what, cores)
 
 
 class _Actor:

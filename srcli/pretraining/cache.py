@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from srcli.artifacts.core import atomic_write, check_target, content_digest, differing_keys, output_lock, parse_json, sidecar_path
+from srcli.artifacts.core import atomic_write, check_target, output_lock, parse_json, sidecar_path
+from srcli.artifacts.digests import content_digest, differing_keys
 from srcli.artifacts.seal import seal, vouch
 from srcli.errors import ArtifactError, MismatchError
 

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from srcli.artifacts import core, writing
+from srcli.artifacts import core, digests, writing
 from srcli.artifacts.features import FeatureDataset
 from srcli.artifacts.policy import export_safetensors, load_policy, save_policy
 from srcli.artifacts.seal import seal
@@ -195,8 +195,8 @@ except BusyError as error:
 
 def test_differing_keys():
     recorded = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
-    assert core.differing_keys(recorded, {"a": {"b": 1, "c": (1, 2)}, "d": 1}) == []
-    assert core.differing_keys(recorded, {"a": {"b": 2, "c": [1, 2]}, "e": 1}) == [
+    assert digests.differing_keys(recorded, {"a": {"b": 1, "c": (1, 2)}, "d": 1}) == []
+    assert digests.differing_keys(recorded, {"a": {"b": 2, "c": [1, 2]}, "e": 1}) == [
         "a.b (1 -> 2)",
         'd (1 -> "absent")',
         'e ("absent" -> 1)',
@@ -205,4 +205,4 @@ def test_differing_keys():
 
 def test_paths_are_kept_out(tmp_path):
     with pytest.raises(TypeError, match="path"):
-        core.to_json({"x": tmp_path})
+        digests.to_json({"x": tmp_path})

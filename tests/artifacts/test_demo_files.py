@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
 
 import fake_episodes as fake
 
-from srcli.artifacts.demos import DemoDataset, demo_name, merge_parts, write_part
+from srcli.artifacts.demo_writing import demo_name, merge_parts, write_part
+from srcli.artifacts.demos import DemoDataset
 from srcli.artifacts.seal import seal
 from srcli.config.sim import SimConfig
 from srcli.errors import ArtifactError

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from srcli.artifacts.evaluation import load_evaluation, save_evaluation
-from srcli.artifacts.features import LAYOUT, FeatureDataset, create_features
+from srcli.artifacts.features import LAYOUT, VIEWS, FeatureDataset, create_features
+from srcli.artifacts.inspect import problems
 from srcli.artifacts.seal import seal
 from srcli.errors import ArtifactError
 
@@ -116,3 +117,56 @@ def test_evaluation_round_trip(tmp_path):
     assert found.config == {"suite": "wide"}
     with pytest.raises(ValueError, match="differ in length"):
         save_evaluation(path, {"a": [1], "b": [1, 2]}, {}, {}, {})
+
+
+def views(n=4, p=6):
+    rng = np.random.default_rng(n)
+    sizes = {"C": n, "D": 4, "P": p, "3": 3}
+    return {
+        name: np.ones([sizes[a] for a in axes], bool)
+        if dtype is np.bool_
+        else rng.uniform(0, 1, [sizes[a] for a in axes]).astype(dtype)
+        for name, (dtype, axes) in VIEWS.items()
+    }
+
+
+def viewed(path, *changes):
+    """A features file with whole views, one sample for each change of them."""
+    with create_features(path, len(changes), {}, {}) as writer:
+        for change in changes:
+            writer.add(rows() | views() | change, "a")
+        writer.finish({"train": np.arange(len(changes))})
+
+
+@pytest.mark.parametrize("block", [1, 1 << 26])
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"cell_points": np.full((4, 3), np.nan)}, "'cell_points' holds a value that is not finite"),
+        ({"surface_mask": np.zeros(6, bool)}, "'surface_mask' leaves a sample empty"),
+        ({"cell_mask": np.ones(9, bool)}, "'cell_mask' has 9 where other arrays have 4"),
+    ],
+)
+def test_whole_views_are_checked_with_the_rest(tmp_path, monkeypatch, change, text, block):
+    monkeypatch.setattr("srcli.artifacts.features.BLOCK_BYTES", block)
+    viewed(tmp_path / "good.h5", {}, {}, {})
+    assert problems(tmp_path / "good.h5") == []
+    viewed(tmp_path / "bad.h5", {}, {}, change)
+    (found,) = problems(tmp_path / "bad.h5")
+    assert text in found
+    with pytest.raises(ArtifactError, match=text):
+        FeatureDataset(tmp_path / "bad.h5").views()
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_part_of_the_whole_views_is_refused(tmp_path, name):
+    import h5py
+
+    path = tmp_path / "features.h5"
+    viewed(path, {})
+    with h5py.File(path, "r+") as handle:
+        del handle["data"][name]
+    seal(path)
+    assert [f"no '{name}'" in found for found in problems(path)] == [True]
+    with pytest.raises(ArtifactError, match="holds only a part of the whole views"):
+        FeatureDataset(path)

@@ -12,7 +12,7 @@ import pytest
 
 from srcli.actions.closing import SHIPPED
 from srcli.actions.sources import content_of
-from srcli.artifacts.core import code_origin, file_digest
+from srcli.artifacts.digests import code_origin, file_digest
 from srcli.artifacts.evaluation import load_evaluation
 from srcli.config.candidates import CandidateConfig
 from srcli.config.language import LanguageConfig

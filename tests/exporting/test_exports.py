@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
 import fake_episodes as fake
 
 from srcli.actions.graspnet import read_grasps, to_candidates
-from srcli.artifacts.demos import DemoDataset, merge_parts, write_part
+from srcli.artifacts.demo_writing import merge_parts, write_part
+from srcli.artifacts.demos import DemoDataset
 from srcli.cli.app import app
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, SceneError
 from srcli.exporting import folders, lerobot, ply

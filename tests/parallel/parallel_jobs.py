@@ -62,3 +62,23 @@ def surroundings(job):
     from srcli.parallel.branching import branch, can_branch
 
     return can_branch() and branch(os.getpid) != os.getpid(), os.getcwd(), os.environ.get("SRCLI_MARK")
+
+
+_unnamed = lambda: None  # noqa: E731, no name by which another process could find it
+
+
+def unnamed(job):
+    return _unnamed
+
+
+def local(job):
+    return lambda: None
+
+
+class Unwilling:
+    def __reduce__(self):
+        raise ValueError("not me")
+
+
+def unwilling(job):
+    return Unwilling()

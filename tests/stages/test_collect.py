@@ -174,10 +174,10 @@ def test_a_dying_worker_is_reported(tmp_path, reference):
 
 
 def test_full_disk_keeps_finished_episodes(tmp_path, reference, monkeypatch):
-    from srcli.artifacts import demos
+    from srcli.artifacts import demo_writing
 
     out = tmp_path / "demos.h5"
-    real = demos.put
+    real = demo_writing.put
     calls = []
 
     def full(group, key, value, chunks=None):
@@ -186,7 +186,7 @@ def test_full_disk_keeps_finished_episodes(tmp_path, reference, monkeypatch):
             raise OSError(28, "No space left on device")
         real(group, key, value, chunks)
 
-    monkeypatch.setattr(demos, "put", full)
+    monkeypatch.setattr(demo_writing, "put", full)
     with pytest.raises(DiskError, match="disk is full") as caught:
         collect.run(make_params(), out=out, episode_fn=fake.episode)
     assert caught.value.exit_code == 6

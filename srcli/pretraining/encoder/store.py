@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from srcli.artifacts.core import atomic_folder, file_digest, parse_json
+from srcli.artifacts.core import atomic_folder, parse_json
+from srcli.artifacts.digests import file_digest
 from srcli.errors import ArtifactError
 from srcli.pretraining.encoder.concepts import Facts
 from srcli.types import U8
