@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from srcli.methods.registry import UNTRAINED, specs
+from srcli.evaluation.journal import PLACES
+from srcli.methods.base import MethodSpec
+from srcli.methods.registry import UNTRAINED, folder_of, spec_of, specs
 
 PACKAGE = Path(__file__).parents[1] / "srcli"
 ORDER = (
@@ -114,6 +117,47 @@ def test_models_know_neither_files_nor_simulator() -> None:
 def test_ground_stands_alone() -> None:
     for name in ("types", "errors", "seeding"):
         assert not [used for used in _imports(PACKAGE / f"{name}.py") if used.startswith("srcli")]
+
+
+def _acting(spec: MethodSpec) -> list[Path]:
+    """The files of a method's folder that it acts with: that of ``build``, and those of the folder that it imports."""
+    todo = [PACKAGE.parent / f"{spec.build.partition(':')[0].replace('.', '/')}.py"]
+    folder, found = todo[0].parent, list[Path]()
+    while todo:
+        file = todo.pop()
+        if file not in found and file.is_file() and file.parent == folder:
+            found.append(file)
+            todo += [PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in _imports(file)]
+    return found
+
+
+def _shared(importing: Iterable[Path]) -> set[str]:
+    """What files import of ``learning/`` and of the files beside the methods' folders."""
+    names = {name for file in importing for name in _imports(file)}
+    paths = {f"{name.removeprefix('srcli.').replace('.', '/')}.py" for name in names if name.startswith("srcli.")}
+    shared = {path for path in paths if path.startswith("learning/") or (path.startswith("methods/") and path.count("/") == 1)}
+    return {path for path in shared if (PACKAGE / path).is_file()}
+
+
+@pytest.mark.parametrize("name", [name for name in specs() if (PACKAGE / folder_of(name)).is_dir()])
+def test_what_a_method_acts_with_makes_other_episodes(name: str) -> None:
+    """Shared files that a folder imports lie in PLACES, or its specification names them."""
+    spec = spec_of(name)
+    used = _shared(_acting(spec))
+    assert used, "it imports at least what a method is"
+    assert {path for path in used if path not in PLACES} <= set(spec.shares)
+    # What is named is there, and in use.
+    assert set(spec.shares) <= used | _shared([PACKAGE / path for path in spec.shares])
+
+
+def test_no_method_imports_another_s_folder() -> None:
+    wrong = []
+    for file in MODULES:
+        parts = file.relative_to(PACKAGE).parts
+        if len(parts) == 3 and parts[0] == "methods":
+            others = [name.split(".") for name in _imports(file) if name.startswith("srcli.methods.")]
+            wrong += [f"{file}: {'.'.join(o)}" for o in others if (PACKAGE / "methods" / o[2]).is_dir() and o[2] != parts[1]]
+    assert wrong == []
 
 
 COINCIDE = {"base", "expert", "quality", "random", "similarity"}

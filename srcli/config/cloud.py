@@ -19,7 +19,8 @@ class CloudConfig(Section):
     lower: tuple[float, float, float] = Field(
         default=WORKSPACE_LOWER,
         strict=False,
-        description="lower corner of the workspace, metres, world frame; a little under the table so that noise is not cut",
+        description="lower corner of the workspace, metres, world frame; a little under the table so that noise is not cut. "
+        "Methods that look at whole views (`featurize.views`) keep to the default workspace",
     )
     upper: tuple[float, float, float] = Field(
         default=WORKSPACE_UPPER, strict=False, description="upper corner of the workspace, metres, world frame"

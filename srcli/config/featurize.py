@@ -25,8 +25,8 @@ class FeaturizeConfig(Section):
     )
     views: bool = Field(
         False,
-        description="keep all that the views show of the workspace, for methods that choose poses of their own; a features file "
-        "is several times as large",
+        description="keep all that the views show of the default workspace (`cloud.lower` and `cloud.upper` change nothing of "
+        "it), for methods that choose poses of their own; a features file is several times as large",
     )
     executor: Literal["processes", "serial", "ray"] = Field(
         "processes", description="who does the work; the result does not depend on it (ray needs the extra 'ray')"

@@ -12,6 +12,8 @@ from srcli.actions.poses import canonical_poses
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
 from srcli.errors import SceneError
 from srcli.learning.augment import CENTRE, rotate_poses
+from srcli.learning.schedule import walk
+from srcli.seeding import generator
 from srcli.types import F32, F64, I64, U8, Bool
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ MARGIN = 0.04
 """Keyposes may lie so far outside of what is looked at, metres."""
 WORKSPACE = (np.array(WORKSPACE_LOWER) - MARGIN, np.array(WORKSPACE_UPPER) + MARGIN)
 """Lower and upper corner (3,) of keyposes of the fingertips, world frame, metres."""
+_MOVES = 5
+"""Stream of the turns and shifts of an update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +128,19 @@ class KeyposeSet:
         return poses
 
     def draw(self, update: int, size: int, seed: int, *, turn: float = np.pi, shift: float = 0.03) -> list[KeyposeSample]:
-        """The batch of an update: picks and placements in equal parts where both are there, each turned and shifted.
+        """The batch of an update: picks and placements by turns where both are there, each turned and shifted.
+
+        Epochs of either are permutations of it, walked through across their borders.
 
         Args:
             turn: most that a sample is turned about the vertical, radians.
             shift: most that it is moved along x and y, metres.
         """
-        rng = np.random.default_rng((seed, update))
-        pools = self._pools
+        rng = generator((seed,), _MOVES, update)
         drawn = []
-        for number in range(size):
-            pool = pools[(number + update) % len(pools)]
-            index = int(pool[rng.integers(len(pool))])
+        for number in range(update * size, (update + 1) * size):
+            step, phase = divmod(number, len(self._pools))
+            index = int(walk(self._pools[phase], step, 1, seed, phase)[0])
             drawn.append(turned(self.sample(index), float(rng.uniform(-turn, turn)), rng.uniform(-shift, shift, 2)))
         return drawn
 

@@ -2,6 +2,9 @@
 
 The percept of a decision keeps the points most like the sentence. Keypose and pixel methods look at everything: dense features in
 the cells of the encoder's grid, and the coloured surface.
+
+The workspace is that of the defaults: ``cloud.lower`` and ``cloud.upper`` move the percept alone. Poses are learned in it,
+networks are scaled to it, and a decision does not say another.
 """
 
 from __future__ import annotations

@@ -335,6 +335,14 @@ def test_learns_from_few_updates(keyposes: FeatureDataset, tmp_path: Path) -> No
     assert fitted.samples == 4 and fitted.facts["feature_dim"] == 8
 
 
+def test_errors_are_measured_with_as_many_ghost_points_as_it_acts_with(keyposes: FeatureDataset, tmp_path: Path) -> None:
+    few, many = (trained(keyposes, tmp_path, 1, f"ghosts{count}", act__ghosts=count) for count in (40, 4000))
+    assert few.metrics["valid_loss"] == many.metrics["valid_loss"], "the loss is that of training"
+    assert few.metrics["valid_error"] != many.metrics["valid_error"]
+    again = trained(keyposes, tmp_path, 1, "ghosts40", act__ghosts=4000)
+    assert again.metrics == many.metrics, "a checkpoint with another number is another training's"
+
+
 def test_an_interrupted_training_ends_with_the_same_weights(
     keyposes: FeatureDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

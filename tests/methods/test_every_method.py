@@ -57,6 +57,7 @@ class TinyEncoder:
     """As much of an encoder as a method may ask for."""
 
     dim = 8
+    vocabulary = None
 
     def dense(self, rgb: U8) -> DenseFeatures:
         values = np.random.default_rng(0).normal(size=(len(rgb), 5, 5, self.dim)).astype(np.float32)
@@ -208,6 +209,12 @@ def test_none_of_ours_is_broken_and_titles_tell_them_apart() -> None:
     assert not broken()
     titles = [spec.title for spec in specs().values()]
     assert len(set(titles)) == len(titles)
+
+
+def test_what_is_lent_our_candidates_stands_for_no_row_of_the_paper() -> None:
+    snapped = [spec for spec in specs().values() if spec.preset.get("act.snap")]
+    assert {spec.fidelity for spec in snapped} == {"adapter"} and not any(spec.paper_row for spec in snapped)
+    assert {spec_of(spec.weights_of).fidelity for spec in snapped if spec.weights_of != "rvt2"} == {"adapter"}
 
 
 def undocumented(section: type[BaseModel], above: str) -> list[str]:

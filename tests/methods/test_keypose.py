@@ -148,3 +148,15 @@ def test_the_training_set_draws_both_phases_alike_and_the_same_for_the_same_seed
         np.testing.assert_array_equal(a.given.points, b.given.points)
     assert any(not np.array_equal(a.pose, b.pose) for a, b in zip(first, other, strict=True))
     assert data.right(0).shape == (1, 7)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_an_epoch_shows_every_decision_of_a_phase_once(tmp_path: Path, size: int) -> None:
+    data = KeyposeSet(FeatureDataset(write_features(tmp_path / "f.h5", count=22)), surface=False)
+    assert len(data.train) == 20
+    drawn = [one for update in range(40 // size) for one in data.draw(update, size, 3, turn=0.0, shift=0.0)]
+    for place in (False, True):
+        heights = [float(one.pose[2]) for one in drawn if one.given.place == place]
+        assert len(heights) == 20
+        first, second = heights[:10], heights[10:]
+        assert len(set(first)) == 10 and sorted(first) == sorted(second) and first != second

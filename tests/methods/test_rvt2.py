@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from method_inputs import decision, from_above, placing, random_percept, shaken, write_features
+from pydantic import ValidationError
 from torch import Tensor
 
 from srcli.actions.poses import approach_frames, canonical_quaternions
@@ -23,7 +24,7 @@ from srcli.methods.base import Acting, Decision, Fitted, TrainingData
 from srcli.methods.keypose import tried
 from srcli.methods.policy_file import read_policy, write_policy
 from srcli.methods.registry import settings, spec_of
-from srcli.methods.rvt2 import cube, layers, rotation
+from srcli.methods.rvt2 import RVT2, cube, layers, rotation
 from srcli.methods.rvt2.network import Rvt2Network, build_network
 from srcli.methods.rvt2.policy import build
 from srcli.methods.rvt2.scenes import HALF, scenes_of
@@ -318,6 +319,16 @@ def test_the_second_stage_trains_about_the_first_one_s_point_only_where_the_true
     torch.testing.assert_close(shown[0], found)
     torch.testing.assert_close(shown[1], found + 0.1)
     torch.testing.assert_close(shown[2], far)
+
+
+def test_a_jitter_that_leaves_the_second_stage_s_cube_is_refused() -> None:
+    sections = ({"train": {"jitter": 0.25}}, {"network": {"zoom": 2.0}, "train": {"jitter": 0.5}})
+    for section in sections:
+        Rvt2Config.model_validate(section)
+    with pytest.raises(ValidationError, match=r"train\.jitter = 0\.26 .* at most 1 / network\.zoom = 0\.25"):
+        Rvt2Config.model_validate({"train": {"jitter": 0.26}})
+    with pytest.raises(ConfigError, match=r"methods\.rvt2.*network\.zoom = 0\.0625"):
+        settings(RVT2, Rvt2Config(), {"network.zoom": 16.0})
 
 
 def test_sizes_that_do_not_divide_each_other_are_refused() -> None:

@@ -234,6 +234,16 @@ def test_the_best_candidate_is_taken_and_the_mask_shows_the_attention(features: 
         build(section(), None, None, "cpu", 0)
 
 
+def test_its_settings_are_those_that_do_something() -> None:
+    train = VlgConfig().train
+    made = train.of_scorers()
+    assert made.augment.similarity_noise == 0.0
+    told, shared = train.model_dump(), made.model_dump()
+    assert set(shared) - set(told) == {"place_share"} and set(shared["augment"]) - set(told["augment"]) == {"similarity_noise"}
+    assert all(shared[key] == value for key, value in told.items() if key != "augment")
+    assert told["augment"].items() <= shared["augment"].items()
+
+
 def test_features_without_picks_are_refused(tmp_path: Path) -> None:
     only = FeatureDataset(write_things(tmp_path / "places.h5", picks=0, places=6, back=2))
     with pytest.raises(SceneError, match="no pick"):

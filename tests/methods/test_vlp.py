@@ -267,6 +267,7 @@ class Painted:
     """Dense features of :func:`test_keypose.table`: the block is one thing, the table another. Words are rows of an identity."""
 
     dim = DIM
+    vocabulary = frozenset(["put", "it", "near", "on", "next", "to", "the", "block", "cup", "and"])
     asked: tuple[str, ...] = ()
 
     def dense(self, rgb: U8) -> DenseFeatures:
@@ -304,6 +305,9 @@ def test_the_best_place_is_taken(fitted: Fitted) -> None:
     encoder.asked = ()
     policy.act(asked(encoder, "put it near the block and on the cup", spots))
     assert "put it near the block" in encoder.asked and "put it on the cup" in encoder.asked, "each pair by itself"
+    encoder.asked = ()
+    policy.act(asked(encoder, "put it naer the blocks and on the cpu", spots))
+    assert "put it near the block" in encoder.asked and "put it on the cup" in encoder.asked, "as the reader reads them"
     made = asked(encoder, "put it on the block", spots)
     controls = [build(section(), None, encoder, "cpu", seed).act(made).scores for seed in (0, 0, 1)]
     np.testing.assert_array_equal(controls[0], controls[1])

@@ -119,7 +119,7 @@ class Act3DTrainConfig(Section):
 
     updates: int = Field(2500, ge=1, le=10_000_000, description="budget in updates (published: 600000)")
     batch_size: int = Field(8, ge=1, le=4096, description="decisions of an update (published: up to 240)")
-    lr: float = Field(1e-3, gt=0.0, le=1.0, description="learning rate of AdamW (published: 1e-4)")
+    lr: float = Field(3e-3, gt=0.0, le=1.0, description="learning rate of AdamW (published: 1e-4)")
     beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW's first decay")
     beta2: float = Field(0.99, ge=0.0, lt=1.0, description="AdamW's second decay")
     weight_decay: float = Field(5e-4, ge=0.0, le=1.0, description="decoupled weight decay (published: 5e-4)")
@@ -146,7 +146,12 @@ class Act3DTrainConfig(Section):
 class Act3DActConfig(Section):
     """From the network to an action."""
 
-    ghosts: int = Field(1500, ge=2, le=100_000, description="ghost points a level when it acts (published: 3333)")
+    ghosts: int = Field(
+        1500,
+        ge=2,
+        le=100_000,
+        description="ghost points a level when it acts, and when its errors are measured in training (published: 3333)",
+    )
     snap: bool = Field(False, description="take the nearest candidate of the action prior in place of the network's own pose")
 
 

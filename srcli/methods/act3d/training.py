@@ -121,7 +121,10 @@ class Teacher:
         return (position + self.section.train.rotation_weight * rotation).sum() / part.size
 
     def validate(self) -> dict[str, float]:
-        """On the validation split as it was recorded: the loss, and the error of what would be done, metres and radians."""
+        """On the validation split as it was recorded: the loss, and the error of what would be done, metres and radians.
+
+        The loss is that of training, with as many ghost points; errors are those of acting, with as many as it takes.
+        """
         section, most = self.section, self.section.train.validate_most
         chosen = self.data.valid[np.linspace(0, len(self.data.valid) - 1, min(most, len(self.data.valid))).astype(np.int64)]
         losses, errors, angles = [], [], []
@@ -130,9 +133,7 @@ class Teacher:
             rngs = [generator((self.seed,), _VALID, int(i)) for i in chosen[start : start + PART]]
             part = self.part(samples, rngs[0], len(samples))
             losses.append(float(self.loss(part)) * len(samples))
-            found = locate(
-                self.network, [each.given for each in samples], section.ghosts, section.ghosts.train, rngs, self.device
-            )
+            found = locate(self.network, [each.given for each in samples], section.ghosts, section.act.ghosts, rngs, self.device)
             for sample, each in zip(samples, found, strict=True):
                 errors.append(float(np.linalg.norm(each.position - sample.pose[:3])))
                 if not sample.given.place:
@@ -184,15 +185,14 @@ def fit(
         checkpoint_every=train.checkpoint_every,
         advice="lower methods.act3d.train.lr",
     )
-    # What acts at test time only does not make another training.
-    identity = {**section.model_dump(mode="json", exclude={"act"}), "features": file_digest(data.features.path)}
+    # Snapping does not make another training; the number of ghost points is that of the validation's errors, too.
+    identity = {**section.model_dump(mode="json", exclude={"act": {"snap"}}), "features": file_digest(data.features.path)}
     task = Task(network, teacher.draw, teacher.loss, teacher.validate if validated else None)
     result = Loop(task, settings, identity=identity, seed=seed, device=device, checkpoint=checkpoint).run(_told(progress))
-    curves = {name: np.array(curve, dtype=np.float32) for name, curve in result.curves.items()}
     return Fitted(
         weights={name: value.cpu().numpy() for name, value in result.weights.items()},
-        curves=curves,
-        metrics={name: float(curve[result.kept]) for name, curve in curves.items() if name.startswith("valid")},
+        curves={name: np.array(curve, dtype=np.float32) for name, curve in result.curves.items()},
+        metrics={name: curve[result.kept] for name, curve in result.curves.items() if name.startswith("valid")},
         updates=result.updates,
         samples=len(keyposes.train),
         facts={"feature_dim": keyposes.feature_dim},

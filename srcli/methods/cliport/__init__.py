@@ -14,7 +14,7 @@ SOURCE = (
 )
 
 
-def _spec(name: str, title: str, preset: Mapping[str, Any], weights_of: str = "") -> MethodSpec:
+def _spec(name: str, title: str, preset: Mapping[str, Any], paper_row: str = "", weights_of: str = "") -> MethodSpec:
     return MethodSpec(
         name=name,
         title=title,
@@ -26,13 +26,13 @@ def _spec(name: str, title: str, preset: Mapping[str, Any], weights_of: str = ""
         group="cliport",
         preset=preset,
         acts_with=("act",),
-        fidelity="reimplemented",
+        fidelity="adapter",
         source=SOURCE,
-        paper_row="CLIPort",
+        paper_row=paper_row,
         weights_of=weights_of,
         shares=("learning/keyposes.py", "learning/whole_view.py", "methods/keypose.py"),
     )
 
 
-CLIPORT = _spec("cliport", "CLIPort, own pose", {"act.snap": False})
-CLIPORT_SNAPPED = _spec("cliport_snapped", "CLIPort, nearest candidate", {"act.snap": True}, "cliport")
+CLIPORT = _spec("cliport", "CLIPort, own pose", {"act.snap": False}, paper_row="CLIPort")
+CLIPORT_SNAPPED = _spec("cliport_snapped", "CLIPort, nearest candidate", {"act.snap": True}, weights_of="cliport")

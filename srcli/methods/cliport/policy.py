@@ -11,9 +11,9 @@ from srcli.errors import ArtifactError
 from srcli.learning.keyposes import KeyposeInput
 from srcli.methods.base import Acting, Choice, Decision, Weights
 from srcli.methods.cliport.decode import grasps, labels, releases, smoothed
+from srcli.methods.cliport.maps import grid_of, maps_of
 from srcli.methods.cliport.network import CliportNetwork, build_network
 from srcli.methods.cliport.section import CliportActConfig, CliportConfig
-from srcli.methods.cliport.training import grid_of, maps_of
 from srcli.methods.keypose import Looking, look, nearest, own, tried
 from srcli.methods.scoring import fitted_settings
 from srcli.models.state import load_arrays

@@ -58,7 +58,7 @@ class CliportTrainConfig(Section):
 
     updates: int = Field(1800, ge=1, le=10_000_000, description="budget in updates (published: 201,000 of one sample)")
     batch_size: int = Field(8, ge=1, le=1024, description="samples per update, half of them placements where there are any")
-    lr: float = Field(1.5e-3, gt=0.0, le=1.0, description="learning rate of Adam (published: 1e-4)")
+    lr: float = Field(5e-4, gt=0.0, le=1.0, description="learning rate of Adam (published: 1e-4)")
     warmup: int = Field(30, ge=0, le=100_000, description="updates over which the learning rate rises linearly (published: 0)")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="learning rate after that (published: constant)")
     weight_decay: float = Field(1e-4, ge=0.0, le=1.0, description="decoupled weight decay (published: 0)")

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from srcli.artifacts.core import file_digest
-from srcli.learning.keyposes import WORKSPACE, KeyposeInput, KeyposeSample, KeyposeSet, turned
+from srcli.learning.keyposes import KeyposeSample, KeyposeSet, turned
 from srcli.learning.loop import Loop, Progress, Settings, Task
 from srcli.learning.schedule import Schedule
 from srcli.methods.base import FitProgress, Fitted, TrainingData
 from srcli.methods.cliport.decode import labels, places, yaw_bins
+from srcli.methods.cliport.maps import grid_of, maps_of
 from srcli.methods.cliport.network import CliportNetwork, Maps, build_network, heat_loss
-from srcli.methods.cliport.raster import Grid, feature_map, surface_map
-from srcli.methods.cliport.section import CliportConfig, CliportNetworkConfig
+from srcli.methods.cliport.section import CliportConfig
 from srcli.seeding import generator
-from srcli.types import F32, F64, I64
+from srcli.types import F64, I64
 
 CHUNK = 4
 """Samples that a processor works on at once."""
@@ -28,37 +28,6 @@ _TRIES = 20
 """Turns that are drawn for a sample whose label leaves the map, before it is taken as it is."""
 NEAR = 0.02
 """A prediction within so many metres of the expert's counts as near."""
-
-
-def grid_of(config: CliportNetworkConfig) -> Grid:
-    """The map's pixels, around the middle of the workspace."""
-    middle = (np.asarray(WORKSPACE[0]) + np.asarray(WORKSPACE[1])) / 2
-    return Grid.around((float(middle[0]), float(middle[1])), config.pixel, config.pixels)
-
-
-def maps_of(given: Sequence[KeyposeInput], grid: Grid, device: str) -> Maps:
-    """Decisions of one phase, drawn into maps."""
-
-    def on(values: Sequence[np.ndarray]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(values)).to(device)
-
-    coarse = grid.coarser(2)
-    # Convolutions of few channels are faster with channels last.
-    return Maps(
-        surface=on([surface_map(one.points, one.colors, grid) for one in given]).to(memory_format=torch.channels_last),
-        features=on([feature_map(one.cells, one.features, coarse) for one in given]).to(memory_format=torch.channels_last),
-        text=on([sentence(one) for one in given]),
-        held=on([one.held for one in given]),
-        place=given[0].place,
-    )
-
-
-def sentence(given: KeyposeInput) -> F32:
-    """(2 D,) what the gates hear: the embedding of what is meant, and the mean of the tokens, which tell how to place."""
-    real = given.tokens[given.token_mask]
-    mean = real.mean(axis=0) if len(real) else np.zeros_like(given.text)
-    both: F32 = np.concatenate([given.text, mean]).astype(np.float32)
-    return both
 
 
 @dataclass(frozen=True)

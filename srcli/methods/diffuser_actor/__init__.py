@@ -24,7 +24,7 @@ def _spec(name: str, title: str, preset: Mapping[str, object], weights_of: str =
         preset=preset,
         acts_with=("act",),
         shares=SHARES,
-        fidelity="reimplemented",
+        fidelity="adapter",
         source=SOURCE,
         weights_of=weights_of,
     )

@@ -61,7 +61,7 @@ class DiffuserTrainConfig(Section):
     batch_size: int = Field(8, ge=1, le=1024, description="scenes per update (published: 8 episodes on each of 6 cards)")
     draws: int = Field(32, ge=1, le=4096, description="noisy poses per scene, which is encoded once (published: 1)")
     cells: int = Field(400, ge=0, le=100_000, description="cells of a training scene drawn at random; 0 = all")
-    lr: float = Field(1e-3, gt=0.0, le=1.0, description="learning rate of AdamW at its peak (published: 1e-4, constant)")
+    lr: float = Field(3e-3, gt=0.0, le=1.0, description="learning rate of AdamW at its peak (published: 1e-4, constant)")
     warmup: int = Field(100, ge=0, le=100_000, description="updates over which it rises; it then falls by half a cosine")
     weight_decay: float = Field(5e-4, ge=0.0, le=1.0, description="decoupled weight decay (published: 5e-4)")
     clip: float = Field(1.0, gt=0.0, le=1000.0, description="largest gradient norm")

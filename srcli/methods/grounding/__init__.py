@@ -42,6 +42,7 @@ def _spec(
         fidelity="adapter",
         source=source,
         paper_row=row,
+        shares=("learning/regions.py",),
     )
 
 

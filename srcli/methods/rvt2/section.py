@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srcli.config.base import Section
 
@@ -84,7 +84,8 @@ class Rvt2TrainConfig(Section):
         ge=0.0,
         le=0.9,
         allow_inf_nan=False,
-        description="largest shift of the second stage's centre from the true point, in half sides of the cube (published: 0.1)",
+        description="largest shift of the second stage's centre from the true point, in half sides of the cube; at most 1 / zoom "
+        "(published: 0.1)",
     )
     predicted: float = Field(
         0.5,
@@ -124,3 +125,13 @@ class Rvt2Config(Section):
     network: Rvt2NetworkConfig = Field(default_factory=Rvt2NetworkConfig, description="virtual views and network")
     train: Rvt2TrainConfig = Field(default_factory=Rvt2TrainConfig, description="training")
     act: Rvt2ActConfig = Field(default_factory=Rvt2ActConfig, description="from heat maps to an action")
+
+    @model_validator(mode="after")
+    def _in_view(self) -> Rvt2Config:
+        most = 1.0 / self.network.zoom
+        if self.train.jitter > most:
+            raise ValueError(
+                f"train.jitter = {self.train.jitter:g} would move the true point out of the second stage's cube; "
+                f"at most 1 / network.zoom = {most:g}"
+            )
+        return self

@@ -31,7 +31,7 @@ def training_set(features: FeatureDataset | None, config: CellRegionConfig) -> T
         SceneError: no features, or no pick among its training samples.
         ArtifactError: the file was made without whole views, or is damaged.
     """
-    seen = KeyposeSet(features)
+    seen = KeyposeSet(features, surface=False)
     assert features is not None
     pick = features.column("phase") == 0
     train, valid = seen.train[pick[seen.train]], seen.valid[pick[seen.valid]]
@@ -56,7 +56,7 @@ def fit(
     assert data.features is not None
     identity = {**section.model_dump(mode="json"), "features": file_digest(data.features.path)}
     network = build_network(section.network, samples.feature_dim, seed)
-    trainer = Trainer(samples, network, section.train, identity, seed=seed, device=device, checkpoint=checkpoint)
+    trainer = Trainer(samples, network, section.train.of_scorers(), identity, seed=seed, device=device, checkpoint=checkpoint)
 
     def told(state: Progress) -> None:
         numbers = (("loss", state.train_loss), ("valid loss", state.valid_loss), ("on target", state.valid_rate))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import Protocol
+
 import numpy as np
 import torch
 
+from srcli.config.cloud import CloudConfig
+from srcli.config.language import LanguageConfig
 from srcli.errors import ConfigError
+from srcli.language.instructions import make_reader
+from srcli.language.spelling import Reader
 from srcli.learning.keyposes import KeyposeInput
 from srcli.learning.regions import unit
 from srcli.methods.base import Acting, Choice, Decision, Weights
@@ -20,10 +27,20 @@ from srcli.perception.pipeline import sentence
 from srcli.types import Percept, SemanticCloud, TextEmbedding
 
 
-class Vlp:
-    """See the package."""
+class Hearing(Looking, Protocol):
+    """What VLP needs of an encoder: it also reads pairs of a sentence anew."""
 
-    def __init__(self, section: VlpConfig, network: VlpNetwork, encoder: Looking | None, device: str) -> None:
+    @property
+    def vocabulary(self) -> frozenset[str] | None: ...
+
+
+class Vlp:
+    """See the package.
+
+    The pairs of a sentence are read as sentences are by default: sections ``language`` and ``cloud`` do not reach a method.
+    """
+
+    def __init__(self, section: VlpConfig, network: VlpNetwork, encoder: Hearing | None, device: str) -> None:
         self._section, self._network, self._encoder, self._device = section, network, encoder, device
 
     def act(self, decision: Decision) -> Choice:
@@ -47,11 +64,18 @@ class Vlp:
 
     def _words(self, instruction: str) -> list[Words]:
         """The pairs of a sentence that has several; none of one that has one: it has been encoded already."""
-        found = pairs(instruction)
-        if len(found) < 2 or self._encoder is None:
+        if self._encoder is None:
             return []
-        texts = [sentence(spoken(phrase), self._encoder, "place") for phrase in found]
+        found = pairs(self._read(instruction).text)
+        if len(found) < 2:
+            return []
+        denied = CloudConfig().denied
+        texts = [sentence(spoken(phrase), self._encoder, "place", denied) for phrase in found]
         return [Words(text.pooled, text.tokens, text.mask) for text in texts]
+
+    @cached_property
+    def _read(self) -> Reader:
+        return make_reader(None if self._encoder is None else self._encoder.vocabulary, LanguageConfig())
 
 
 def _shown(given: KeyposeInput) -> Percept:
@@ -62,7 +86,7 @@ def _shown(given: KeyposeInput) -> Percept:
     return Percept(cloud, TextEmbedding(given.text, given.tokens, given.token_mask))
 
 
-def build(section: VlpConfig, weights: Weights | None, encoder: Looking | None, device: str, seed: int) -> Acting:
+def build(section: VlpConfig, weights: Weights | None, encoder: Hearing | None, device: str, seed: int) -> Acting:
     """The policy; without weights an untrained one whose initial weights follow from ``seed``.
 
     Raises:

@@ -44,7 +44,7 @@ class VlpTrainConfig(Section):
     )
     batch_size: int = Field(32, ge=1, le=1024, description="samples per update")
     updates: int = Field(1000, ge=1, le=10_000_000, description="budget in updates")
-    lr: float = Field(3e-3, gt=0.0, le=1.0, description="learning rate of AdamW")
+    lr: float = Field(9e-3, gt=0.0, le=1.0, description="learning rate of AdamW")
     weight_decay: float = Field(1e-4, ge=0.0, le=1.0, description="decoupled weight decay")
     warmup: int = Field(50, ge=0, le=100_000, description="updates over which the learning rate rises linearly")
     clip: float = Field(1.0, gt=0.0, le=1000.0, description="largest gradient norm")

@@ -68,7 +68,7 @@ def examples_of(features: FeatureDataset | None, section: VlpConfig) -> tuple[li
         SceneError: no features, or no placement among its training samples.
         ArtifactError: the file was made without whole views, or is damaged.
     """
-    seen = KeyposeSet(features)
+    seen = KeyposeSet(features, surface=False)
     assert features is not None
     place = features.column("phase") == 1
     train, valid = seen.train[place[seen.train]], seen.valid[place[seen.valid]]
