@@ -23,6 +23,8 @@ MARGIN = 0.04
 """Keyposes may lie so far outside of what is looked at, metres."""
 WORKSPACE = (np.array(WORKSPACE_LOWER) - MARGIN, np.array(WORKSPACE_UPPER) + MARGIN)
 """Lower and upper corner (3,) of keyposes of the fingertips, world frame, metres."""
+NEAR = 0.02
+"""A position so near to the expert's counts as right in a validation, metres."""
 _MOVES = 5
 """Stream of the turns and shifts of an update."""
 

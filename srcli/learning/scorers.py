@@ -31,23 +31,49 @@ def train_scorer(
     checkpoint: Path,
     progress: Callable[[int, int, str], None] | None,
 ) -> dict[str, Any]:
-    """Train a network on a features file; interrupted, it goes on from its checkpoint.
-
-    Args:
-        build: the network with its initial weights, of the features' dimension.
-        identity: settings that make another training; a checkpoint of another one is ignored.
-
-    Returns:
-        weights, curves, metrics, updates, samples and facts, as a fit gives them back.
+    """Train a network on a features file; as :func:`train_on`.
 
     Raises:
         SceneError: no features, no training sample, or the loss is not finite.
     """
     if features is None:
         raise SceneError("this method is trained on features", "make them with `srcli featurize`")
-    data = TrainingSet.of(features)
-    depends_on = {**identity, "features": file_digest(features.path)}
-    trainer = Trainer(data, build(data.feature_dim), config, depends_on, seed=seed, device=device, checkpoint=checkpoint)
+    return train_on(
+        TrainingSet.of(features),
+        build,
+        config,
+        {**identity, "features": file_digest(features.path)},
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def train_on(
+    data: TrainingSet,
+    build: Callable[[int], torch.nn.Module],
+    config: TrainConfig,
+    identity: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str,
+    checkpoint: Path,
+    progress: Callable[[int, int, str], None] | None,
+) -> dict[str, Any]:
+    """Train a network; interrupted, it goes on from its checkpoint.
+
+    Args:
+        build: the network with its initial weights, of the features' dimension.
+        identity: settings and data that make another training; a checkpoint of another one is ignored.
+
+    Returns:
+        weights, curves, metrics, updates, samples and facts, as a fit gives them back.
+
+    Raises:
+        SceneError: the loss is not finite.
+    """
+    trainer = Trainer(data, build(data.feature_dim), config, identity, seed=seed, device=device, checkpoint=checkpoint)
 
     def told(state: Progress) -> None:
         numbers = (("loss", state.train_loss), ("valid loss", state.valid_loss), ("on target", state.valid_rate))

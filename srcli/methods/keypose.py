@@ -17,15 +17,15 @@ from srcli.learning.keyposes import KeyposeInput
 from srcli.learning.whole_view import whole_view
 from srcli.methods.base import Choice, Decision
 from srcli.perception.fusion import DenseValues
-from srcli.types import F32, F64, U8, Action, Bool
+from srcli.types import F32, F64, U8, Action, Bool, Percept, SemanticCloud, TextEmbedding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from srcli.types import TextEmbedding
-
 METRES_PER_RADIAN = 0.1
 """How far a turn counts beside a distance when the nearest candidate is looked for."""
+DOWN: F32 = np.array([1.0, 0.0, 0.0, 0.0], np.float32)
+"""The tool straight down at yaw 0, xyzw: so placements are released, and what is held keeps its yaw."""
 
 
 class Looking(Protocol):
@@ -61,6 +61,39 @@ def look(decision: Decision, encoder: Looking | None) -> KeyposeInput:
         place=decision.phase == "place",
         held=np.array((0.0, 0.0, 0.0) if held is None else (held.radius, held.half_width, held.height), np.float32),
     )
+
+
+def percept_of(points: F32, features: F32, given: KeyposeInput) -> Percept:
+    """Points (N, 3) with features (N, D) and the sentence, as networks and pictures take them."""
+    text = TextEmbedding(given.text, given.tokens, given.token_mask)
+    similarity = (features @ given.text).astype(np.float32)
+    return Percept(SemanticCloud(points, features, similarity, np.ones(len(points), dtype=np.uint8)), text)
+
+
+def frames_of(six: F64) -> F64:
+    """The rotations (K, 3, 3) that two columns each, (K, 6), stand for, made orthonormal by Gram and Schmidt.
+
+    Zhou et al., On the continuity of rotation representations, CVPR 2019. Columns that say nothing (no length, or parallel) give
+    any rotation that fits them.
+    """
+    x = _unit(six[:, :3], np.tile([1.0, 0.0, 0.0], (len(six), 1)))
+    # The axis that x has least of is never parallel to it.
+    other = np.eye(3)[np.argmin(np.abs(x), axis=1)]
+    y = _unit(_across(six[:, 3:], x), _unit(_across(other, x), other))
+    return np.stack([x, y, np.cross(x, y)], axis=2)
+
+
+def _across(vectors: F64, x: F64) -> F64:
+    """The part of (K, 3) vectors that is perpendicular to unit vectors x."""
+    rest: F64 = vectors - (vectors * x).sum(axis=1, keepdims=True) * x
+    return rest
+
+
+def _unit(vectors: F64, otherwise: F64) -> F64:
+    """(K, 3) vectors with length 1; ``otherwise`` where they have none."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: F64 = np.where(length > 1e-6, vectors / np.maximum(length, 1e-6), otherwise)
+    return unit
 
 
 def distances(poses: F32, others: F32) -> F64:

@@ -20,7 +20,7 @@ from srcli.evaluation.exclusion import exclude
 from srcli.learning.keyposes import WORKSPACE, KeyposeInput
 from srcli.learning.loop import Loop
 from srcli.methods.base import Fitted, TrainingData
-from srcli.methods.diffuser_actor.attention import Layer, Rotary, turned
+from srcli.methods.diffuser_actor.attention import Layer, Rotary
 from srcli.methods.diffuser_actor.inputs import scenes_of
 from srcli.methods.diffuser_actor.network import DiffuserNetwork, Scenes, build_network, farthest
 from srcli.methods.diffuser_actor.noising import Diffusion, Flow, scaled_linear, squared_cosine
@@ -30,6 +30,7 @@ from srcli.methods.diffuser_actor.sampling import denoised, densest, fresh
 from srcli.methods.diffuser_actor.section import DiffuserConfig, DiffuserNetworkConfig, DiffuserNoiseConfig
 from srcli.methods.diffuser_actor.training import fit
 from srcli.methods.keypose import distances, tried
+from srcli.methods.networks import turn_pairs
 from srcli.methods.registry import settings, spec_of
 from srcli.types import F32, F64
 
@@ -277,7 +278,7 @@ def test_products_of_turned_vectors_depend_on_the_difference_of_positions() -> N
     q, k, at, where = (torch.from_numpy(rng.normal(size=(1, 4, n))) for n in (24, 24, 3, 3))
     shift = torch.tensor([0.3, -0.1, 0.2], dtype=torch.float64)
     for offset in (0.0, shift):
-        products = turned(q, rotary(at + offset)) @ turned(k, rotary(where + offset)).transpose(1, 2)
+        products = turn_pairs(q, rotary(at + offset)) @ turn_pairs(k, rotary(where + offset)).transpose(1, 2)
         if isinstance(offset, float):
             first = products
     torch.testing.assert_close(products, first)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from srcli.methods import WHOLE_VIEWS
 from srcli.methods.act3d.section import Act3DConfig
 from srcli.methods.base import EVERY_TASK, MethodSpec
 
 SOURCE = "Act3D: 3D Feature Field Transformers for Multi-Task Robotic Manipulation (Gervet et al., CoRL 2023)"
-SHARED = ("learning/keyposes.py", "learning/whole_view.py", "methods/keypose.py")
 
 
 def _spec(name: str, title: str, snap: bool, weights_of: str = "") -> MethodSpec:
@@ -24,7 +24,7 @@ def _spec(name: str, title: str, snap: bool, weights_of: str = "") -> MethodSpec
         fidelity="adapter",
         source=SOURCE,
         weights_of=weights_of,
-        shares=SHARED,
+        shares=WHOLE_VIEWS,
     )
 
 

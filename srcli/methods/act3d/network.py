@@ -19,6 +19,7 @@ from srcli.errors import ConfigError
 from srcli.methods.act3d.rotary import RelativeAttention, rotary_code
 from srcli.methods.act3d.rotation import rotation_of
 from srcli.methods.act3d.section import Act3DNetworkConfig
+from srcli.methods.networks import initial
 from srcli.models.geometry import inverse_root
 from srcli.models.layers import mlp
 
@@ -176,7 +177,5 @@ class Act3DNetwork(nn.Module):
 
 
 def build_network(config: Act3DNetworkConfig, feature_dim: int, levels: int, seed: int) -> Act3DNetwork:
-    """A network whose initial weights follow from the seed alone; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Act3DNetwork(config, feature_dim, levels)
+    """A network whose initial weights follow from the seed alone."""
+    return initial(seed, lambda: Act3DNetwork(config, feature_dim, levels))

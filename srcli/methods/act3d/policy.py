@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from srcli.errors import ArtifactError
 from srcli.methods.act3d.decode import Found, locate
 from srcli.methods.act3d.network import Act3DNetwork, build_network
 from srcli.methods.act3d.section import Act3DActConfig, Act3DConfig, GhostsConfig
 from srcli.methods.base import Acting, Choice, Decision, Weights
-from srcli.methods.keypose import look, nearest, own, tried
-from srcli.methods.scoring import fitted_settings
-from srcli.models.state import load_arrays
+from srcli.methods.keypose import DOWN, Looking, look, nearest, own, tried
+from srcli.methods.networks import restored
 from srcli.types import F32, Bool
-
-if TYPE_CHECKING:
-    from srcli.perception.encoders.interface import Encoder
-
-DOWN = np.array([[1.0, 0.0, 0.0, 0.0]], np.float32)
-"""Tool straight down at yaw 0: a placement keeps the yaw that its object was grasped with."""
 
 
 class Act3D:
     """The pose of the best ghost point with the best rotation; one that has failed is left out at every level."""
 
     def __init__(
-        self, network: Act3DNetwork, ghosts: GhostsConfig, act: Act3DActConfig, encoder: Encoder | None, device: str
+        self, network: Act3DNetwork, ghosts: GhostsConfig, act: Act3DActConfig, encoder: Looking | None, device: str
     ) -> None:
         self._network, self._ghosts, self._act, self._encoder, self._device = network, ghosts, act, encoder, device
 
@@ -35,7 +25,7 @@ class Act3D:
         """Look, locate, decide."""
 
         def barred(_: int, points: F32) -> Bool:
-            return tried(decision, poses_at(points, DOWN))
+            return tried(decision, poses_at(points, DOWN[None]))
 
         given, rng = look(decision, self._encoder), decision.rng.spawn(1)[0]
         (found,) = locate(self._network, [given], self._ghosts, self._act.ghosts, [rng], self._device, barred)
@@ -46,7 +36,7 @@ class Act3D:
         """(7,): of all ghost points and rotations the most likely one that repeats no failure; of an earlier level where the last
         has none."""
         if decision.phase == "place":
-            rotations, likely = DOWN, np.zeros(1, np.float32)
+            rotations, likely = DOWN[None], np.zeros(1, np.float32)
         else:
             rotations, likely = self._network.rotation.meant(found.said)
         for points, logits in zip(reversed(found.ghosts), reversed(found.logits), strict=True):
@@ -66,20 +56,15 @@ def poses_at(points: F32, rotations: F32) -> F32:
     return np.concatenate([np.repeat(points, ways, axis=0), np.tile(rotations, (count, 1))], axis=1).astype(np.float32)
 
 
-def build(section: Act3DConfig, weights: Weights | None, encoder: Encoder | None, device: str, seed: int) -> Acting:
+def build(section: Act3DConfig, weights: Weights | None, encoder: Looking | None, device: str, seed: int) -> Acting:
     """The policy; without weights an untrained one whose initial weights follow from ``seed``.
 
     Raises:
-        ArtifactError: weights and settings do not fit, or there are neither weights nor an encoder.
-        ConfigError: the settings contradict each other.
+        ConfigError, ArtifactError: as :func:`srcli.methods.networks.restored`.
     """
-    if weights is not None:
-        made, dim = fitted_settings(Act3DConfig, weights)
-    elif encoder is not None:
-        made, dim = section, encoder.dim
-    else:
-        raise ArtifactError("an untrained network needs an encoder: its width follows from it")
-    network = build_network(made.network, dim, 1 + len(made.ghosts.balls), seed)
-    if weights is not None:
-        load_arrays(network, weights.arrays, weights.source)
-    return Act3D(network.to(device).eval(), made.ghosts, section.act, encoder, device)
+
+    def make(made: Act3DConfig, dim: int, seed: int) -> Act3DNetwork:
+        return build_network(made.network, dim, 1 + len(made.ghosts.balls), seed)
+
+    made, network = restored(section, weights, encoder, make, seed=seed, device=device)
+    return Act3D(network, made.ghosts, section.act, encoder, device)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from srcli.methods.act3d.section import RotaryConfig
+from srcli.methods.networks import turn_pairs
 from srcli.models.geometry import merge_heads, split_heads
 
 if TYPE_CHECKING:
@@ -36,12 +37,6 @@ def rotary_code(places: Float[Tensor, "b n 3"], width: int, heads: int, config: 
     else:
         angles = split_heads(phases(places, width, config), heads)
     return torch.polar(torch.ones_like(angles), angles)
-
-
-def turn(values: Float[Tensor, "b h n e"], code: Complex[Tensor, "*b n e/2"]) -> Float[Tensor, "b h n e"]:
-    """Channels 2i and 2i + 1 turned as one complex number."""
-    pairs = torch.view_as_complex(values.reshape(*values.shape[:-1], -1, 2))
-    return torch.view_as_real(pairs * code).flatten(-2)
 
 
 class RelativeAttention(nn.Module):
@@ -75,7 +70,7 @@ class RelativeAttention(nn.Module):
         k = split_heads(self.key(context), self.heads)  # (b, h, n, e)
         v = split_heads(self.value(context), self.heads)
         if codes is not None:
-            q, k = turn(q, codes[0]), turn(k, codes[1])
+            q, k = turn_pairs(q, codes[0]), turn_pairs(k, codes[1])
         read = merge_heads(scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None]))  # (b, g, c)
         states = self.norm(states + self.out(read))
         out: Tensor = self.norm_out(states + self.down(torch.relu(self.up(states))))

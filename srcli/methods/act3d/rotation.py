@@ -15,6 +15,7 @@ from torch.nn.functional import log_softmax, normalize
 
 from srcli.actions.poses import approach_frames, canonical_quaternions, rotation_matrices
 from srcli.methods.act3d.section import Act3DNetworkConfig
+from srcli.methods.keypose import frames_of
 from srcli.models.geometry import tool_axes
 from srcli.types import F32, F64, I64
 
@@ -91,11 +92,8 @@ class SixNumbers:
 
     def meant(self, said: F32) -> tuple[F32, F32]:
         """The one rotation."""
-        six = said.astype(np.float64)
-        x = _unit(six[:3])
-        y = _unit(six[3:] - (six[3:] @ x) * x)
-        frame = np.stack([x, y, np.cross(x, y)], axis=1)
-        return canonical_quaternions(frame[None]).astype(np.float32), np.zeros(1, np.float32)
+        frames = frames_of(said[None].astype(np.float64))
+        return canonical_quaternions(frames).astype(np.float32), np.zeros(1, np.float32)
 
 
 class Quaternion:

@@ -7,19 +7,17 @@ trains so; jitter 0 is as published).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from srcli.artifacts.core import file_digest
-from srcli.learning.keyposes import KeyposeSample, KeyposeSet
-from srcli.learning.loop import Loop, Progress, Settings, Task
+from srcli.learning.keyposes import NEAR, KeyposeSample, KeyposeSet
+from srcli.learning.loop import Settings, Task
 from srcli.learning.schedule import Schedule
 from srcli.methods.act3d.decode import locate
 from srcli.methods.act3d.ghosts import soft_labels
@@ -35,13 +33,12 @@ from srcli.methods.act3d.scene import (
 )
 from srcli.methods.act3d.section import Act3DConfig
 from srcli.methods.base import FitProgress, Fitted, TrainingData
+from srcli.methods.fitting import fit_network
 from srcli.seeding import generator
 from srcli.types import F32
 
 PART = 8
 """Decisions that a processor works on at once."""
-NEAR = 0.02
-"""Metres within which a predicted position counts as right in the validation."""
 _GHOSTS, _VALID = 11, 12
 """Streams of the ghost points and tokens of an update, and of a decision of the validation split."""
 
@@ -185,28 +182,18 @@ def fit(
         checkpoint_every=train.checkpoint_every,
         advice="lower methods.act3d.train.lr",
     )
-    # Snapping does not make another training; the number of ghost points is that of the validation's errors, too.
-    identity = {**section.model_dump(mode="json", exclude={"act": {"snap"}}), "features": file_digest(data.features.path)}
-    task = Task(network, teacher.draw, teacher.loss, teacher.validate if validated else None)
-    result = Loop(task, settings, identity=identity, seed=seed, device=device, checkpoint=checkpoint).run(_told(progress))
-    return Fitted(
-        weights={name: value.cpu().numpy() for name, value in result.weights.items()},
-        curves={name: np.array(curve, dtype=np.float32) for name, curve in result.curves.items()},
-        metrics={name: curve[result.kept] for name, curve in result.curves.items() if name.startswith("valid")},
-        updates=result.updates,
+    return fit_network(
+        Task(network, teacher.draw, teacher.loss, teacher.validate if validated else None),
+        settings,
+        section,
+        data.features,
         samples=len(keyposes.train),
-        facts={"feature_dim": keyposes.feature_dim},
+        feature_dim=keyposes.feature_dim,
+        titles={"valid_loss": "valid loss", "valid_error": "error (m)", "valid_near": "within 2 cm"},
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+        # The number of ghost points that it acts with is that of the validation's errors, too.
+        acting={"act": {"snap"}},
     )
-
-
-def _told(progress: FitProgress | None) -> Any:
-    if progress is None:
-        return None
-
-    def tell(state: Progress) -> None:
-        names: Mapping[str, str] = {"valid_loss": "valid loss", "valid_error": "error (m)", "valid_near": "within 2 cm"}
-        parts = [f"loss {state.mean_loss:.3f}"] if state.mean_loss == state.mean_loss else []
-        parts += [f"{title} {state.values[name]:.3f}" for name, title in names.items() if name in state.values]
-        progress(state.update, state.updates, "  ".join(parts))
-
-    return tell

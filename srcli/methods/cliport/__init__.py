@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from srcli.methods import WHOLE_VIEWS
 from srcli.methods.base import EVERY_TASK, MethodSpec
 from srcli.methods.cliport.section import CliportConfig
 
@@ -30,7 +31,7 @@ def _spec(name: str, title: str, preset: Mapping[str, Any], paper_row: str = "",
         source=SOURCE,
         paper_row=paper_row,
         weights_of=weights_of,
-        shares=("learning/keyposes.py", "learning/whole_view.py", "methods/keypose.py"),
+        shares=WHOLE_VIEWS,
     )
 
 

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from srcli.methods.cliport.section import CliportNetworkConfig
+from srcli.methods.networks import initial
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -246,7 +247,5 @@ def heat_loss(logits: Float[Tensor, "b y n n"], label: Int[Tensor, " b"]) -> Flo
 
 
 def build_network(config: CliportNetworkConfig, feature_dim: int, seed: int) -> CliportNetwork:
-    """A network whose initial weights follow from the seed alone; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return CliportNetwork(config, feature_dim)
+    """A network whose initial weights follow from the seed alone."""
+    return initial(seed, lambda: CliportNetwork(config, feature_dim))

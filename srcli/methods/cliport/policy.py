@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from srcli.errors import ArtifactError
 from srcli.learning.keyposes import KeyposeInput
 from srcli.methods.base import Acting, Choice, Decision, Weights
 from srcli.methods.cliport.decode import grasps, labels, releases, smoothed
@@ -15,8 +14,7 @@ from srcli.methods.cliport.maps import grid_of, maps_of
 from srcli.methods.cliport.network import CliportNetwork, build_network
 from srcli.methods.cliport.section import CliportActConfig, CliportConfig
 from srcli.methods.keypose import Looking, look, nearest, own, tried
-from srcli.methods.scoring import fitted_settings
-from srcli.models.state import load_arrays
+from srcli.methods.networks import restored
 from srcli.types import F32, I64
 
 _BLOCK = 2048
@@ -75,14 +73,11 @@ def build(section: CliportConfig, weights: Weights | None, encoder: Looking | No
     """The policy; without weights an untrained one whose initial weights follow from ``seed``.
 
     Raises:
-        ArtifactError: weights and settings do not fit.
+        ConfigError, ArtifactError: as :func:`srcli.methods.networks.restored`.
     """
-    if weights is None:
-        if encoder is None:
-            raise ArtifactError("an untrained network needs an encoder: its width follows from it")
-        network = build_network(section.network, encoder.dim, seed)
-    else:
-        made, dim = fitted_settings(CliportConfig, weights)
-        network = build_network(made.network, dim, 0)
-        load_arrays(network, weights.arrays, weights.source)
-    return CliportPolicy(network.to(device).eval(), section.act, encoder, device)
+
+    def make(made: CliportConfig, dim: int, seed: int) -> CliportNetwork:
+        return build_network(made.network, dim, seed)
+
+    _, network = restored(section, weights, encoder, make, seed=seed, device=device)
+    return CliportPolicy(network, section.act, encoder, device)

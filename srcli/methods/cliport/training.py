@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from srcli.artifacts.core import file_digest
-from srcli.learning.keyposes import KeyposeSample, KeyposeSet, turned
-from srcli.learning.loop import Loop, Progress, Settings, Task
+from srcli.learning.keyposes import NEAR, KeyposeSample, KeyposeSet, turned
+from srcli.learning.loop import Settings, Task
 from srcli.learning.schedule import Schedule
 from srcli.methods.base import FitProgress, Fitted, TrainingData
 from srcli.methods.cliport.decode import labels, places, yaw_bins
 from srcli.methods.cliport.maps import grid_of, maps_of
 from srcli.methods.cliport.network import CliportNetwork, Maps, build_network, heat_loss
 from srcli.methods.cliport.section import CliportConfig
+from srcli.methods.fitting import fit_network
 from srcli.seeding import generator
 from srcli.types import F64, I64
 
@@ -26,8 +26,6 @@ CHUNK = 4
 """Samples that a processor works on at once."""
 _TRIES = 20
 """Turns that are drawn for a sample whose label leaves the map, before it is taken as it is."""
-NEAR = 0.02
-"""A prediction within so many metres of the expert's counts as near."""
 
 
 @dataclass(frozen=True)
@@ -158,34 +156,18 @@ def fit(
         prefetch=device != "cpu",
         advice="lower methods.cliport.train.lr",
     )
-    identity = {
-        # What acts at test time only does not make another training.
-        "settings": section.model_dump(mode="json", exclude={"act"}),
-        "seed": seed,
-        "features": file_digest(data.features.path),
-    }
-    validate = teacher.validate if len(keyposes.valid) else None
-    task = Task(network, teacher.draw, teacher.loss, validate)
-    loop = Loop(task, settings, identity=identity, seed=seed, device=device, checkpoint=checkpoint)
-    result = loop.run(_told(progress))
-    last = {name: curve[result.kept] for name, curve in result.curves.items() if name not in ("update", "train_loss")}
-    return Fitted(
-        weights={name: value.contiguous().half().cpu().numpy() for name, value in result.weights.items()},
-        curves={name: np.array(curve, dtype=np.float32) for name, curve in result.curves.items()},
-        metrics=last,
-        updates=result.updates,
+    task = Task(network, teacher.draw, teacher.loss, teacher.validate if len(keyposes.valid) else None)
+    return fit_network(
+        task,
+        settings,
+        section,
+        data.features,
         samples=len(keyposes.train),
-        facts={"feature_dim": keyposes.feature_dim},
+        feature_dim=keyposes.feature_dim,
+        titles={"valid_loss": "valid loss", "pick_near": "picks near"},
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+        half=True,
     )
-
-
-def _told(progress: FitProgress | None) -> Callable[[Progress], None] | None:
-    if progress is None:
-        return None
-
-    def told(now: Progress) -> None:
-        known = {"loss": now.loss, "valid loss": now.values.get("valid_loss"), "picks near": now.values.get("pick_near")}
-        text = "  ".join(f"{name} {value:.3f}" for name, value in known.items() if value is not None and value == value)
-        progress(now.update, now.updates, text)
-
-    return told

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from srcli.methods import WHOLE_VIEWS
 from srcli.methods.base import EVERY_TASK, MethodSpec
 from srcli.methods.diffuser_actor.section import DiffuserConfig
 
 SOURCE = "3D Diffuser Actor (Ke, Gkanatsios and Fragkiadaki, CoRL 2024), from its description; reduced, on frozen dense features"
-SHARES = ("learning/keyposes.py", "learning/whole_view.py", "methods/keypose.py")
 
 
 def _spec(name: str, title: str, preset: Mapping[str, object], weights_of: str = "") -> MethodSpec:
@@ -23,7 +23,7 @@ def _spec(name: str, title: str, preset: Mapping[str, object], weights_of: str =
         group="diffuser_actor",
         preset=preset,
         acts_with=("act",),
-        shares=SHARES,
+        shares=WHOLE_VIEWS,
         fidelity="adapter",
         source=SOURCE,
         weights_of=weights_of,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from srcli.methods.networks import turn_pairs
 from srcli.models.geometry import merge_heads, split_heads
 
 if TYPE_CHECKING:
@@ -46,12 +47,6 @@ class Rotary(nn.Module):
         return torch.polar(torch.ones_like(phases), phases)
 
 
-def turned(values: Float[Tensor, "b n d"], turns: Complex[Tensor, "b n p"]) -> Float[Tensor, "b n d"]:
-    """Channels 2i and 2i + 1, taken as one complex number, times turn i."""
-    pairs = torch.view_as_complex(values.reshape(*values.shape[:-1], -1, 2))
-    return torch.view_as_real(pairs * turns).flatten(-2)
-
-
 class Keys(nn.Module):
     """What tokens offer to a layer's queries: keys, turned by the rotary code where there is one, and values.
 
@@ -71,8 +66,8 @@ class Keys(nn.Module):
         """Keys and values of each head."""
         key, value = self.both(self.norm(tokens)).chunk(2, dim=-1)
         if turns is not None:
-            key = turned(key, turns)
-            value = turned(value, turns) if self.relative else value
+            key = turn_pairs(key, turns)
+            value = turn_pairs(value, turns) if self.relative else value
         return split_heads(key, self.heads), split_heads(value, self.heads)
 
 
@@ -143,7 +138,7 @@ class Layer(nn.Module):
         """
         query = self.q(self.read(x, condition))
         if turns is not None:
-            query = turned(query, turns)
+            query = turn_pairs(query, turns)
         key, value = offered
         shown = mask[:, None, None, :]  # (b, 1, 1, n)
         if self.own is not None:
@@ -154,7 +149,7 @@ class Layer(nn.Module):
             shown = torch.cat([shown.expand(-1, -1, queries, -1), itself], dim=-1)  # (b, 1, q, n + q)
         mixed = merge_heads(scaled_dot_product_attention(split_heads(query, self.heads), key, value, attn_mask=shown))
         if turns is not None and self.relative:
-            mixed = turned(mixed, turns.conj())
+            mixed = turn_pairs(mixed, turns.conj())
         x = x + self.out(mixed)
         y: Tensor = x + self.down(torch.nn.functional.gelu(self.up(self.think(x, condition))))
         return y

@@ -21,6 +21,7 @@ from srcli.errors import ConfigError
 from srcli.learning.keyposes import WORKSPACE
 from srcli.methods.diffuser_actor.attention import Layer, Rotary
 from srcli.methods.diffuser_actor.section import DiffuserNetworkConfig
+from srcli.methods.networks import initial
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Complex, Float, Int
@@ -233,10 +234,8 @@ def farthest(values: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"], count: i
 
 
 def build_network(config: DiffuserNetworkConfig, feature_dim: int, seed: int) -> DiffuserNetwork:
-    """A network whose initial weights follow from the seed alone; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return DiffuserNetwork(config, feature_dim)
+    """A network whose initial weights follow from the seed alone."""
+    return initial(seed, lambda: DiffuserNetwork(config, feature_dim))
 
 
 def _check(config: DiffuserNetworkConfig) -> None:

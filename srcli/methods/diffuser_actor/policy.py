@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from srcli.errors import ArtifactError
 from srcli.learning.keyposes import KeyposeInput
 from srcli.methods.base import Acting, Choice, Decision, Weights
 from srcli.methods.diffuser_actor.inputs import scenes_of
@@ -16,8 +15,7 @@ from srcli.methods.diffuser_actor.noising import noising_of
 from srcli.methods.diffuser_actor.sampling import denoised, densest, fresh, poses_of
 from srcli.methods.diffuser_actor.section import DiffuserActConfig, DiffuserConfig, DiffuserNoiseConfig
 from srcli.methods.keypose import Looking, look, nearest, own, tried
-from srcli.methods.scoring import fitted_settings
-from srcli.models.state import load_arrays
+from srcli.methods.networks import restored
 from srcli.types import F32, Bool
 
 
@@ -68,15 +66,11 @@ def build(section: DiffuserConfig, weights: Weights | None, encoder: Looking | N
     """The policy; without weights an untrained one whose initial weights follow from ``seed``.
 
     Raises:
-        ArtifactError: weights and settings do not fit.
+        ConfigError, ArtifactError: as :func:`srcli.methods.networks.restored`.
     """
-    made = section
-    if weights is None:
-        if encoder is None:
-            raise ArtifactError("an untrained network needs an encoder: its width follows from it")
-        network = build_network(section.network, encoder.dim, seed)
-    else:
-        made, dim = fitted_settings(DiffuserConfig, weights)
-        network = build_network(made.network, dim, 0)
-        load_arrays(network, weights.arrays, weights.source)
-    return DiffuserPolicy(network.to(device).eval(), made.noise, section.act, device, encoder)
+
+    def make(made: DiffuserConfig, dim: int, seed: int) -> DiffuserNetwork:
+        return build_network(made.network, dim, seed)
+
+    made, network = restored(section, weights, encoder, make, seed=seed, device=device)
+    return DiffuserPolicy(network, made.noise, section.act, device, encoder)

@@ -12,15 +12,13 @@ from srcli.learning.keyposes import WORKSPACE
 from srcli.methods.diffuser_actor.network import DiffuserNetwork, Encoded
 from srcli.methods.diffuser_actor.noising import Noising
 from srcli.methods.diffuser_actor.rotation import from_nine
-from srcli.methods.keypose import distances
+from srcli.methods.keypose import DOWN, distances
 from srcli.types import F32, Bool
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-DOWN = (1.0, 0.0, 0.0, 0.0)
-"""Rotation of every placement: the tool points down, and what is held keeps the yaw that it was grasped with."""
 PUSH = 0.02
 """Where all that is drawn repeats failures, poses are moved by chance: metres at first, twice as far each time."""
 PUSHES = 6

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from srcli.artifacts.core import file_digest
-from srcli.learning.keyposes import KeyposeSample, KeyposeSet
-from srcli.learning.loop import Loop, Progress, Settings, Task
+from srcli.learning.keyposes import NEAR, KeyposeSample, KeyposeSet
+from srcli.learning.loop import Settings, Task
 from srcli.learning.schedule import Schedule
 from srcli.methods.base import FitProgress, Fitted, TrainingData
 from srcli.methods.diffuser_actor.inputs import scenes_of
@@ -22,15 +21,15 @@ from srcli.methods.diffuser_actor.noising import POSITION, Noising, noising_of
 from srcli.methods.diffuser_actor.policy import DiffuserPolicy
 from srcli.methods.diffuser_actor.rotation import to_nine
 from srcli.methods.diffuser_actor.section import DiffuserConfig, DiffuserTrainConfig
+from srcli.methods.fitting import fit_network
 from srcli.methods.keypose import METRES_PER_RADIAN, distances
+from srcli.models.state import load_arrays
 from srcli.seeding import generator
 
 CHUNK = 8
 """Scenes that a processor works on at once."""
 VALID_DRAWS = 32
 """Noisy poses of each validation scene, the same at every validation."""
-NEAR = 0.02
-"""Metres within which a position counts as right."""
 _BATCH, _VALID, _ERRORS = 2, 3, 4
 """Streams of chance: of a batch's noise, of the validation's, and of the poses drawn to measure errors."""
 
@@ -98,31 +97,22 @@ def fit(
         prefetch=device != "cpu",
     )
     task = Task(network, draw, lambda part: loss_of(network, part, config), validate)
-    # What acts at test time only does not make another training.
-    identity = {
-        "settings": section.model_dump(mode="json", exclude={"act"}),
-        "seed": seed,
-        "features": file_digest(data.features.path),
-    }
-    loop = Loop(task, settings, identity=identity, seed=seed, device=device, checkpoint=checkpoint)
-
-    def told(now: Progress) -> None:
-        assert progress is not None
-        valid = now.values.get("valid_loss", math.nan)
-        text = f"loss {now.loss:.3f}" + (f"  valid loss {valid:.3f}" if valid == valid else "")
-        progress(now.update, now.updates, text)
-
-    result = loop.run(told if progress is not None else None)
-    network.load_state_dict(result.weights)
-    losses = result.curves.get("valid_loss", [math.nan])
-    return Fitted(
-        weights={name: value.float().cpu().numpy() for name, value in result.weights.items()},
-        curves={name: np.array(curve, dtype=np.float32) for name, curve in result.curves.items()},
-        metrics={"loss": losses[result.kept], **errors(network.eval(), samples, section, seed, device)},
-        updates=result.updates,
+    fitted = fit_network(
+        task,
+        settings,
+        section,
+        data.features,
         samples=len(samples.train),
-        facts={"feature_dim": samples.feature_dim},
+        feature_dim=samples.feature_dim,
+        titles={"valid_loss": "valid loss"},
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
     )
+    load_arrays(network, fitted.weights, "the training")
+    found = errors(network.eval(), samples, section, seed, device)
+    return replace(fitted, metrics={"loss": fitted.metrics["valid_loss"], **found})
 
 
 def loss_of(network: DiffuserNetwork, part: _Part, config: DiffuserTrainConfig) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from srcli.methods import WHOLE_VIEWS
 from srcli.methods.base import EVERY_TASK, MethodSpec
 from srcli.methods.rvt2.section import Rvt2Config
 
@@ -24,7 +25,7 @@ def _spec(name: str, title: str, source: str, features: bool, snap: bool = False
         source=source,
         paper_row="" if features or snap else "RVT-2",
         weights_of=weights_of,
-        shares=("learning/keyposes.py", "learning/whole_view.py", "methods/keypose.py"),
+        shares=WHOLE_VIEWS,
     )
 
 

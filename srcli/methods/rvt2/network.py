@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from srcli.errors import ConfigError
+from srcli.methods.networks import initial
 from srcli.methods.rvt2.cube import VIEWS, draw, images
 from srcli.methods.rvt2.layers import Block, ConvexUpsample, activation, linear, positions, sample
 from srcli.methods.rvt2.rotation import TILTS
@@ -215,7 +216,5 @@ class Rvt2Network(nn.Module):
 
 
 def build_network(config: Rvt2NetworkConfig, feature_dim: int, half: float, seed: int) -> Rvt2Network:
-    """A network whose initial weights follow from the seed alone; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Rvt2Network(config, feature_dim, half)
+    """A network whose initial weights follow from the seed alone."""
+    return initial(seed, lambda: Rvt2Network(config, feature_dim, half))

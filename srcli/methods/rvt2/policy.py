@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from srcli.errors import ArtifactError
 from srcli.methods.base import Acting, Choice, Decision, Weights
-from srcli.methods.keypose import look, nearest, own, tried
+from srcli.methods.keypose import DOWN, look, nearest, own, tried
+from srcli.methods.networks import restored
 from srcli.methods.rvt2.cube import best_point, pixel_centres
 from srcli.methods.rvt2.network import Rvt2Network, Scenes, build_network
 from srcli.methods.rvt2.rotation import bin_yaw, decode
 from srcli.methods.rvt2.scenes import HALF, scenes_of, to_cube, to_world
 from srcli.methods.rvt2.section import Rvt2ActConfig, Rvt2Config
-from srcli.methods.scoring import fitted_settings
-from srcli.models.state import load_arrays
 from srcli.types import F32
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
     from srcli.methods.keypose import Looking
 
-_DOWN = np.array([1.0, 0.0, 0.0, 0.0], np.float32)
-"""The tool straight down at yaw 0. So placements are released: what is held keeps its yaw (``srcli.actions.placements``)."""
 _TRIES = 32
 """Points that are looked at, at most, for one that repeats no failure."""
 
@@ -54,7 +50,7 @@ class Rvt2Policy:
         network, zoom = self._network, self._network.config.zoom
         heat = network.first(scenes).heat
         left: list[F32] = [pose[:3] for pose in decision.failed]
-        pose = np.concatenate([to_world(best_point(heat)[0][0].cpu().numpy()), _DOWN])
+        pose = np.concatenate([to_world(best_point(heat)[0][0].cpu().numpy()), DOWN])
         for _ in range(_TRIES):
             centre, score = best_point(heat, self._left_out(decision, torch.zeros(3), 1.0, left))
             if torch.isneginf(score[0]):
@@ -67,7 +63,7 @@ class Rvt2Policy:
             read = network.turned(seen, there)
             yaw = network.yaws(read).argmax(dim=-1)
             tilt = int(network.tilts(read, yaw).argmax(dim=-1)[0])
-            turn = _DOWN if place else decode(bin_yaw(int(yaw[0]), network.config.yaw_bins), tilt, network.config.tilt)
+            turn = DOWN if place else decode(bin_yaw(int(yaw[0]), network.config.yaw_bins), tilt, network.config.tilt)
             pose = np.concatenate([to_world(network.back(there, centre)[0].cpu().numpy()), turn])
             if not tried(decision, pose[None])[0]:
                 return pose
@@ -87,7 +83,7 @@ class Rvt2Policy:
         if decision.failed:
             poses = np.empty((size**3, 7), np.float32)
             poses[:, :3] = to_world(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3).numpy())
-            poses[:, 3:] = _DOWN
+            poses[:, 3:] = DOWN
             blocked |= torch.from_numpy(tried(decision, poses)).view(size, size, size)
         return blocked[None].to(self._device)
 
@@ -96,15 +92,11 @@ def build(section: Rvt2Config, weights: Weights | None, encoder: Looking | None,
     """The policy; without weights an untrained one whose initial weights follow from ``seed``.
 
     Raises:
-        ArtifactError: weights and settings do not fit.
+        ConfigError, ArtifactError: as :func:`srcli.methods.networks.restored`.
     """
-    if weights is None:
-        if encoder is None:
-            raise ArtifactError("an untrained network needs an encoder: its width follows from it")
-        network = build_network(section.network, encoder.dim, HALF, seed)
-    else:
-        made, dim = fitted_settings(Rvt2Config, weights)
-        network = build_network(made.network, dim, HALF, 0)
-        arrays = {name: np.asarray(value, np.float32) for name, value in weights.arrays.items()}
-        load_arrays(network, arrays, weights.source)
-    return Rvt2Policy(network.to(device).eval(), encoder, section.act, device)
+
+    def make(made: Rvt2Config, dim: int, seed: int) -> Rvt2Network:
+        return build_network(made.network, dim, HALF, seed)
+
+    _, network = restored(section, weights, encoder, make, seed=seed, device=device)
+    return Rvt2Policy(network, encoder, section.act, device)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from srcli.artifacts.core import file_digest
-from srcli.learning.keyposes import KeyposeSample, KeyposeSet
-from srcli.learning.loop import Loop, Progress, Settings, Task
+from srcli.learning.keyposes import NEAR, KeyposeSample, KeyposeSet
+from srcli.learning.loop import Settings, Task
 from srcli.learning.schedule import Schedule
 from srcli.methods.base import FitProgress, Fitted, TrainingData
+from srcli.methods.fitting import fit_network
 from srcli.methods.rvt2.cube import best_point, gaussians
 from srcli.methods.rvt2.network import Rvt2Network, Scenes, build_network
 from srcli.methods.rvt2.rotation import bin_yaw, encode, yaw_bin
@@ -165,7 +165,7 @@ def validation(network: Rvt2Network, data: KeyposeSet, config: Rvt2Config) -> Ca
             "valid_loss": float(np.concatenate(costs).mean()),
             "valid_metres": float(np.median(away)),
             "valid_coarse_metres": float(np.median(np.concatenate(coarse))),
-            "valid_near": float((away <= 0.02).mean()),
+            "valid_near": float((away <= NEAR).mean()),
             "valid_radians": float(np.median(radians)) if radians else math.nan,
             "valid_tilt": float(np.mean(tilts)) if tilts else math.nan,
         }
@@ -213,32 +213,17 @@ def fit(
         checkpoint_every=train.checkpoint_every,
         parallel="operations",
     )
-    identity = {
-        **section.model_dump(mode="json", exclude={"act"}),
-        "features": file_digest(data.features.path),
-    }
-    loop = Loop(
+    return fit_network(
         Task(network, draw, loss, validate),
         settings,
-        identity=identity | {"seed": seed},
+        section,
+        data.features,
+        samples=len(keyposes.train),
+        feature_dim=keyposes.feature_dim,
+        titles={"valid_loss": "valid loss", "valid_near": "within 2 cm"},
         seed=seed,
         device=device,
         checkpoint=checkpoint,
+        progress=progress,
+        half=True,
     )
-    trained = loop.run(None if progress is None else lambda state: progress(state.update, state.updates, _told(state)))
-    metrics = {name: curve[trained.kept] for name, curve in trained.curves.items() if name.startswith("valid_")}
-    return Fitted(
-        weights={name: value.half().cpu().numpy() for name, value in trained.weights.items()},
-        curves={name: np.asarray(curve, np.float32) for name, curve in trained.curves.items()},
-        metrics=metrics,
-        updates=trained.updates,
-        samples=len(keyposes.train),
-        facts={"feature_dim": keyposes.feature_dim},
-    )
-
-
-def _told(state: Progress) -> str:
-    numbers = {"loss": state.mean_loss, "valid loss": state.values.get("valid_loss", math.nan)}
-    text = "  ".join(f"{name} {value:.3f}" for name, value in numbers.items() if value == value)
-    near = state.values.get("valid_near", math.nan)
-    return text if near != near else f"{text}  within 2 cm {near:.2f}"

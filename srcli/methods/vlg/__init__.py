@@ -17,6 +17,7 @@ image tower's feature of a crop; positions are scaled to the workspace before th
 
 from __future__ import annotations
 
+from srcli.methods import WHOLE_VIEWS
 from srcli.methods.base import MethodSpec
 from srcli.methods.vlg.section import VlgConfig
 
@@ -32,10 +33,5 @@ SPEC = MethodSpec(
     fidelity="adapter",
     source="VLG (Xu et al., ICRA 2023, arXiv 2302.12610): its network on regions for boxes, trained by imitation",
     paper_row="VLG",
-    shares=(
-        "learning/keyposes.py",
-        "learning/regions.py",
-        "learning/whole_view.py",
-        "methods/keypose.py",
-    ),
+    shares=(*WHOLE_VIEWS, "learning/regions.py"),
 )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from srcli.errors import ConfigError
+from srcli.methods.networks import initial
 from srcli.methods.vlg.section import VlgNetworkConfig
 from srcli.models.attention import CrossAttention
 from srcli.models.batch import Batch, Scores
@@ -76,7 +77,5 @@ def scaled(positions: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3"]:
 
 
 def build_network(config: VlgNetworkConfig, feature_dim: int, seed: int) -> VlgNetwork:
-    """A network whose initial weights follow from the seed alone; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return VlgNetwork(config, feature_dim)
+    """A network whose initial weights follow from the seed alone."""
+    return initial(seed, lambda: VlgNetwork(config, feature_dim))

@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from srcli.errors import ConfigError
-from srcli.learning.regions import unit
+from srcli.learning.regions import regions_of_cells, unit
 from srcli.methods.base import Acting, Choice, Decision, Weights
-from srcli.methods.keypose import Looking, look
-from srcli.methods.scoring import fitted_settings
+from srcli.methods.keypose import Looking, look, percept_of
+from srcli.methods.networks import restored
 from srcli.methods.vlg.network import VlgNetwork, build_network
 from srcli.methods.vlg.section import VlgConfig
-from srcli.methods.vlg.things import percept_of, things_of
 from srcli.models.batch import batch_of_one
-from srcli.models.state import load_arrays
 
 
 class Vlg:
@@ -31,7 +28,7 @@ class Vlg:
             SceneError: the observation is unusable.
         """
         given = look(decision, self._encoder)
-        things = things_of(given, self._section.regions)
+        things = regions_of_cells(given.cells, given.features, self._section.regions)
         batch = batch_of_one(percept_of(things.centres, things.features, given), decision.candidates).to(self._device)
         with torch.inference_mode():
             found = self._network(batch)
@@ -48,15 +45,11 @@ def build(section: VlgConfig, weights: Weights | None, encoder: Looking | None, 
     """The policy; without weights an untrained one whose initial weights follow from ``seed``.
 
     Raises:
-        ConfigError: an untrained network needs an encoder.
-        ArtifactError: weights and settings do not fit.
+        ConfigError, ArtifactError: as :func:`srcli.methods.networks.restored`.
     """
-    if weights is None:
-        if encoder is None:
-            raise ConfigError("an untrained network needs an encoder: its width follows from it", "pass an encoder")
-        network = build_network(section.network, encoder.dim, seed)
-    else:
-        made, dim = fitted_settings(VlgConfig, weights, {"regions": section.regions.model_dump(mode="json")})
-        network = build_network(made.network, dim, 0)
-        load_arrays(network, weights.arrays, weights.source)
-    return Vlg(section, network.to(device).eval(), encoder, device)
+
+    def make(made: VlgConfig, dim: int, seed: int) -> VlgNetwork:
+        return build_network(made.network, dim, seed)
+
+    _, network = restored(section, weights, encoder, make, seed=seed, device=device, own=("regions",))
+    return Vlg(section, network, encoder, device)

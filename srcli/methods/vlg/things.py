@@ -10,25 +10,13 @@ import numpy.typing as npt
 
 from srcli.config.regions import CellRegionConfig
 from srcli.learning.keyposes import KeyposeInput
-from srcli.learning.regions import Regions, regions_of_cells
-from srcli.types import F32, I64, Percept, SemanticCloud, TextEmbedding
+from srcli.learning.regions import regions_of_cells
+from srcli.types import I64
 
 if TYPE_CHECKING:
     from srcli.artifacts.features import FeatureDataset
 
 CANDIDATES = ("candidates", "candidate_mask", "quality", "valid", "label", "phase")
-
-
-def things_of(given: KeyposeInput, config: CellRegionConfig) -> Regions:
-    """The things of a scene: regions of the cells that stand out of the table."""
-    return regions_of_cells(given.cells, given.features.astype(np.float32), config)
-
-
-def percept_of(points: F32, features: F32, given: KeyposeInput) -> Percept:
-    """Points (N, 3) with features (N, D) and the sentence, as networks and pictures take them."""
-    text = TextEmbedding(given.text, given.tokens, given.token_mask)
-    similarity = (features @ given.text).astype(np.float32)
-    return Percept(SemanticCloud(points, features, similarity, np.ones(len(points), dtype=np.uint8)), text)
 
 
 def arrays_of(features: FeatureDataset, given: Sequence[KeyposeInput], rows: I64, config: CellRegionConfig) -> dict[str, Any]:
@@ -38,7 +26,7 @@ def arrays_of(features: FeatureDataset, given: Sequence[KeyposeInput], rows: I64
         given: what was seen of each sample.
         rows: (n,) their numbers in the features file.
     """
-    found = [things_of(each, config) for each in given]
+    found = [regions_of_cells(each.cells, each.features, config) for each in given]
     most = max(len(things) for things in found)
 
     def padded(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,7 @@ from srcli.artifacts.core import file_digest
 from srcli.errors import SceneError
 from srcli.learning.dataset import TrainingSet
 from srcli.learning.keyposes import KeyposeSet
-from srcli.learning.trainer import Progress, Trainer
+from srcli.learning.scorers import train_on
 from srcli.methods.base import FitProgress, Fitted, TrainingData
 from srcli.methods.vlg.network import build_network
 from srcli.methods.vlg.section import VlgConfig
@@ -55,21 +53,15 @@ def fit(
     samples = training_set(data.features, section.regions)
     assert data.features is not None
     identity = {**section.model_dump(mode="json"), "features": file_digest(data.features.path)}
-    network = build_network(section.network, samples.feature_dim, seed)
-    trainer = Trainer(samples, network, section.train.of_scorers(), identity, seed=seed, device=device, checkpoint=checkpoint)
-
-    def told(state: Progress) -> None:
-        numbers = (("loss", state.train_loss), ("valid loss", state.valid_loss), ("on target", state.valid_rate))
-        text = "  ".join(f"{name} {value:.3f}" for name, value in numbers if not math.isnan(value))
-        assert progress is not None
-        progress(state.update, state.updates, text)
-
-    trained = trainer.run(told if progress is not None else None)
     return Fitted(
-        trained.weights,
-        trained.curves,
-        asdict(trained.metrics),
-        trained.updates,
-        len(samples.train),
-        {"feature_dim": samples.feature_dim},
+        **train_on(
+            samples,
+            lambda dim: build_network(section.network, dim, seed),
+            section.train.of_scorers(),
+            identity,
+            seed=seed,
+            device=device,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
     )

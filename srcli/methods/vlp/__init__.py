@@ -18,6 +18,7 @@ query from the token features of its half of the sentence, because of a demonstr
 
 from __future__ import annotations
 
+from srcli.methods import WHOLE_VIEWS
 from srcli.methods.base import MethodSpec
 from srcli.methods.vlp.section import VlpConfig
 
@@ -33,10 +34,5 @@ SPEC = MethodSpec(
     fidelity="adapter",
     source="VLP (Xu et al., ICARM 2023, arXiv 2304.02893), from its description; polar heads reconstructed, regions for boxes",
     paper_row="VLP",
-    shares=(
-        "learning/keyposes.py",
-        "learning/regions.py",
-        "learning/whole_view.py",
-        "methods/keypose.py",
-    ),
+    shares=(*WHOLE_VIEWS, "learning/regions.py"),
 )

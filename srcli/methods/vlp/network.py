@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize, softplus
 
+from srcli.methods.networks import initial
 from srcli.methods.vlp.polar import Polar, coordinates, log_density, log_map
 from srcli.methods.vlp.section import VlpNetworkConfig
 
@@ -107,7 +108,5 @@ class VlpNetwork(nn.Module):
 
 
 def build_network(config: VlpNetworkConfig, feature_dim: int, seed: int) -> VlpNetwork:
-    """A network whose initial weights follow from the seed alone; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return VlpNetwork(config, feature_dim)
+    """A network whose initial weights follow from the seed alone."""
+    return initial(seed, lambda: VlpNetwork(config, feature_dim))

@@ -10,21 +10,17 @@ import torch
 
 from srcli.config.cloud import CloudConfig
 from srcli.config.language import LanguageConfig
-from srcli.errors import ConfigError
 from srcli.language.instructions import make_reader
 from srcli.language.spelling import Reader
-from srcli.learning.keyposes import KeyposeInput
-from srcli.learning.regions import unit
+from srcli.learning.regions import regions_of_cells, unit
 from srcli.methods.base import Acting, Choice, Decision, Weights
-from srcli.methods.keypose import Looking, look
-from srcli.methods.scoring import fitted_settings
+from srcli.methods.keypose import Looking, look, percept_of
+from srcli.methods.networks import restored
 from srcli.methods.vlp.network import VlpNetwork, build_network
 from srcli.methods.vlp.parser import pairs, spoken
-from srcli.methods.vlp.scenes import Words, collated, regions_seen, scene_of
+from srcli.methods.vlp.scenes import Words, collated, scene_of
 from srcli.methods.vlp.section import VlpConfig
-from srcli.models.state import load_arrays
 from srcli.perception.pipeline import sentence
-from srcli.types import Percept, SemanticCloud, TextEmbedding
 
 
 class Hearing(Looking, Protocol):
@@ -51,7 +47,7 @@ class Vlp:
             SceneError: the observation is unusable.
         """
         given = look(decision, self._encoder)
-        things = regions_seen(given, self._section.regions)
+        things = regions_of_cells(given.cells, given.features, self._section.regions)
         poses = decision.candidates.poses
         scene = scene_of(given, self._words(decision.instruction), poses, np.ones(len(poses), dtype=np.bool_), things)
         scenes = collated([scene]).to(self._device)
@@ -60,7 +56,8 @@ class Vlp:
             weights = self._network.references(scenes)[0].exp().amax(dim=0).float().cpu().numpy()  # (R,)
         shown = np.append(weights / max(float(weights.max()), 1e-9), 0.0).astype(np.float32)
         mask = np.clip(shown[things.label], 0.0, 1.0)  # the table, -1, has the last
-        return Choice(decision.take(decision.best(scores)), scores=scores, mask=mask, percept=_shown(given))
+        percept = percept_of(given.cells, unit(given.features), given)
+        return Choice(decision.take(decision.best(scores)), scores=scores, mask=mask, percept=percept)
 
     def _words(self, instruction: str) -> list[Words]:
         """The pairs of a sentence that has several; none of one that has one: it has been encoded already."""
@@ -78,27 +75,15 @@ class Vlp:
         return make_reader(None if self._encoder is None else self._encoder.vocabulary, LanguageConfig())
 
 
-def _shown(given: KeyposeInput) -> Percept:
-    features = unit(given.features)
-    cloud = SemanticCloud(
-        given.cells, features, (features @ given.text).astype(np.float32), np.ones(len(given.cells), dtype=np.uint8)
-    )
-    return Percept(cloud, TextEmbedding(given.text, given.tokens, given.token_mask))
-
-
 def build(section: VlpConfig, weights: Weights | None, encoder: Hearing | None, device: str, seed: int) -> Acting:
     """The policy; without weights an untrained one whose initial weights follow from ``seed``.
 
     Raises:
-        ConfigError: an untrained network needs an encoder.
-        ArtifactError: weights and settings do not fit.
+        ConfigError, ArtifactError: as :func:`srcli.methods.networks.restored`.
     """
-    if weights is None:
-        if encoder is None:
-            raise ConfigError("an untrained network needs an encoder: its width follows from it", "pass an encoder")
-        network = build_network(section.network, encoder.dim, seed)
-    else:
-        made, dim = fitted_settings(VlpConfig, weights, {"regions": section.regions.model_dump(mode="json")})
-        network = build_network(made.network, dim, 0)
-        load_arrays(network, weights.arrays, weights.source)
-    return Vlp(section, network.to(device).eval(), encoder, device)
+
+    def make(made: VlpConfig, dim: int, seed: int) -> VlpNetwork:
+        return build_network(made.network, dim, seed)
+
+    _, network = restored(section, weights, encoder, make, seed=seed, device=device, own=("regions",))
+    return Vlp(section, network, encoder, device)

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from srcli.config.regions import CellRegionConfig
 from srcli.learning.keyposes import KeyposeInput
-from srcli.learning.regions import Regions, regions_of_cells
+from srcli.learning.regions import Regions
 from srcli.methods.vlp.network import Scenes
 from srcli.types import F32, Bool
 
@@ -85,11 +84,6 @@ def scene_of(given: KeyposeInput, pairs: Sequence[Words], poses: F32, usable: Bo
         taken=inside.sum(axis=0) > inside,
         held=float(given.held[0]),
     )
-
-
-def regions_seen(given: KeyposeInput, config: CellRegionConfig) -> Regions:
-    """The regions of what was seen."""
-    return regions_of_cells(given.cells, given.features.astype(np.float32), config)
 
 
 def collated(scenes: Sequence[Scene]) -> Scenes:

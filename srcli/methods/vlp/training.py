@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from srcli.artifacts.core import file_digest
 from srcli.errors import SceneError
-from srcli.learning import loop
 from srcli.learning.keyposes import KeyposeSet
-from srcli.learning.loop import Loop, Settings, Task
+from srcli.learning.loop import Settings, Task
+from srcli.learning.regions import regions_of_cells
 from srcli.learning.schedule import Schedule, walk
 from srcli.methods.base import FitProgress, Fitted, TrainingData
+from srcli.methods.fitting import fit_network
 from srcli.methods.vlp.network import Scenes, VlpNetwork, build_network
-from srcli.methods.vlp.scenes import Scene, collated, regions_seen, scene_of
+from srcli.methods.vlp.scenes import Scene, collated, scene_of
 from srcli.methods.vlp.section import VlpConfig
 from srcli.seeding import generator
 from srcli.types import I64, Bool
@@ -81,7 +81,7 @@ def examples_of(features: FeatureDataset | None, section: VlpConfig) -> tuple[li
         count = int(row["candidates"].any(axis=1).nonzero()[0][-1]) + 1
         given = seen.sample(int(index)).given
         poses, usable = row["candidates"][:count], row["candidate_mask"][:count]
-        scene = scene_of(given, (), poses, usable, regions_seen(given, section.regions))
+        scene = scene_of(given, (), poses, usable, regions_of_cells(given.cells, given.features, section.regions))
         found.append(Example(scene, int(row["label"]), np.asarray(row["valid"][:count], dtype=np.bool_)))
     return found, len(train), seen.feature_dim
 
@@ -173,34 +173,17 @@ def fit(
         checkpoint_every=train.checkpoint_every,
         advice=ADVICE,
     )
-    identity: dict[str, Any] = {
-        "settings": section.model_dump(mode="json"),
-        "features": file_digest(data.features.path),
-        "encoder": data.features.encoder,
-        "seed": seed,
-    }
-
-    def told(now: loop.Progress) -> None:
-        numbers = [("loss", now.loss), *((name.replace("_", " "), value) for name, value in now.values.items())]
-        text = "  ".join(f"{name} {value:.3f}" for name, value in numbers if not math.isnan(value))
-        assert progress is not None
-        progress(now.update, now.updates, text)
-
-    run = Loop(
+    fitted = fit_network(
         Task(network, task.draw, task.loss, task.validate),
         settings,
-        identity=identity,
+        section,
+        data.features,
+        samples=trained,
+        feature_dim=dim,
+        titles={name: name.replace("_", " ") for name in VALUES},
         seed=seed,
         device=device,
         checkpoint=checkpoint,
+        progress=progress,
     )
-    result = run.run(told if progress is not None else None)
-    metrics = {name.removeprefix("valid_") if name == VALUES[0] else name: result.curves[name][result.kept] for name in VALUES}
-    return Fitted(
-        weights={name: value.float().cpu().numpy() for name, value in result.weights.items()},
-        curves={name: np.array(curve, dtype=np.float32) for name, curve in result.curves.items()},
-        metrics=metrics,
-        updates=result.updates,
-        samples=trained,
-        facts={"feature_dim": dim},
-    )
+    return replace(fitted, metrics={name.replace("valid_loss", "loss"): value for name, value in fitted.metrics.items()})
