@@ -15,7 +15,7 @@ from srcli.evaluation.scene import look
 from srcli.evaluation.setup import NO_IMAGE, set_up
 from srcli.evaluation.suites import SuiteEpisode
 from srcli.frames.observation import Observation
-from srcli.types import F32, F64, OWN_LOOK, U8, Action, EpisodeSpec, Execution, HeldExtent, Phase, Reason, SceneTruth
+from srcli.types import F32, F64, OWN_LOOK, U8, Action, EpisodeSpec, Execution, HeldExtent, Look, Phase, Reason, SceneTruth
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -161,6 +161,11 @@ class OpenScene:
     def names(self) -> tuple[str, ...]:
         """Names of the catalogue, one per slot. The simulator's knowledge, not for a method."""
         return self._spec.objects
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """How the objects differ from the catalogue's, one per slot. The simulator's knowledge, not for a method."""
+        return self._spec.looks
 
     def picture(self, camera: Camera) -> U8:
         """(H, W, 3) colours that a camera of one's own sees now."""

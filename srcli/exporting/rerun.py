@@ -20,6 +20,7 @@ from srcli.evaluation.figures import gripper_lines
 from srcli.exporting.decisions import Seen
 from srcli.exporting.folders import library
 from srcli.exporting.ply import coloured_cloud, shades
+from srcli.exporting.rrd import numbered, settle
 from srcli.types import F64, Action, EpisodeSpec
 
 TIMELINE = "attempt"
@@ -32,7 +33,7 @@ View = Callable[[EpisodeSpec, DemoStep, int], Seen]
 
 
 def export_rerun(episode: DemoEpisode, cameras: Sequence[str], config: CloudConfig, out: Path, view: View | None = None) -> int:
-    """Write an episode as a ``.rrd`` file.
+    """Write an episode as a ``.rrd`` file, the same bytes each time.
 
     Args:
         cameras: names of the views.
@@ -42,7 +43,7 @@ def export_rerun(episode: DemoEpisode, cameras: Sequence[str], config: CloudConf
         The number of attempts.
 
     Raises:
-        MissingAssetError: rerun is not installed.
+        MissingAssetError: rerun is not installed, or of a version that writes files of another layout.
         DiskError: the disk is full or the place is not writable.
     """
     rr = library("rerun", "rerun", "a file for rerun's viewer")
@@ -53,7 +54,7 @@ def export_rerun(episode: DemoEpisode, cameras: Sequence[str], config: CloudConf
     def log(entity: str, number: int | None, what: Any) -> None:
         times = [] if number is None else [rr.TimeColumn(TIMELINE, sequence=[number])]
         columns = [batch.partition([len(batch.as_arrow_array())]) for batch in what.as_component_batches()]
-        chunks.append(chunk.Chunk.from_columns(entity, times, columns))
+        chunks.append(numbered(chunk.Chunk.from_columns(entity, times, columns), len(chunks) + 1))
 
     log("world", None, rr.ViewCoordinates.RIGHT_HAND_Z_UP)
     log("sentence", None, rr.TextDocument(spec.instruction))
@@ -93,6 +94,7 @@ def export_rerun(episode: DemoEpisode, cameras: Sequence[str], config: CloudConf
     with atomic_write(out) as temporary:
         store = chunk.ChunkStore.from_chunks(chunks)
         store.write_rrd(str(temporary), application_id=APPLICATION, recording_id="-".join(map(str, spec.seed)))
+        settle(temporary)
     return len(episode.steps)
 
 

@@ -72,9 +72,11 @@ def write_frames(folder: Path | str, observation: Observation, format: str = "na
         raise unknown_name("format of frames", format, FORMATS)
     if place.is_dir() and any(place.iterdir()):
         if not force:
-            raise ConfigError(f"{place}: is not empty", "choose another folder, or --force to replace what srcli wrote")
+            hint = "choose another folder, or --force to replace what srcli has written there"
+            raise ConfigError(f"{place}: is not empty", hint)
         if not is_marked(place):
-            raise ConfigError(f"{place}: was not written by srcli, so it stays", "choose another folder, or move it away")
+            hint = "choose another folder, or move it away"
+            raise ConfigError(f"{place}: was not written by srcli, so it is not replaced", hint)
     try:
         with atomic_folder(place) as temporary:
             _WRITE[format](temporary, observation)

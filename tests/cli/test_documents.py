@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,26 @@ def test_commands_exist(name: str) -> None:
     wanted = {match.group(1) for span in spans if (match := re.match(r"make ([a-z-]+)$", span))}
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert wanted <= targets
+
+
+def test_the_example_that_reads_files_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/artifacts.md, as it is printed."""
+    for folder in ("stages", "studies"):
+        monkeypatch.syspath_prepend(str(ROOT / "tests" / folder))
+    import fake_episodes
+    import study_fakes
+
+    from srcli.artifacts.demos import merge_parts, write_part
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    write_part(tmp_path / "0.part", fake_episodes.episode(None, "pick", (0, 1, 0)), 0, {"task": "pick"})
+    merge_parts(tmp_path / "data" / "pick.h5", [tmp_path / "0.part"], {"task": "pick"}, 4, ("top", "left", "right"))
+    study_fakes.write_features(tmp_path / "data" / "features.h5")
+    (code,) = re.findall(r"^```python\n(.*?)```", (ROOT / "docs" / "artifacts.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/artifacts.md", "exec"), names)
+    assert names["first"].spec.instruction and len(names["data"].split("train")) == 3
 
 
 def test_readme_takes_two_minutes() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from srcli.cli.app import app
 from srcli.errors import ArtifactError
+from srcli.objects.catalogue import catalogue
 from srcli.objects.library import read_record, stored_names
 from srcli.stages import add_object
 from srcli.stages.add_object import Request, read_manifest, run, run_import
@@ -32,6 +35,13 @@ def box(path: Path, size: float = 0.05) -> Path:
 def quick_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """The encoder's vocabulary without loading the encoder."""
     monkeypatch.setattr(add_object, "embedded_unknown", lambda text: tuple(w for w in text.split() if w == "gizmo"))
+
+
+def printed(kind: str, begin: str) -> str:
+    """The example of docs/objects.md that begins with a line."""
+    document = (Path(__file__).parents[2] / "docs" / "objects.md").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"^```{kind}\n({re.escape(begin)}.*?)```", document, flags=re.DOTALL | re.MULTILINE)
+    return str(found)
 
 
 def call(*arguments: object) -> Any:
@@ -87,6 +97,38 @@ def test_what_cannot_be_added_leaves_nothing_behind(
 def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     done = call("add", box(tmp_path / "a.obj"), "--library", tmp_path / "lib", "--dry-run")
     assert done.exit_code == 0 and "would write" in done.stdout and not (tmp_path / "lib").exists()
+
+
+def test_the_documents_commands_add_list_and_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import trimesh
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SRCLI_OBJECTS", str(tmp_path / "lib"))
+    monkeypatch.setattr(add_object, "try_object", lambda entry: try_object(entry, 1))  # one drop for ten
+    trimesh.creation.cylinder(radius=35.0, height=90.0, sections=24).export("mug.stl")
+    told = []
+    for line in printed("sh", "srcli objects add mug.stl").splitlines():
+        program, *arguments = shlex.split(line)
+        catalogue.cache_clear()  # each command is a process of its own
+        done = runner.invoke(app, arguments)
+        assert program == "srcli" and done.exit_code == 0, done.output
+        told.append(done.stdout)
+    assert "blue mug" in told[0] and "blue_mug" in told[1] and stored_names(tmp_path / "lib") == ()
+    catalogue.cache_clear()
+
+
+def test_the_documents_manifest_is_imported(tmp_path: Path) -> None:
+    import trimesh
+
+    text = printed("yaml", "# graspnet.yaml")
+    (tmp_path / "graspnet.yaml").write_text(text, encoding="utf-8")
+    for number, identifier in enumerate(("005", "000", "004_sugar_box")):
+        box(tmp_path / "models" / identifier / "textured.obj", 0.04 + number / 100)
+    (tmp_path / "models" / "extra").mkdir()
+    trimesh.creation.box((30.0, 40.0, 50.0)).export(tmp_path / "models" / "extra" / "valve.stl")
+    done = run_import(read_manifest(tmp_path / "graspnet.yaml"), tmp_path / "lib")
+    assert done.failed == () and len(done.added) == text.count("- {")
+    assert set(stored_names(tmp_path / "lib")) == {"own_banana", "cracker_box", "sugar_box", "valve"}
 
 
 def test_words_of_a_namesake_and_a_false_colour(tmp_path: Path) -> None:

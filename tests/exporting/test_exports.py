@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,6 +86,49 @@ def test_the_same_export_has_the_same_bytes(demos, tmp_path):
     for name in ("a", "b"):
         export.run(Params(), demos, "ply", tmp_path / f"{name}.ply")
     assert (tmp_path / "a.ply").read_bytes() == (tmp_path / "b.ply").read_bytes()
+
+
+def test_a_recording_for_rerun_has_the_same_bytes_in_every_process(demos, tmp_path):
+    """rerun's identifiers hold the time, and its orders follow from a seed of the process."""
+    pytest.importorskip("rerun.chunk")
+    command = [sys.executable, "-m", "srcli", "export", str(demos), "--to", "rerun", "--episode", "8", "--out"]
+    subprocess.run([*command, str(tmp_path / "a.rrd")], check=True, capture_output=True)
+    for name in ("b", "c"):
+        export.run(Params(), demos, "rerun", tmp_path / f"{name}.rrd", export.Options(episode=8))
+    first = (tmp_path / "a.rrd").read_bytes()
+    assert first == (tmp_path / "b.rrd").read_bytes() == (tmp_path / "c.rrd").read_bytes() != b""
+    export.run(Params(), demos, "rerun", tmp_path / "other.rrd", export.Options(episode=2))
+    assert (tmp_path / "other.rrd").read_bytes() != first
+
+
+def test_a_recording_is_found_through_its_footer(demos, tmp_path):
+    """Its checksum and its manifest are those that rerun reads."""
+    RrdReader = pytest.importorskip("rerun.chunk").RrdReader
+
+    export.run(Params(), demos, "rerun", tmp_path / "e.rrd", export.Options(episode=8))
+    reader = RrdReader(tmp_path / "e.rrd")
+    numbers = [int(chunk.id.removeprefix("chunk_"), 16) for chunk in reader.stream()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert [int(chunk.id.removeprefix("chunk_"), 16) for chunk in reader.store().stream()] == numbers
+    damaged = bytearray((tmp_path / "e.rrd").read_bytes())
+    damaged[-16] ^= 1
+    (tmp_path / "damaged.rrd").write_bytes(damaged)
+    with pytest.raises(Exception, match="CRC"):
+        RrdReader(tmp_path / "damaged.rrd").store()
+
+
+def test_a_recording_of_an_unknown_layout_is_refused(demos, tmp_path):
+    pytest.importorskip("rerun.chunk")
+    from srcli.exporting import rrd
+
+    export.run(Params(), demos, "rerun", tmp_path / "e.rrd", export.Options(episode=8))
+    whole = (tmp_path / "e.rrd").read_bytes()
+    rrd.settle(tmp_path / "e.rrd")
+    assert (tmp_path / "e.rrd").read_bytes() == whole
+    for data in (b"RRF3" + whole[4:], whole[:-40], whole[:100] + b"\0" + whole[100:], b"RRF2"):
+        (tmp_path / "e.rrd").write_bytes(data)
+        with pytest.raises(MissingAssetError, match=r"rerun .* writes files that are not known here"):
+            rrd.settle(tmp_path / "e.rrd")
 
 
 def test_every_attempt_and_full_files(demos, tmp_path, monkeypatch):

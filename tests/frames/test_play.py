@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from srcli.cli.app import app
-from srcli.errors import ConfigError
+from srcli.errors import BusyError, ConfigError
 from srcli.evaluation.casefiles import read_cases_folder
 from srcli.evaluation.casewriting import NoCase, case_entry, case_name, case_text
 from srcli.evaluation.deciding import Decider
@@ -22,8 +22,14 @@ from srcli.evaluation.suites import file_episodes
 from srcli.frames import Observation
 from srcli.params import Params
 from srcli.params.loading import override
+from srcli.reporting import film
 from srcli.stages.decide import episode_of
-from srcli.stages.play import LONGEST, Session, session_folder
+from srcli.stages.play import verdict
+from srcli.stages.play.keeping import session_folder
+from srcli.stages.play.session import COMMANDS, LONGEST, Session
+from srcli.stages.play.turns import Put, Turn
+from srcli.tasks.outlines import outlines
+from srcli.types import SceneTruth
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +49,12 @@ def said(session: Session, line: str) -> dict[str, str]:
 
 
 def test_a_session_is_understood_done_taken_back_and_kept(
-    scene: OpenScene, small: Params, decider: Decider, tmp_path: Path
+    scene: OpenScene, small: Params, decider: Decider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = Session(decider, scene, tmp_path)
     first = list(session.begin())
+    assert first[-1].split(maxsplit=1)[1] == "help, undo, again, meant NAME, objects, discard, quit"
+    assert [row.split()[0] for row in session.say("help")] == list(COMMANDS)
     assert any(scene.sentence in row for row in first) and (tmp_path / "00-scene.png").stat().st_size > 5_000
     before = scene.layout()
 
@@ -86,16 +94,23 @@ def test_a_session_is_understood_done_taken_back_and_kept(
     assert read_cases_folder(tmp_path).cases[0].case.targets == (item.case.objects.index(other),)
     assert "unknown object of this scene" in said(session, "meant piano")["error"]
 
-    choice = session._turns[0].decisions[0]["action"]
+    choice = session._turns[0].acts[0].decision["action"]
     assert "undone" in said(session, "undo")
     after = scene.layout()
     assert [lying.slot for lying in after.pick] == [lying.slot for lying in before.pick]
     np.testing.assert_array_equal([lying.pose for lying in after.pick], [lying.pose for lying in before.pick])
     assert session.summary().cases is None and not (tmp_path / "cases.yaml").exists()
-    assert said(session, scene.sentence)["happened"] == told["happened"]
-    assert session._turns[1].decisions[0]["action"] == choice
+    # A film of one picture is none.
+    monkeypatch.setattr(film.Recorder, "start", lambda self: None)
+    again_told = said(session, scene.sentence)
+    assert again_told["happened"] == told["happened"] and "film" not in again_told
+    assert session._turns[1].acts[0].decision["action"] == choice
     turns = json.loads((tmp_path / "session.json").read_text())["turns"]
     assert [turn["undone"] for turn in turns] == [True, False] and session.summary().sentences == 1
+    assert [turn["pictures"] for turn in turns] == [["01-pick.png"], ["02-pick.png"]]
+    assert [turn["films"] for turn in turns] == [["01-pick.webp"], [None]]
+    list(session.say("exit"))
+    assert session.ended
 
 
 def test_nothing_left_is_said(scene: OpenScene, decider: Decider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,37 +135,130 @@ def test_what_is_held_is_put_where_the_next_sentence_says(decider: Decider, tmp_
         assert "undone" in said(session, "undo") and scene.layout().held == held
 
 
-def test_recorded_frames_are_asked_without_a_simulator(observed: Observation, decider: Decider, tmp_path: Path) -> None:
-    session = Session(decider, observed, tmp_path)
+def test_recorded_frames_are_asked_without_a_simulator(lone: Path, decider: Decider, tmp_path: Path) -> None:
+    session = Session(decider, Observation.from_folder(lone), tmp_path)
     assert len(list(session.begin())) >= 3
     for _ in range(2):
         assert said(session, "give me the banana")["happened"] == "recorded frames: nothing is carried out"
-    first, second = (turn.decisions[0]["action"]["index"] for turn in session._turns)
+    first, second = (turn.acts[0].decision["action"]["index"] for turn in session._turns)
     assert first != second
     said(session, "undo")
     said(session, "again")
-    assert session._turns[2].decisions[0]["action"]["index"] == second
+    assert session._turns[2].acts[0].decision["action"]["index"] == second
     assert session.summary().cases is None and "not known by name" in said(session, "objects")["objects"]
     assert "only simulated scenes" in said(session, "meant banana")["hint"]
 
 
-def test_the_command_reads_a_pipe_and_needs_no_display(native: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_reads_a_pipe_and_needs_no_display(lone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.chdir(tmp_path)
     lines = b"help\n\xff\xfe\ngive me the banana\nquit\nnever read\n"
-    done = CliRunner().invoke(app, ["play", "--frames", str(native), "-m", "similarity"], input=lines)
+    done = CliRunner().invoke(app, ["play", "--frames", str(lone), "-m", "similarity"], input=lines)
     assert done.exit_code == 0, done.output
     assert "say> give me the banana" in done.stdout and "similarity  grasp at" in done.stdout
     assert "never read" not in done.stdout and Path("results/play/1/01-pick.png").is_file()
-    refused = CliRunner().invoke(app, ["play", "--frames", str(native), "--task", "pick"], input="")
+    refused = CliRunner().invoke(app, ["play", "--frames", str(lone), "--task", "pick"], input="")
     assert refused.exit_code == 2 and "--task belongs to a simulated scene" in refused.stderr
     refused = CliRunner().invoke(app, ["play", "--fit-table"], input="")
     assert refused.exit_code == 2 and "--fit-table belongs to --frames" in refused.stderr
     refused = CliRunner().invoke(app, ["play", "--out", "results/play/1"], input="")
     assert refused.exit_code == 2 and "is not empty" in refused.stderr
-    assert session_folder(None) == Path("results/play/2")
-    with pytest.raises(ConfigError, match="is a file"):
-        session_folder(native / "cameras.json")
+    refused = CliRunner().invoke(app, ["play", "--out", str(lone / "cameras.json")], input="")
+    assert refused.exit_code == 2 and "is a file" in refused.stderr
+
+
+def test_a_session_has_its_folder_alone(tmp_path: Path) -> None:
+    root = tmp_path / "play"
+    with session_folder(None, root) as first, session_folder(None, root) as second:
+        assert (first, second) == (root / "1", root / "2") and first.is_dir() and second.is_dir()
+        with pytest.raises(BusyError, match="another run"), session_folder(first, root):
+            pass
+        (second / "session.json").write_text("{}")
+    # What nobody has used is taken away; what is there is counted on from.
+    assert not first.exists() and second.is_dir()
+    with session_folder(None, root) as third:
+        assert third == root / "3"
+    with pytest.raises(ConfigError, match="is not empty"), session_folder(second, root):
+        pass
+    (tmp_path / "file").write_text("")
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match="a file is in its place"), session_folder(None, root):
+            pass
+    (tmp_path / "mine").mkdir()
+    with session_folder(tmp_path / "mine"):
+        pass
+    assert (tmp_path / "mine").is_dir()
+
+
+NAMES = ("banana", "zebra", "yellow_bowl", "red_mug")
+
+
+def lying(slot: int, x: float) -> Lying:
+    return Lying(slot, NAMES[slot], np.array([x, 0.0, 0.05, 0, 0, 0, 1.0]))
+
+
+HERE, THERE = (lying(0, 0.4), lying(1, 0.6)), (lying(2, 0.35), lying(3, 0.65))
+
+
+def heard(sentence: str, layout: Layout, placing: bool) -> Turn:
+    turn = Turn(1, sentence, layout, placing)
+    verdict.expect(turn, layout, sentence)
+    return turn
+
+
+def put_beside(slot: int, x: float) -> Put:
+    """Slot put down 10 cm from what lies at x in the place zone."""
+    poses = np.stack([item.pose for item in (*HERE, *THERE)])
+    poses[slot, :2] = x, 0.1
+    present = np.isin(np.arange(4), [slot, 2, 3])
+    truth = SceneTruth(poses, present, np.zeros((0, 0, 0), np.uint16))
+    return Put(slot, outlines(NAMES, truth), ())
+
+
+def test_what_was_meant_is_judged_anew() -> None:
+    layout = Layout(HERE, THERE, "", True)
+    turn = heard("take the banana and put it next to the yellow bowl", layout, placing=True)
+    assert verdict.told(turn) == "banana, yellow bowl, by its words" and verdict.right(turn) is None
+    turn.taken = 0
+    assert verdict.right(turn) is None  # it is still in the gripper
+    turn.put = put_beside(0, 0.65)
+    assert verdict.told(turn) == "banana, yellow bowl, by its words: wrong"
+    assert verdict.case_of(turn, layout)["references"] == [0]
+    verdict.correct(turn, layout, "red mug")
+    assert verdict.told(turn) == "banana, red mug, by meant: right"
+    assert verdict.case_of(turn, layout)["references"] == [1]
+    verdict.correct(turn, layout, "zebra")
+    assert verdict.told(turn) == "red mug, zebra, by meant: wrong"
+    held = Layout((), THERE, "banana", True)
+    turn = heard("put it next to the yellow bowl", held, placing=True)
+    turn.put = put_beside(0, 0.35)
+    assert verdict.told(turn) == "yellow bowl, by its words: right"
+    with pytest.raises(ConfigError, match="about where to put the banana"):
+        verdict.correct(turn, Layout(HERE[1:], THERE, "banana", True), "zebra")
+
+
+def test_nothing_is_a_case_before_it_is_known_what_counts() -> None:
+    layout = Layout(HERE, THERE, "", True)
+    turn = heard("take the banana and put it next to the piano", layout, placing=True)
+    turn.taken, turn.put = 0, put_beside(0, 0.65)
+    assert verdict.told(turn) == "banana, by its words; meant NAME says where it should be put"
+    with pytest.raises(NoCase, match="not known where it should be put"):
+        verdict.case_of(turn, layout)
+    verdict.correct(turn, layout, "red mug")
+    entry = verdict.case_of(turn, layout)
+    assert (entry["targets"], entry["references"], entry["reference"]) == ([0], [1], "piano") and verdict.right(turn)
+
+    turn = heard("take the banana and put it somewhere", layout, placing=True)
+    with pytest.raises(NoCase, match="name no relation"):
+        verdict.case_of(turn, layout)
+
+    turn = heard("give me the wobbly thing", Layout(HERE, (), "", True), placing=False)
+    turn.taken = 1
+    assert turn.counted_by == "" and verdict.right(turn) is None and "carries its words" in verdict.told(turn)
+    with pytest.raises(NoCase, match="not known what it meant to take"):
+        verdict.case_of(turn, Layout(HERE, (), "", True))
+    verdict.correct(turn, Layout(HERE, (), "", True), "zebra")
+    assert verdict.right(turn) and verdict.case_of(turn, Layout(HERE, (), "", True))["targets"] == [1]
 
 
 def test_words_stand_for_the_objects_that_carry_most_of_them() -> None:

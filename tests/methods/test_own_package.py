@@ -15,6 +15,10 @@ import pytest
 from method_inputs import ENCODER, decision, placing, random_percept, write_features
 from typer.testing import CliRunner
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
+
+import study_fakes
+
 from srcli.artifacts.policy import load_policy
 from srcli.cli.app import app
 from srcli.errors import ConfigError, MissingAssetError
@@ -22,7 +26,10 @@ from srcli.evaluation.methods import resolve_methods
 from srcli.methods import registry
 from srcli.methods.policy_file import read_policy
 from srcli.params import Params, method_settings
+from srcli.perception.encoders.interface import EncoderIdentity
+from srcli.stages import evaluate, report
 from srcli.stages import train as stage
+from srcli.studies import compare
 
 ROOT = Path(__file__).parents[2]
 SECTION = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8").partition("## A method\n")[2].partition("\n## ")[0]
@@ -163,6 +170,36 @@ def test_a_fresh_process_trains_it_by_command(near_match: Path, tmp_path: Path) 
     done = in_a_fresh_process(near_match, "train", str(features), "--method", "near_match", "--out", str(out), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["method"] == "near_match" == read_policy(out).method
+
+
+def test_it_has_its_rows_in_a_comparison_and_in_the_report(
+    near_match: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its control, as in an evaluation: trained by the comparison itself, on made-up episodes."""
+    study_fakes.without_pictures(monkeypatch)
+    monkeypatch.setattr(EncoderIdentity, "as_dict", lambda self: dict(study_fakes.ENCODER))
+    monkeypatch.setattr("srcli.perception.encoders.load_encoder", lambda config, device="cpu": study_fakes.MadeUp())
+    monkeypatch.setattr("srcli.studies.policy_store.encoder_identity", lambda params, device: dict(study_fakes.ENCODER))
+    section = {"episodes": 4, "tasks": ["pick"], "methods": ["near_match", "random"], "reference": "near_match", "timed": 0}
+    played = {"tasks": ["pick"], "episodes": 4, "reference": "near_match", "suite": "wide", "similarity_rule": False}
+    params, features = study_fakes.tiny(compare=section, evaluate=played), study_fakes.write_features(tmp_path / "features.h5")
+    made = compare.run(params, tmp_path / "out", features=features, executor=study_fakes.FakeExecutor())
+    assert made.trained == ("near_match",) and not made.left_out
+    data = json.loads(made.json.read_text())
+    for name, count in {"near_match": 4, "untrained:near_match": 12, "random": 4}.items():
+        assert [row["n"] for row in data["parts"][0]["rows"] if row["method"] == name] == [count, count]
+    assert data["methods"]["near_match"]["code"] == registry.code_digest("near_match")
+    table = made.table.read_text()
+    assert "| near match |" in table and "| *near match, untrained* |" in table
+    (policy,) = (tmp_path / "out" / "policies").glob("near_match-*.h5")
+    names, section = ["near_match", "untrained:near_match", "random"], method_settings(Params(), "near_match", {})[1]
+    methods = resolve_methods(names, [f"near_match={policy}"], {"near_match": section}, initialisations=3)
+    evaluate.run(params, methods, tmp_path / "alone", "wide", executor=study_fakes.FakeExecutor())
+    without_films = params.report.model_copy(update={"replay": False})
+    for folder, heading in (("out", "## Table 1 in one harness"), ("alone", "## Table 1: all tasks")):
+        page = report.run(params, [tmp_path / folder], tmp_path / "report", without_films).markdown.read_text(encoding="utf-8")
+        table = page.partition(heading)[2].partition("\n## ")[0]
+        assert "| near match |" in table and "near match, untrained" in table and "| random candidate |" in table
 
 
 BROKEN = """

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from srcli.cli.running import encoder_flags, parameters
 from srcli.config.encoder import EncoderConfig
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, UnknownNameError
+from srcli.params.loading import load_params
 from srcli.perception.encoders.compat import import_open_clip
 from srcli.perception.encoders.loading import choose_precision, has_bf16, load_encoder
 from srcli.perception.encoders.vit import check_tower, is_readable, position_embedding, value_features
@@ -292,6 +293,31 @@ def test_a_failed_download_is_not_recommended_again(tiny, tags, tmp_path, monkey
         assert (
             "download" not in caught.value.hint and "network" in caught.value.hint and f"--encoder {name}=" in caught.value.hint
         )
+
+
+def test_the_documents_encoder_is_fetched_and_looks(tiny, tmp_path, monkeypatch):
+    """As it is printed; the hub is asked for the weights of the tag, and what it gives is a tower that tests can carry."""
+    import huggingface_hub
+
+    document = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+    printed = re.search(r"^## An encoder\n.*?```yaml\n(.*?)```", document, re.MULTILINE | re.DOTALL)
+    (tmp_path / "params.yaml").write_text(printed.group(1))
+    section = load_params(tmp_path / "params.yaml").encoder
+    open_clip, asked = import_open_clip(), []
+
+    def hub(repo, name, local_files_only, **_):
+        if local_files_only:
+            raise FileNotFoundError(name)
+        asked.append(repo)
+        return str(tiny[0])
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub)
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, section.name, open_clip.get_model_config(TINY))
+    encoder = load_encoder(section)
+    assert asked == ["timm/vit_base_patch16_clip_224.openai"] and encoder.identity.name == "ViT-B-16-quickgelu/openai"
+    rgb = np.random.default_rng(0).integers(0, 256, (1, 48, 64, 3), dtype=np.uint8)
+    (heard,) = encoder.text(["give me the apple"])
+    assert encoder.dense(rgb).values.shape[-1] == encoder.dim == heard.pooled.shape[-1] == 16
 
 
 def test_missing_weights_say_what_to_fetch(tiny, tmp_path):

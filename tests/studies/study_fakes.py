@@ -15,9 +15,21 @@ from srcli.artifacts.features import LAYOUT, create_features
 from srcli.errors import SrcliError
 from srcli.evaluation.worker import Job, Setup
 from srcli.params import Params
+from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
 
 ENCODER = {"name": "made-up", "dim": 8}
 TINY = {"updates": 4, "batch_size": 2, "validate_every": 2, "checkpoint_every": 2, "points": 0}
+
+
+class MadeUp:
+    """As much of an encoder as a comparison asks for."""
+
+    dim = 8
+    vocabulary = None
+    identity = EncoderIdentity("made-up", "0" * 64, 8, "conv", "none", "fp32", 3)
+
+    def dense(self, rgb: Any) -> DenseFeatures:
+        raise AssertionError("nothing is seen here")
 
 
 def write_features(path: Path, encoder: dict[str, Any] = ENCODER, cloud: dict[str, Any] | None = None) -> Path:

@@ -9,30 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from study_fakes import ENCODER, FakeExecutor, tiny, without_pictures, write_features
+from study_fakes import ENCODER, FakeExecutor, MadeUp, tiny, without_pictures, write_features
 
 import srcli.studies.compare as stage
 from srcli.artifacts.study import COMPARISON, load_study, study_problems
 from srcli.errors import ArtifactError, ConfigError, MismatchError, SceneError, UnknownNameError
 from srcli.methods.registry import Broken
 from srcli.params import Params
-from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
+from srcli.perception.encoders.interface import EncoderIdentity
 from srcli.reporting.comparison import conditions, markdown
 from srcli.reporting.compose import compose
 from srcli.reporting.result_files import gather
 from srcli.studies.compare.plan import plan_parts
 from srcli.studies.compare.policies import given_files
-
-
-class MadeUp:
-    """As much of an encoder as a comparison asks for."""
-
-    dim = 8
-    vocabulary = None
-    identity = EncoderIdentity("made-up", "0" * 64, 8, "conv", "none", "fp32", 3)
-
-    def dense(self, rgb: Any) -> DenseFeatures:
-        raise AssertionError("nothing is seen here")
 
 
 @pytest.fixture(autouse=True)
