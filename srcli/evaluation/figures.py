@@ -32,6 +32,8 @@ _REASON_COLOURS = {
 }
 CHOSEN = "#00ff66"
 _METHOD_COLOURS = ("#1b6ca8", "#d95f02", "#4d9221", "#7570b3", "#c51b7d", "#666666", "#b8860b", "#01665e")
+_NAMES_INSIDE = 10
+"""Most methods whose names stand inside the axes."""
 
 
 class Decided(Protocol):
@@ -304,7 +306,7 @@ def draw_failures(results: Sequence[Result], path: Path) -> Path:
                 used.append(reason)
         ax.text(left + 0.8, position, f"of {total}", va="center", fontsize=8, color="#555555")
     ax.set_yticks(range(len(groups)), [f"{method} / {split}" for split, method in groups])
-    ax.invert_yaxis()
+    ax.set_ylim(len(groups) - 0.4, -0.6)
     ax.set_xlim(0, 108)
     ax.set_xlabel("share of attempts that failed (%), number of attempts in the bars")
     handles = [_patch(_REASON_COLOURS[reason], reason.value.replace("_", " ")) for reason in used]
@@ -323,7 +325,9 @@ def draw_success(results: Sequence[Result], path: Path, attempts: int = 8, confi
     """Success within k attempts for each method, one panel per split, with Wilson bands."""
     splits = list(dict.fromkeys(r.split for r in results))
     methods = list(dict.fromkeys(r.method for r in results))
-    figure = new_figure(5.2 * len(splits), 4.2)
+    # Many names would hide the curves, or need more height than there is.
+    beside = len(methods) > _NAMES_INSIDE
+    figure = new_figure(5.2 * len(splits) + 3.0 * beside, max(4.2, 0.24 * len(methods) * beside))
     axes = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
     ks = np.arange(1, attempts + 1)
     for ax, split in zip(axes, splits, strict=True):
@@ -344,5 +348,8 @@ def draw_success(results: Sequence[Result], path: Path, attempts: int = 8, confi
         ax.set_ylim(0, 101)
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("episodes that succeeded (%)")
-    axes[-1].legend(fontsize=8, loc="lower right")
+    if beside:
+        figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
+    else:
+        axes[-1].legend(fontsize=8, loc="lower right")
     return save_figure(figure, path)
