@@ -25,7 +25,6 @@ from srcli.artifacts.digests import canonical as canonical
 from srcli.artifacts.digests import code_origin as code_origin
 from srcli.artifacts.digests import config_digest as config_digest
 from srcli.artifacts.digests import content_digest as content_digest
-from srcli.artifacts.digests import differing_keys as differing_keys
 from srcli.artifacts.digests import encoder_label as encoder_label
 from srcli.artifacts.digests import file_digest as file_digest
 from srcli.artifacts.digests import to_json as to_json

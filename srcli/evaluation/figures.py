@@ -327,7 +327,8 @@ def draw_success(results: Sequence[Result], path: Path, attempts: int = 8, confi
     methods = list(dict.fromkeys(r.method for r in results))
     # Many names would hide the curves, or need more height than there is.
     beside = len(methods) > _NAMES_INSIDE
-    figure = new_figure(5.2 * len(splits) + 3.0 * beside, max(4.2, 0.24 * len(methods) * beside))
+    width, height = 5.2 * len(splits), 4.2
+    figure = new_figure(width + 3.0, max(height, 0.24 * len(methods))) if beside else new_figure(width, height)
     axes = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
     ks = np.arange(1, attempts + 1)
     for ax, split in zip(axes, splits, strict=True):

@@ -4,7 +4,7 @@ Whoever trains something says what (:class:`Task`) and how (:class:`Settings`):
 
     task = Task(network, draw=lambda update: [batch_of(update)], loss=lambda batch: network.loss(batch), validate=measure)
     settings = Settings(updates=1000, rate=Schedule(1e-3, 1000, warmup=50), clip=1.0, best="valid_loss")
-    fitted = Loop(task, settings, identity={"model": ..., "seed": 3}, seed=3, checkpoint=path).run()
+    fitted = Loop(task, settings, identity={"model": ...}, seed=3, checkpoint=path).run()
 
 A killed run goes on from its checkpoint to the same result, to the bit on one machine: all that an update draws follows from the
 seed and its own number, and torch's own generator (dropout) is seeded with both before each update.

@@ -157,7 +157,6 @@ class Trainer:
         depends_on = {
             "settings": dict(identity),
             "train": config.model_dump(mode="json"),
-            "seed": seed,
             "encoder": data.encoder,
             "samples": [len(data.train), len(data.valid)],
         }

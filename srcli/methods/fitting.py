@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcli.artifacts.core import file_digest
+from srcli.artifacts.digests import file_digest
 from srcli.config.base import Section
 from srcli.learning.loop import LOSS, UPDATE, Loop, Progress, Settings, Task
 from srcli.methods.base import FitProgress, Fitted
@@ -51,7 +51,6 @@ def fit_network(
     """
     identity = {
         "settings": section.model_dump(mode="json", exclude=acting),
-        "seed": seed,
         "features": file_digest(features.path),
     }
     loop = Loop(task, settings, identity=identity, seed=seed, device=device, checkpoint=checkpoint)

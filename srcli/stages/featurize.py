@@ -193,8 +193,9 @@ def run(
         BusyError: another run is writing the same output.
         DiskError: the disk is full or the place not writable; finished samples are kept.
     """
-    from srcli.artifacts.core import FEATURES, artifact_lock, check_target, file_digest, looked_at
+    from srcli.artifacts.core import FEATURES, artifact_lock, check_target, looked_at
     from srcli.artifacts.demos import DemoDataset
+    from srcli.artifacts.digests import file_digest
     from srcli.artifacts.pieces import Pieces, is_current
 
     out = Path(out)

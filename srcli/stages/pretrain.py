@@ -102,7 +102,7 @@ def render_all(
 
 def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[str, ...]) -> None:
     """Record what the cache was rendered with; refuse a cache of other settings."""
-    from srcli.artifacts.core import file_digest
+    from srcli.artifacts.digests import file_digest
     from srcli.objects import variation
     from srcli.pretraining.encoder import render
 

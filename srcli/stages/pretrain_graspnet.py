@@ -58,7 +58,8 @@ def run(
     """
     import torch
 
-    from srcli.artifacts.core import atomic_write, file_digest, sidecar_path
+    from srcli.artifacts.core import atomic_write, sidecar_path
+    from srcli.artifacts.digests import file_digest
     from srcli.pretraining.graspnet.labels import SceneJob
     from srcli.pretraining.graspnet.training import measure, train
 

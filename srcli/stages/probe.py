@@ -171,7 +171,7 @@ def _play(
     journal: Journal | None = None,
 ) -> list[dict[str, Any]]:
     """The records of all jobs, in their order; those that a journal holds are not played again."""
-    from srcli.artifacts.core import to_json
+    from srcli.artifacts.digests import to_json
     from srcli.errors import SceneError
 
     keys = [to_json(dataclasses.asdict(job)) for job in jobs]

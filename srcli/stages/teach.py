@@ -72,7 +72,8 @@ def run(
         MissingAssetError, ArtifactError: the weights to start from are not there, or damaged.
         MismatchError: cache or checkpoint belong to other settings.
     """
-    from srcli.artifacts.core import config_digest, sidecar_path
+    from srcli.artifacts.core import sidecar_path
+    from srcli.artifacts.digests import config_digest
     from srcli.config.encoder import SEEN_ONLY
     from srcli.objects.library import library_folder, library_records
     from srcli.perception.encoders.embedded import load_embedded, weights_file

@@ -105,7 +105,7 @@ def training_data(spec: MethodSpec, features: Path | None, demos: Sequence[Path]
         ConfigError: it reads demonstrations and none are given, or features.
         ArtifactError: a file is missing or cannot be used.
     """
-    from srcli.artifacts.core import config_digest, file_digest
+    from srcli.artifacts.digests import config_digest, file_digest
     from srcli.methods.base import TrainingData
 
     if spec.reads == "features":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.artifacts.core import config_digest, differing_keys, encoder_label, file_digest
+from srcli.artifacts.digests import config_digest, differing_keys, encoder_label, file_digest
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError, unknown_name
 from srcli.evaluation.methods import Method, parse_method, shipped_file
 from srcli.methods.policy_file import read_policy, taught_from

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.artifacts.core import Schema, atomic_write, config_digest
+from srcli.artifacts.core import Schema, atomic_write
+from srcli.artifacts.digests import config_digest
 from srcli.studies.policy_store import Arm, Kept, methods_of
 
 if TYPE_CHECKING:

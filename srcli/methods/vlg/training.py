@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srcli.artifacts.core import file_digest
+from srcli.artifacts.digests import file_digest
 from srcli.errors import SceneError
 from srcli.learning.dataset import TrainingSet
 from srcli.learning.keyposes import KeyposeSet

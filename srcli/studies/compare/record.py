@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcli.artifacts.core import encoder_label
+from srcli.artifacts.digests import encoder_label
 from srcli.evaluation.methods import Method
 from srcli.methods.registry import code_digest, spec_of
 from srcli.studies.results.record import rows_of_results
@@ -81,7 +81,7 @@ def whole(
 
 
 def _described(method: Method, policies: Policies, encoder: Mapping[str, Any], own: set[float]) -> dict[str, Any]:
-    from srcli.artifacts.core import file_digest
+    from srcli.artifacts.digests import file_digest
     from srcli.artifacts.policy import load_policy
 
     spec = spec_of(method.method)

@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from srcli.artifacts.core import atomic_write, config_digest
+from srcli.artifacts.core import atomic_write
+from srcli.artifacts.digests import config_digest
 from srcli.errors import SrcliError
 from srcli.evaluation.plan import make_setup, scene_record
 from srcli.methods.registry import spec_of

@@ -66,7 +66,7 @@ def _params(differ: Mapping[str, Any]) -> Params:
 
 
 def _method(recorded: Mapping[str, Any], params: Params) -> Iterator[str]:
-    from srcli.artifacts.core import file_digest
+    from srcli.artifacts.digests import file_digest
     from srcli.methods.registry import shipped
     from srcli.params import method_settings
 

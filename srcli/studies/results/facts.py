@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli import __version__
-from srcli.artifacts.core import config_digest, content_digest, file_digest
+from srcli.artifacts.digests import config_digest, content_digest, file_digest
 from srcli.artifacts.meaning import meaning_digest
 from srcli.errors import ConfigError
 from srcli.methods.registry import acting, folder_of, spec_of
