@@ -156,7 +156,7 @@ def _typed(quiet: bool) -> Iterator[str]:
         while True:
             try:
                 yield input(PROMPT)
-            except EOFError:
+            except (EOFError, KeyboardInterrupt):  # Ctrl-D and Ctrl-C at the prompt end a session as `quit` does
                 typer.echo("", err=quiet)
                 return
             except UnicodeDecodeError:

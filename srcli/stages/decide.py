@@ -184,7 +184,7 @@ def scene_of(params: Params, task: str = "pick", seed: int = 0, split: str = "se
 
     Raises:
         UnknownNameError: no such task, split or case.
-        ConfigError: the seed is negative.
+        ConfigError: there is no scene of this number.
         SetupError: the scene cannot be set up.
     """
     from srcli.evaluation.scene import Scene
@@ -200,13 +200,14 @@ def episode_of(params: Params, task: str = "pick", seed: int = 0, split: str = "
 
     Raises:
         UnknownNameError: no such task or split.
-        ConfigError: the seed is negative.
+        ConfigError: there is no scene of this number.
     """
     from srcli.errors import unknown_name
     from srcli.evaluation.suites import suite_episodes
+    from srcli.seeding import SPLIT_STRIDE
 
     if split not in ("seen", "unseen"):
         raise unknown_name("split", split, ("seen", "unseen"))
-    if seed < 0:
-        raise ConfigError(f"scene {seed}: scenes are counted from 0", "give a seed of 0 or more")
+    if not 0 <= seed < SPLIT_STRIDE:
+        raise ConfigError(f"scene {seed}: scenes are counted from 0 to {SPLIT_STRIDE - 1}", "give a number of these")
     return suite_episodes("development", params.seed, (split,), episodes=seed + 1, task=task)[-1]

@@ -23,6 +23,7 @@ from srcli.frames import Observation
 from srcli.params import Params
 from srcli.params.loading import override
 from srcli.reporting import film
+from srcli.seeding import SPLIT_STRIDE
 from srcli.stages.decide import episode_of
 from srcli.stages.play import verdict
 from srcli.stages.play.keeping import session_folder
@@ -290,3 +291,9 @@ def test_what_no_case_can_hold_is_said() -> None:
     with pytest.raises(NoCase, match="instruction"):
         case_entry("a", "up", layout, (1,))
     assert case_name(3, "Give me: the apple!") == "03-give-me-the-apple" and case_name(1, "…") == "01-sentence"
+
+
+@pytest.mark.parametrize("scene", [-1, SPLIT_STRIDE, 10**11])
+def test_a_scene_that_there_is_not_is_refused_before_any_is_drawn(scene: int) -> None:
+    with pytest.raises(ConfigError, match="counted from 0 to 999999"):
+        episode_of(Params(), "pick", scene)
