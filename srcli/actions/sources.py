@@ -21,7 +21,7 @@ from srcli.actions.grasps import sample_grasps
 from srcli.actions.gripper import GRIPPER
 from srcli.actions.poses import canonical_poses
 from srcli.actions.quality import rounded
-from srcli.artifacts.core import code_origin, content_digest
+from srcli.artifacts.digests import code_origin, content_digest
 from srcli.config.candidates import CandidateConfig
 from srcli.errors import ArtifactError, ConfigError, SceneError, unknown_name
 from srcli.types import Bool, Candidates, EpisodeSpec, Observation

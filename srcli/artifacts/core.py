@@ -21,13 +21,7 @@ import h5py
 import numpy as np
 
 from srcli import __version__
-from srcli.artifacts.digests import canonical as canonical
-from srcli.artifacts.digests import code_origin as code_origin
-from srcli.artifacts.digests import config_digest as config_digest
-from srcli.artifacts.digests import content_digest as content_digest
-from srcli.artifacts.digests import encoder_label as encoder_label
-from srcli.artifacts.digests import file_digest as file_digest
-from srcli.artifacts.digests import to_json as to_json
+from srcli.artifacts.digests import to_json
 from srcli.artifacts.output import Output
 from srcli.artifacts.seal import Vouched, identity, seal, vouch, vouched_for
 from srcli.artifacts.structure import check_structure

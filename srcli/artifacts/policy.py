@@ -20,8 +20,8 @@ from srcli.artifacts.core import (
     put,
     read_config,
     read_json,
-    to_json,
 )
+from srcli.artifacts.digests import to_json
 from srcli.errors import ArtifactError
 
 WEIGHTS, CURVES, ENCODER, TRAINING, METHOD = "weights", "curves", "encoder", "training", "method"

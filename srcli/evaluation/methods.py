@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.artifacts.core import file_digest
+from srcli.artifacts.digests import file_digest
 from srcli.config.base import Section
 from srcli.config.encoder import SEEN_ONLY
 from srcli.config.tasks import BUILT_IN

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from srcli.artifacts.core import canonical, encoder_label
+from srcli.artifacts.digests import canonical, encoder_label
 from srcli.errors import ArtifactError, MismatchError
 from srcli.methods.base import Fitted, MethodSpec, Weights
 from srcli.methods.registry import load, spec_of, specs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -223,7 +224,6 @@ def _home(spec: MethodSpec) -> Path | None:
 def code_digest(name: str) -> str:
     """Digest of the code of a method: its folder or its file, and what it shares. Weights are left out: they are recorded with
     their episodes."""
-    from srcli.artifacts.core import config_digest
     from srcli.artifacts.meaning import meaning_digest
 
     spec = spec_of(name)
@@ -236,7 +236,8 @@ def code_digest(name: str) -> str:
         return own
     root = Path(__file__).parents[1]
     shared = [root / name for name in spec.shares]
-    return config_digest({"own": own, "shared": meaning_digest([path for path in shared if path.is_file()], root)})
+    both = f"{own}\n{meaning_digest([path for path in shared if path.is_file()], root)}\n"
+    return hashlib.sha256(both.encode()).hexdigest()
 
 
 def folder_of(name: str) -> str:

@@ -67,6 +67,6 @@ def task_origin(name: str) -> str:
     """SHA-256 of the source file of a task of another package; empty for built-in ones."""
     if name in BUILT_IN:
         return ""
-    from srcli.artifacts.core import code_origin
+    from srcli.artifacts.digests import code_origin
 
     return next((code_origin(load(point)) for point in announced(ENTRY_POINTS) if point.name == name), "")
