@@ -27,3 +27,6 @@ class ChoiceConfig(Section):
 
 LEARNED_ONLY = {"align1": 0.0, "align1_place": 0.0, "align2": 1.0, "prior": 0.0, "prior_place": 0.0}
 """Values with which the network's last scores choose alone."""
+WITH_QUALITY = {"prior": 24.0}
+"""Beside them in the rows *with quality*, alike for every method: as much as the plus forms have, so that of the grasps a network
+finds nearly as good the one that holds is taken."""

@@ -39,7 +39,7 @@ class ResultsConfig(Section):
     )
     reference: str = Field("sr_plus", description="the row that paired differences are taken against")
     strict_methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        ("sr", "sr_quality", "sr_a", "base", "a2", "random"),
+        ("sr", "sr_quality", "sr_a", "base", "base_quality", "a2", "random"),
         min_length=1,
         description="rows of the parts `strict`, the first one their reference: the paper's networks and nothing else",
     )

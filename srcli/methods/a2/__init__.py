@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from srcli.config.choice import LEARNED_ONLY
+from srcli.config.choice import LEARNED_ONLY, WITH_QUALITY
 from srcli.methods.a2.section import A2Config
 from srcli.methods.base import EVERY_TASK, MethodSpec
 
@@ -33,6 +33,7 @@ def _spec(
     )
 
 
+QUALITY = {f"choice.{key}": value for key, value in WITH_QUALITY.items()}
 A2 = _spec("a2", "A2", "workspace", "srcli.methods.a2.first_version:adopt")
 A2_METRES = _spec("a2_metres", "A2, positions in metres", "metres", None)
-A2_QUALITY = _spec("a2_quality", "A2 with quality", "workspace", None, {"choice.prior": 1.0}, "a2")
+A2_QUALITY = _spec("a2_quality", "A2 with quality", "workspace", None, QUALITY, "a2")

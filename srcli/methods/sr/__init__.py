@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from srcli.config.choice import LEARNED_ONLY
+from srcli.config.choice import LEARNED_ONLY, WITH_QUALITY
 from srcli.methods.base import EVERY_TASK, MethodSpec
 from srcli.methods.sr.section import STRICT, SRConfig
 
@@ -12,7 +12,7 @@ PAPER = "Secondary Realignment (the paper), sections 3.3 and 3.4"
 SR_A = {"network.dssa.branch": "dense"}
 BASE = {"network.stage1.use": "off"}
 # What chooses beside 2-Align or in its place; the paper names 1Align-Action and 2Align-Action without a formula.
-WITH_QUALITY = {"choice.prior": 1.0}
+QUALITY = {f"choice.{key}": value for key, value in WITH_QUALITY.items()}
 FIRST_ALONE = {"choice.align2": 0.0, "choice.align1": 1.0, "choice.align1_place": 1.0}
 BOTH = {"choice.align1": 1.0, "choice.align1_place": 1.0}
 RELU = {"network.dssa.sparse": "relu"}
@@ -65,9 +65,9 @@ DSSA = {"additions.sparse_norm": "rms"}
 SR_STRICT = _spec("sr", "SR", DSSA, True, "SR")
 SR_A_STRICT = _spec("sr_a", "SR-A", SR_A, True, "SR-A", DENSE_ONLY)
 BASE_STRICT = _spec("base", "BASE", BASE, True, "BASE", NO_LANGUAGE)
-SR_QUALITY = _spec("sr_quality", "SR with quality", {**DSSA, **WITH_QUALITY}, True, "", weights_of="sr")
-SR_A_QUALITY = _spec("sr_a_quality", "SR-A with quality", {**SR_A, **WITH_QUALITY}, True, "", DENSE_ONLY, weights_of="sr_a")
-BASE_QUALITY = _spec("base_quality", "BASE with quality", {**BASE, **WITH_QUALITY}, True, "", NO_LANGUAGE, weights_of="base")
+SR_QUALITY = _spec("sr_quality", "SR with quality", {**DSSA, **QUALITY}, True, "", weights_of="sr")
+SR_A_QUALITY = _spec("sr_a_quality", "SR-A with quality", {**SR_A, **QUALITY}, True, "", DENSE_ONLY, weights_of="sr_a")
+BASE_QUALITY = _spec("base_quality", "BASE with quality", {**BASE, **QUALITY}, True, "", NO_LANGUAGE, weights_of="base")
 SR_1ALIGN = _spec("sr_1align", "SR, 1-Align alone", {**DSSA, **FIRST_ALONE}, True, "", weights_of="sr")
 SR_BOTH = _spec("sr_both", "SR, 1-Align and 2-Align", {**DSSA, **BOTH}, True, "", weights_of="sr")
 SR_RELU = _spec("sr_relu", "SR, ReLU branch", {**DSSA, **RELU}, True, "")

@@ -24,9 +24,9 @@ OTHER_SUITES = {
 HARDER = "The harder row: neither the encoder nor a policy has seen the unseen objects or read their names."
 
 PAPERS = (
-    "The paper's networks and nothing of ours, at one attempt: SR chooses by 2-Align alone; *with quality* adds the logarithm of "
-    "the grasps' quality, as an action prior gives it. These rows say what the paper's mechanism learns, those above what is "
-    "worth using."
+    "The paper's networks and nothing of ours, at one attempt: SR chooses by 2-Align alone; *with quality* adds 24 times the "
+    "logarithm of the grasps' quality, as an action prior gives it. These rows say what the paper's mechanism learns, those "
+    "above what is worth using."
 )
 
 INTRODUCTION = """\
