@@ -25,9 +25,9 @@ from pydantic import Field
 from srcli.errors import ArtifactError
 from srcli.objects import shapes
 from srcli.objects.catalogue import ObjectEntry, catalogue
-from srcli.objects.formats import BY_TRIMESH, FARTHEST, Y_UP, read_parts
+from srcli.objects.formats import BY_TRIMESH, FARTHEST, THINNEST, Y_UP, read_parts
 from srcli.objects.formats import MOST_FACES as MOST_FILE_FACES
-from srcli.objects.mesh import Mesh, hull_mesh, joined, mass_properties, turned
+from srcli.objects.mesh import Mesh, has_volume, hull_mesh, joined, mass_properties, turned
 from srcli.objects.palette import GREY, RGB, Color, palette
 from srcli.objects.parts import MM, PartBase
 from srcli.objects.shapes import Solid
@@ -45,8 +45,6 @@ HEAVIEST, MOST_FACES = 2.0, 60_000
 MESHES = (".obj", *BY_TRIMESH, ".msh")
 KINDS = (".urdf", ".obj", ".xml", ".msh", *BY_TRIMESH)
 """Files that may be an object, in the order in which they are looked for."""
-_THINNEST = 1e-9
-"""Shorter lengths of a URDF's shapes are none: their products underflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +250,7 @@ def read_shapes(path: Path, places: Places | None = None) -> Shapes:
     surfaces = reader.joined()
     if not surfaces:
         reader.fail("has no surface")
-    hulls = tuple(piece for piece in reader.hulls if _solid(piece)) if reader.convex else ()
+    hulls = tuple(reader.solid()) if reader.convex else ()
     return Shapes(surfaces, hulls, mass, friction, tuple(reader.files.read), tuple(reader.files.notes))
 
 
@@ -284,6 +282,15 @@ class _Reader:
     def joined(self) -> tuple[tuple[RGB, Mesh], ...]:
         """The surfaces, those of one colour and picture as one."""
         return tuple((color, joined(meshes)) for (color, _), meshes in self.surfaces.items())
+
+    def solid(self) -> list[F64]:
+        """The convex pieces that have a volume; a file whose collision shapes are flat is told."""
+        found = [piece for piece in self.hulls if has_volume(piece)]
+        flat = len(self.hulls) - len(found)
+        if flat and self.convex:
+            instead = "" if found else ": the shape that is seen stands for them"
+            self.files.note(f"{flat} of {len(self.hulls)} collision shapes are flat and left out{instead}")
+        return found
 
     def mjcf(self) -> tuple[float | None, float | None]:
         from srcli.objects.mjcf import read_mjcf
@@ -329,7 +336,7 @@ class _Reader:
 
     def _length(self, text: str, what: str) -> float:
         value = self._number(text, what)
-        if not _THINNEST <= value <= FARTHEST:
+        if not THINNEST <= value <= FARTHEST:
             self.fail(f"the {what} '{text}' is not a length above 0 and up to {FARTHEST:g}")
         return value
 
@@ -363,7 +370,7 @@ class _Reader:
         if inner.tag == "box":
             text = inner.get("size", "")
             size = self._vector(text, "size of a box")
-            if not (size >= _THINNEST).all():
+            if not (size >= THINNEST).all():
                 self.fail(f"the size of a box '{text}' is not three lengths above 0")
             made = self._made(inner, lambda: shapes.box(size.tolist()))
         elif inner.tag == "sphere":
@@ -427,11 +434,11 @@ class _Reader:
                 f"measures {size:.4g} m; objects on the table measure {SMALLEST} to {LARGEST} m",
                 'files are in metres: for millimetres write <mesh scale="0.001 0.001 0.001"/>',
             )
-        hulls = [piece for piece in self.hulls if _solid(piece)] or [points]
-        try:
-            volume = mass_properties(tuple(hull_mesh(piece) for piece in hulls), (1.0,) * len(hulls)).volume
-        except ValueError:
+        hulls = self.solid()
+        if not hulls and not has_volume(points):
             self.fail("is flat: it has no convex piece of any volume", "give a closed surface")
+        hulls = hulls or [points]
+        volume = mass_properties(tuple(hull_mesh(piece) for piece in hulls), (1.0,) * len(hulls)).volume
         weight = float(np.clip(DENSITY * volume, 0.01, 1.0)) if mass is None else mass
         if not 0 < weight <= HEAVIEST:
             self.fail(f"the mass {weight:g} kg is not above 0 and up to {HEAVIEST:g} kg", "correct <mass value=.../> (kg)")
@@ -470,14 +477,6 @@ def _by_color(groups: Sequence[Group]) -> list[tuple[RGB, Mesh]]:
 def _moved(points: F64, pose: F64) -> F64:
     moved: F64 = points @ pose[:3, :3].T + pose[:3, 3]
     return moved
-
-
-def _solid(points: F64) -> bool:
-    try:
-        hull_mesh(points)
-    except ValueError:
-        return False
-    return True
 
 
 def _euler(rpy: F64) -> F64:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.objects.mesh import Mesh, clean, hull_mesh, mass_properties
+from srcli.objects.mesh import Mesh, clean, has_volume, hull_mesh, mass_properties
 from srcli.types import F64
 
 MOST_PIECES = 32
@@ -94,16 +94,8 @@ def _try(mesh: Mesh, settings: dict[str, float], limit: float) -> tuple[list[F64
             return [], f"failed ({' '.join(lines[-1].split())[:60] if lines else f'exit code {done.returncode}'})"
         with np.load(made, allow_pickle=False) as held:
             pieces = [held[f"piece{i}"].astype(np.float64) for i in range(len(held.files))]
-    pieces = [points for points in pieces if _has_volume(points)]
+    pieces = [points for points in pieces if has_volume(points)]
     return pieces, "" if pieces else "found no piece with a volume"
-
-
-def _has_volume(points: F64) -> bool:
-    try:
-        hull_mesh(points)
-    except ValueError:
-        return False
-    return True
 
 
 def reduced(mesh: Mesh, most: int) -> Mesh:

@@ -28,6 +28,8 @@ Y_UP: F64 = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """(3, 3) rotation that turns a file whose y points up, as glTF has it, to z up."""
 FARTHEST = 1e9
 """Coordinates of a file beyond it are mistakes in any unit, and products of them overflow."""
+THINNEST = 1e-9
+"""Shorter lengths of a file's shapes are none: their products underflow."""
 MOST_FACES, MOST_VERTICES, MOST_NODES = 200_000, 1_000_000, 1_000
 
 

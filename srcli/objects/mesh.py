@@ -153,6 +153,19 @@ def hull_mesh(points: F64) -> Mesh:
     return Mesh(np.ascontiguousarray(points[used]), inverse.reshape(faces.shape).astype(np.int32))
 
 
+def has_volume(points: F64) -> bool:
+    """Whether (P, 3) points span a convex piece that is thicker than a millionth of its distance from the origin.
+
+    What is thinner is flat: a library stores pieces as float32, which would lose the rest.
+    """
+    try:
+        corners = hull_mesh(points).vertices
+    except ValueError:
+        return False
+    across = np.linalg.svd(corners - corners.mean(axis=0), full_matrices=False)[2][-1]
+    return bool(np.ptp(corners @ across) > 1e-6 * np.abs(corners).max())
+
+
 def support_points(points: F64, directions: int = 32) -> F64:
     """The points of a convex set that lie farthest along evenly spread directions: a coarser hull inside it.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from srcli.errors import ArtifactError, MissingAssetError
 from srcli.objects import shapes
-from srcli.objects.formats import FARTHEST, MOST_FACES, MOST_VERTICES, check_declared, optional
+from srcli.objects.formats import FARTHEST, MOST_FACES, MOST_VERTICES, THINNEST, check_declared, optional
 from srcli.objects.mesh import Mesh, clean, hull_mesh
 from srcli.objects.palette import RGB
 from srcli.objects.sources import Files, plain
@@ -70,7 +70,7 @@ def read_mjcf(path: Path, files: Files) -> Geoms:
     stated = _stated(root)
     data = _pick(root, path, files)
     model = _compiled(mujoco, root, data, path)
-    return _geoms(mujoco, model, path, stated)
+    return _geoms(mujoco, model, path, files, stated)
 
 
 def _fail(path: Path, what: str, hint: str = "correct the file") -> NoReturn:
@@ -211,7 +211,7 @@ def _compiled(mujoco: Any, root: ET.Element, data: dict[str, bytes], path: Path)
             raise ArtifactError(what, "correct the file, or export it as OBJ") from first
 
 
-def _geoms(mujoco: Any, model: Any, path: Path, stated: _Stated) -> Geoms:
+def _geoms(mujoco: Any, model: Any, path: Path, files: Files, stated: _Stated) -> Geoms:
     free = int(mujoco.mjtJoint.mjJNT_FREE)
     moving = int((np.asarray(model.jnt_type) != free).sum())
     roots = int((np.asarray(model.jnt_type) == free).sum())
@@ -223,15 +223,24 @@ def _geoms(mujoco: Any, model: Any, path: Path, stated: _Stated) -> Geoms:
     bodies = np.asarray(model.geom_bodyid)
     # A floor or a stand of the world is no part of the object.
     own = [i for i in range(model.ngeom) if bodies[i] != 0] or list(range(model.ngeom))
-    own = [i for i in own if int(model.geom_type[i]) != int(mujoco.mjtGeom.mjGEOM_PLANE)]
+    own = [i for i in own if int(model.geom_type[i]) not in _without_shape(mujoco)]
+    meshes = {i: mesh for i in own if (mesh := _mesh(mujoco, model, i, path)) is not None}
+    if own and not meshes:
+        _fail(path, "all its geoms are flat", "give a solid shape")
+    placed = {i: _placed(state, i, mesh.vertices) for i, mesh in meshes.items()}
+    if not all((np.abs(points) <= FARTHEST).all() for points in placed.values()):
+        _fail(path, f"a geom lies more than {FARTHEST:g} m away")
+    if len(meshes) < len(own):
+        files.note(f"{len(own) - len(meshes)} of {len(own)} geoms are flat and left out")
+    own = list(meshes)
     seen_only = [i for i in own if not model.geom_contype[i] and not model.geom_conaffinity[i]]
     touched = [i for i in own if i not in seen_only] or own
     surfaces: list[tuple[RGB, Mesh]] = []
     for i in seen_only or own:
-        surfaces += _surface(mujoco, model, state, i)
+        surfaces += _surface(mujoco, model, i, Mesh(placed[i], meshes[i].faces))
     if not surfaces:
         _fail(path, "has no geom that is a mesh, box, sphere, capsule, ellipsoid or cylinder")
-    hulls = [_placed(state, i, mesh.vertices) for i in touched if (mesh := _mesh(mujoco, model, i)) is not None]
+    hulls = [placed[i] for i in touched]
     mesh_type = int(mujoco.mjtGeom.mjGEOM_MESH)
     solid = len(touched) < len(own) or all(int(model.geom_type[i]) != mesh_type for i in touched)
     mass = float(np.asarray(model.body_mass)[sorted({int(bodies[i]) for i in own})].sum()) if stated.mass else None
@@ -251,9 +260,29 @@ def _placed(state: Any, geom: int, points: F64) -> F64:
     return moved
 
 
-def _mesh(mujoco: Any, model: Any, geom: int) -> Mesh | None:
-    """A geom's surface in its own frame."""
+def _without_shape(mujoco: Any) -> tuple[int, ...]:
+    """Types of geoms that no rigid body consists of."""
+    names = ("PLANE", "HFIELD", "SDF")
+    return tuple(int(getattr(mujoco.mjtGeom, f"mjGEOM_{name}")) for name in names)
+
+
+def _mesh(mujoco: Any, model: Any, geom: int, path: Path) -> Mesh | None:
+    """A geom's surface in its own frame; None where it is flat."""
     kind, size = mujoco.mjtGeom(int(model.geom_type[geom])), np.asarray(model.geom_size[geom], dtype=np.float64)
+    if kind != mujoco.mjtGeom.mjGEOM_MESH:
+        counts = {mujoco.mjtGeom.mjGEOM_SPHERE: 1, mujoco.mjtGeom.mjGEOM_CAPSULE: 2, mujoco.mjtGeom.mjGEOM_CYLINDER: 2}
+        size = size[: counts.get(kind, 3)]
+        if not (size <= FARTHEST).all():
+            _fail(path, f"a geom measures more than {FARTHEST:g} m")
+        if not (size >= THINNEST).all():
+            return None
+    try:
+        return _surface_of(mujoco, model, geom, kind, size)
+    except ValueError:
+        return None
+
+
+def _surface_of(mujoco: Any, model: Any, geom: int, kind: Any, size: F64) -> Mesh:
     if kind == mujoco.mjtGeom.mjGEOM_MESH:
         number = int(model.geom_dataid[geom])
         first, count = int(model.mesh_vertadr[number]), int(model.mesh_vertnum[number])
@@ -268,26 +297,21 @@ def _mesh(mujoco: Any, model: Any, geom: int) -> Mesh | None:
         return Mesh(ball.vertices * radii, ball.faces)
     if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
         return shapes.loft([[-size[1], 2 * size[0]], [size[1], 2 * size[0]]], n=24).mesh
-    if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
-        ball = shapes.ball(float(size[0]), 20, 13).mesh
-        ends = np.where(ball.vertices[:, 2:] >= 0, size[1], -size[1])
-        return hull_mesh(np.vstack([ball.vertices + ends * [0, 0, 1], ball.vertices - ends * [0, 0, 1]]))
-    return None
+    ball = shapes.ball(float(size[0]), 20, 13).mesh
+    ends = np.where(ball.vertices[:, 2:] >= 0, size[1], -size[1])
+    return hull_mesh(np.vstack([ball.vertices + ends * [0, 0, 1], ball.vertices - ends * [0, 0, 1]]))
 
 
-def _surface(mujoco: Any, model: Any, state: Any, geom: int) -> list[tuple[RGB, Mesh]]:
-    mesh = _mesh(mujoco, model, geom)
-    if mesh is None:
-        return []
-    vertices = _placed(state, geom, mesh.vertices)
+def _surface(mujoco: Any, model: Any, geom: int, mesh: Mesh) -> list[tuple[RGB, Mesh]]:
+    """The parts of a geom that have one colour."""
     material = int(model.geom_matid[geom])
     rgba = np.asarray(model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom], dtype=np.float64)
     tint = (round(float(rgba[0]), 4), round(float(rgba[1]), 4), round(float(rgba[2]), 4))
     texture = _texture(mujoco, model, material, rgba) if material >= 0 else None
     if texture is None:
-        return [(tint, Mesh(vertices, mesh.faces))]
+        return [(tint, mesh)]
     uv = _coordinates(mujoco, model, geom, material)
-    return [(texture.mean, Mesh(vertices, mesh.faces))] if uv is None else textured(vertices, mesh.faces, uv, texture)
+    return [(texture.mean, mesh)] if uv is None else textured(mesh.vertices, mesh.faces, uv, texture)
 
 
 def _texture(mujoco: Any, model: Any, material: int, rgba: F64) -> Texture | None:

@@ -463,6 +463,53 @@ def test_an_mjcf_body_becomes_an_object(tmp_path: Path) -> None:
         prepare(tmp_path / "can.xml")
 
 
+FLAT = {
+    "box": "0.02 0.02 1e-40",
+    "capsule": "1e-16 0.02",
+    "thin box": "0.02 0.02 1e-9",
+    "cylinder": "0.02 1e-320",
+    "ellipsoid": "1e-300 0.02 0.02",
+}
+
+
+# A warning of numpy would reach the user's terminal beside the error.
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", FLAT)
+def test_flat_geoms_of_mjcf_are_left_out_or_refused(kind: str, tmp_path: Path) -> None:
+    flat = f'<geom type="{kind.split()[-1]}" size="{FLAT[kind]}"/>'
+    solid = '<geom type="box" size="0.01 0.02 0.03"/>'
+    path = tmp_path / "x.xml"
+    path.write_text(f"<mujoco><worldbody><body>{flat}{solid}</body></worldbody></mujoco>")
+    for made in (prepare(path), load_body(str(path))):
+        assert len(made.hulls) == 1 and np.ptp(made.hulls[0], axis=0) == pytest.approx([0.02, 0.04, 0.06])
+        assert re.match(r"1 of 2 (geoms|collision shapes) are flat and left out$", made.notes[0])
+    path.write_text(f"<mujoco><worldbody><body>{flat}</body></worldbody></mujoco>")
+    load_body.cache_clear()
+    for read in (lambda: prepare(path, mass=0.1), lambda: load_body(str(path))):
+        with pytest.raises(ArtifactError, match="flat"):
+            read()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("numbers", ['size="inf 1 1"', 'size="1e300 1 1"', 'size="0.02 0.02 0.02" pos="0 1e300 0"'])
+def test_geoms_of_mjcf_beyond_any_unit_are_refused(numbers: str, tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text(f'<mujoco><worldbody><body><geom type="box" {numbers}/></body></worldbody></mujoco>')
+    with pytest.raises(ArtifactError, match=r"a geom (measures|lies) more than 1e\+09 m"):
+        prepare(tmp_path / "x.xml")
+
+
+def test_flat_collision_shapes_of_a_urdf_are_told(tmp_path: Path) -> None:
+    box(tmp_path)
+    (tmp_path / "flat.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 2 4 3\n")
+    both = [f'<collision><geometry><mesh filename="{name}"/></geometry></collision>' for name in ("flat.obj", "box.obj")]
+    (tmp_path / "x.urdf").write_text(link("box.obj", "".join(both)))
+    made = prepare(tmp_path / "x.urdf")
+    assert made.pieces == "from the file (1)" and made.notes == ("1 of 2 collision shapes are flat and left out",)
+    (tmp_path / "x.urdf").write_text(link("box.obj", both[0]))
+    made = prepare(tmp_path / "x.urdf")
+    assert made.pieces == "one convex hull" and "the shape that is seen stands for them" in made.notes[0]
+
+
 def test_an_mjcf_model_with_joints_is_refused(tmp_path: Path) -> None:
     geom = '<geom type="box" size="0.02 0.02 0.02"/>'
     text = f"<mujoco><worldbody><body>{geom}<body><joint type='hinge' axis='0 0 1'/>{geom}</body></body></worldbody></mujoco>"
