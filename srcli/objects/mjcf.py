@@ -19,6 +19,7 @@ from srcli.objects import shapes
 from srcli.objects.formats import FARTHEST, MOST_FACES, MOST_VERTICES, THINNEST, check_declared, optional
 from srcli.objects.mesh import Mesh, clean, hull_mesh
 from srcli.objects.palette import RGB
+from srcli.objects.scenery import Left, leave_large, leave_scenery, leave_unused
 from srcli.objects.sources import Files, plain
 from srcli.objects.textures import Texture, textured
 from srcli.types import F64
@@ -67,10 +68,20 @@ def read_mjcf(path: Path, files: Files) -> Geoms:
     if mujoco is None:
         raise MissingAssetError(f"{path}: MJCF files need MuJoCo", "pip install 'srcli[meshes]', or export it as OBJ")
     root = _root(path, files)
-    stated = _stated(root)
+    left = Left()
+    leave_scenery(root, left)
+    leave_unused(root)
     data = _pick(root, path, files)
     model = _compiled(mujoco, root, data, path)
-    return _geoms(mujoco, model, path, files, stated)
+    try:
+        crowded = leave_large(root, _still(mujoco, model, path), left)
+    except ArtifactError as error:
+        _fail(path, error.message, error.hint)
+    if crowded:
+        model = _compiled(mujoco, root, data, path)
+    if left:
+        files.note(f"left out, as no part of the object: {left}")
+    return _geoms(mujoco, model, path, files, _stated(root))
 
 
 def _fail(path: Path, what: str, hint: str = "correct the file") -> NoReturn:
@@ -197,6 +208,16 @@ def _grey(element: ET.Element) -> None:
 
 
 def _compiled(mujoco: Any, root: ET.Element, data: dict[str, bytes], path: Path) -> Any:
+    before = mujoco.get_mju_user_warning()
+    # Its warnings would be written to a file in the working folder.
+    mujoco.set_mju_user_warning(lambda text: None)
+    try:
+        return _model(mujoco, root, data, path)
+    finally:
+        mujoco.set_mju_user_warning(before)
+
+
+def _model(mujoco: Any, root: ET.Element, data: dict[str, bytes], path: Path) -> Any:
     try:
         return mujoco.MjModel.from_xml_string(ET.tostring(root, encoding="unicode"), data)
     except Exception as first:
@@ -218,18 +239,14 @@ def _geoms(mujoco: Any, model: Any, path: Path, files: Files, stated: _Stated) -
     if moving or roots > 1:
         what = f"has {moving + roots} joints; an object to be grasped is one rigid body"
         _fail(path, what, "take the object's body out of the model")
-    state = mujoco.MjData(model)
-    mujoco.mj_kinematics(model, state)
     bodies = np.asarray(model.geom_bodyid)
     # A floor or a stand of the world is no part of the object.
     own = [i for i in range(model.ngeom) if bodies[i] != 0] or list(range(model.ngeom))
     own = [i for i in own if int(model.geom_type[i]) not in _without_shape(mujoco)]
-    meshes = {i: mesh for i in own if (mesh := _mesh(mujoco, model, i, path)) is not None}
+    found = _meshes(mujoco, model, path)
+    meshes = {i: found[i] for i in own if i in found}
     if own and not meshes:
         _fail(path, "all its geoms are flat", "give a solid shape")
-    placed = {i: _placed(state, i, mesh.vertices) for i, mesh in meshes.items()}
-    if not all((np.abs(points) <= FARTHEST).all() for points in placed.values()):
-        _fail(path, f"a geom lies more than {FARTHEST:g} m away")
     if len(meshes) < len(own):
         files.note(f"{len(own) - len(meshes)} of {len(own)} geoms are flat and left out")
     own = list(meshes)
@@ -237,10 +254,10 @@ def _geoms(mujoco: Any, model: Any, path: Path, files: Files, stated: _Stated) -
     touched = [i for i in own if i not in seen_only] or own
     surfaces: list[tuple[RGB, Mesh]] = []
     for i in seen_only or own:
-        surfaces += _surface(mujoco, model, i, Mesh(placed[i], meshes[i].faces))
+        surfaces += _surface(mujoco, model, i, meshes[i])
     if not surfaces:
         _fail(path, "has no geom that is a mesh, box, sphere, capsule, ellipsoid or cylinder")
-    hulls = [placed[i] for i in touched]
+    hulls = [meshes[i].vertices for i in touched]
     mesh_type = int(mujoco.mjtGeom.mjGEOM_MESH)
     solid = len(touched) < len(own) or all(int(model.geom_type[i]) != mesh_type for i in touched)
     mass = float(np.asarray(model.body_mass)[sorted({int(bodies[i]) for i in own})].sum()) if stated.mass else None
@@ -254,10 +271,32 @@ def _geoms(mujoco: Any, model: Any, path: Path, files: Files, stated: _Stated) -
     )
 
 
-def _placed(state: Any, geom: int, points: F64) -> F64:
-    rotation = np.asarray(state.geom_xmat[geom], dtype=np.float64).reshape(3, 3)
-    moved: F64 = points @ rotation.T + np.asarray(state.geom_xpos[geom], dtype=np.float64)
-    return moved
+def _meshes(mujoco: Any, model: Any, path: Path) -> dict[int, Mesh]:
+    """The surfaces of all geoms that have one and are not flat, by number, in the frame of the world."""
+    state = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, state)
+    found: dict[int, Mesh] = {}
+    for geom in range(model.ngeom):
+        if int(model.geom_type[geom]) in _without_shape(mujoco) or (mesh := _mesh(mujoco, model, geom, path)) is None:
+            continue
+        rotation = np.asarray(state.geom_xmat[geom], dtype=np.float64).reshape(3, 3)
+        points = mesh.vertices @ rotation.T + np.asarray(state.geom_xpos[geom], dtype=np.float64)
+        if not (np.abs(points) <= FARTHEST).all():
+            _fail(path, f"a geom lies more than {FARTHEST:g} m away")
+        found[geom] = Mesh(points, mesh.faces)
+    return found
+
+
+def _still(mujoco: Any, model: Any, path: Path) -> dict[str, F64]:
+    """(P, 3) points of each body in the world itself, by name; none where a body is free to move."""
+    if (np.asarray(model.jnt_type) == int(mujoco.mjtJoint.mjJNT_FREE)).any():
+        return {}
+    roots = np.asarray(model.body_rootid)[np.asarray(model.geom_bodyid)]
+    points: dict[str, list[F64]] = {}
+    for geom, mesh in _meshes(mujoco, model, path).items():
+        if roots[geom]:
+            points.setdefault(model.body(int(roots[geom])).name, []).append(mesh.vertices)
+    return {name: np.vstack(parts) for name, parts in points.items()}
 
 
 def _without_shape(mujoco: Any) -> tuple[int, ...]:
