@@ -8,6 +8,7 @@ often a file repeats itself by aliases.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -56,6 +57,34 @@ def parse_yaml(text: str, source: str) -> Any:
         raise ConfigError(
             f"{source}:{line} not valid YAML: {problem[:200]}", "fix the file; two spaces per level, 'key: value'"
         ) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain data of a YAML file, as :func:`parse_yaml`; no more of it is read than a file may hold.
+
+    Raises:
+        ConfigError: it cannot be read, or as :func:`parse_yaml`.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(LARGEST + 1)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text", "save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})", "check the file and its permissions") from error
+    return parse_yaml(text, str(path))
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes what :func:`parse_yaml` reads: words that YAML 1.2 takes for numbers are quoted."""
+
+
+def _word(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    number = _INT.fullmatch(text) or _FLOAT.fullmatch(text)
+    return dumper.represent_scalar(f"{_TAG}str", text, style="'" if number else None)
+
+
+Dumper.add_representer(str, _word)
 
 
 class _Builder:

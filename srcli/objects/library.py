@@ -21,18 +21,20 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from srcli.errors import ArtifactError, DiskError, unknown_name
+from srcli.config.yamltext import Dumper, read_yaml
+from srcli.errors import ArtifactError, ConfigError, DiskError, unknown_name
 from srcli.objects.assets import palette_name
 from srcli.objects.catalogue import ObjectEntry, Words
 from srcli.objects.mesh import Mesh, Skin
 from srcli.objects.palette import RGB
-from srcli.objects.parts import MM, Data, PartBase, Vec3
+from srcli.objects.parts import MM, Data, PartBase
 from srcli.objects.shapes import Solid
 from srcli.types import F64
 
 VARIABLE = "SRCLI_OBJECTS"
 ENTRY, MESH = "object.yaml", "mesh.npz"
 FORMAT = 1
+Channel = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class StoredPart(PartBase):
@@ -46,6 +48,7 @@ class StoredPart(PartBase):
     def make(self) -> Solid:
         """Vertices in millimetres, as all parts."""
         stored = read_mesh(self.path, self.digest)
+        _check_colors(Path(self.path), stored, self.number + 1)
         mesh = stored.surfaces[self.number]
         hulls = stored.hulls if self.number == 0 else ()
         return Solid(Mesh(mesh.vertices / MM, mesh.faces, mesh.skin), tuple(points / MM for points in hulls))
@@ -98,7 +101,7 @@ class Record(Data):
     mass: float
     friction: float | None = None
     recolor: bool = False
-    colors: Annotated[tuple[Vec3, ...], Field(min_length=1)]
+    colors: Annotated[tuple[tuple[Channel, Channel, Channel], ...], Field(min_length=1)]
     mesh_sha256: str = ""
     pictures: bool = False
     source: Source
@@ -157,16 +160,13 @@ def read_record(folder: Path, name: str) -> Record:
         UnknownNameError: the library has no such object.
         ArtifactError: it is damaged.
     """
-    import yaml
-
     path = folder / name / ENTRY
     if not path.is_file():
         raise unknown_name("object of the library", name, stored_names(folder))
     try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        record = Record.model_validate(raw)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ArtifactError(f"{path}: cannot be read as YAML", _repair(folder, name)) from error
+        record = Record.model_validate(read_yaml(path))
+    except ConfigError as error:
+        raise ArtifactError(error.message, _repair(folder, name)) from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "file"
@@ -196,10 +196,19 @@ def entry_of(record: Record, folder: Path) -> LibraryEntry:
     return make_entry(record, parts)
 
 
+def _check_colors(path: Path, stored: StoredMesh, colors: int, whole: bool = False) -> None:
+    """Refuse colours without a surface, and surfaces without a colour where ``whole`` says that these are all."""
+    count = len(stored.surfaces)
+    if colors > count or (whole and colors < count):
+        what = f"{path.with_name(ENTRY)}: colors: names {colors}, the mesh has {count} surfaces"
+        raise ArtifactError(what, _repair(path.parent.parent, path.parent.name))
+
+
 def _palette_names(record: Record, path: Path) -> list[str]:
     if not record.pictures:
         return [palette_name(rgb) for rgb in record.colors]
     stored = read_mesh(str(path), record.mesh_sha256)
+    _check_colors(path, stored, len(record.colors), whole=True)
     return [palette_name(rgb, mesh) for rgb, mesh in zip(record.colors, stored.surfaces, strict=True)]
 
 
@@ -308,7 +317,7 @@ def stage_object(folder: Path, record: Record, surfaces: Sequence[tuple[RGB, Mes
         np.savez_compressed(temporary / MESH, **arrays)
         digest = hashlib.sha256((temporary / MESH).read_bytes()).hexdigest()
         filled = record.model_copy(update={"mesh_sha256": digest})
-        text = yaml.safe_dump(filled.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+        text = yaml.dump(filled.model_dump(mode="json"), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
         (temporary / ENTRY).write_text(text, encoding="utf-8")
         os.chmod(temporary, 0o755)
     except OSError as error:

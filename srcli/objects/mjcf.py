@@ -344,7 +344,7 @@ def _surface_of(mujoco: Any, model: Any, geom: int, kind: Any, size: F64) -> Mes
 def _surface(mujoco: Any, model: Any, geom: int, mesh: Mesh) -> list[tuple[RGB, Mesh]]:
     """The parts of a geom that have one colour."""
     material = int(model.geom_matid[geom])
-    rgba = np.asarray(model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom], dtype=np.float64)
+    rgba = np.asarray(model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom], dtype=np.float64).clip(0.0, 1.0)
     tint = (round(float(rgba[0]), 4), round(float(rgba[1]), 4), round(float(rgba[2]), 4))
     texture = _texture(mujoco, model, material, rgba) if material >= 0 else None
     if texture is None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from srcli.config.yamltext import read_yaml
 from srcli.errors import ArtifactError, ConfigError, DiskError, SrcliError
 from srcli.objects.decompose import SECONDS
 from srcli.objects.importing import FORMATS, Pieces, Prepared, Up, prepare
@@ -228,9 +229,7 @@ def run(
 
 def read_staged(staged: Path) -> Record:
     """The record of an object that has not got its place yet."""
-    import yaml
-
-    return Record.model_validate(yaml.safe_load((staged / ENTRY).read_text(encoding="utf-8")))
+    return Record.model_validate(read_yaml(staged / ENTRY))
 
 
 def remove(name: str, library: Path | None = None) -> Removed:
@@ -250,16 +249,14 @@ def read_manifest(path: Path) -> tuple[Request, ...]:
     Raises:
         ArtifactError: it cannot be read, has an unknown, wrong or too long field, names files that are missing, or a name twice.
     """
-    import yaml
-
     if path.is_dir():
         return read_folder(path)
     if not path.is_file():
         raise ArtifactError(f"{path}: no such file or folder", "give a folder of mesh files, or a manifest (docs/objects.md)")
     try:
-        manifest = Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not valid YAML", "check indentation and brackets") from error
+        manifest = Manifest.model_validate(read_yaml(path))
+    except ConfigError as error:
+        raise ArtifactError(error.message, error.hint) from error
     except ValidationError as error:
         raise _bad_field(f"{path}", error) from error
     base = path.resolve().parent / manifest.folder

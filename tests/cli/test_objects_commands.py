@@ -174,6 +174,9 @@ def test_ids_of_ycb_hold_the_label(tmp_path: Path) -> None:
         ("objects: [{file: a.obj}, {file: a.obj}]", "the name a occurs twice"),
         ("objects: [{file: a.obj, id: '999'}]", "the id '999' has no namesake"),
         ("objects: [", "not valid YAML"),
+        ("objects: " + "[" * 3_000, "more than 64 levels"),
+        ("objects: [{file: a.obj}]\nobjects: []", "key 'objects' stands twice"),
+        ("objects: [{file: a.obj, scale: " + "9" * 5_000 + "}]", "a number of 5000 characters"),
         ("defaults: {split: none}\nobjects: [{file: a.obj}]", "object 1: split"),
     ],
 )

@@ -133,6 +133,39 @@ def test_a_damaged_object_names_its_file_and_the_way_out(damage: str, tmp_path: 
     assert stored_names(library) == () and read_library(library) == ()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("attributes: []", "attributes: [*b]", "names nothing that is complete"),
+        ("attributes: []", "attributes: " + "[" * 100 + "]" * 100, "more than 64 levels"),
+        ("attributes: []", "attributes: [&a [x, x], " + "*a, " * 100_000 + "]", "more than 200000 values"),
+        ("format: 1", "format: " + "1" * 5_000, "a number of 5000 characters"),
+        ("format: 1", "format: 1\nformat: 1", "key 'format' stands twice"),
+        ("format: 1", "format: 1 #" + "x" * (4 << 20), "is longer than 4 MiB"),
+        ("- - 0.9", "- - .nan", "colors.0.0"),
+        ("- - 0.9", "- [0, 0, 0]\n- - 0.9", "colors: names 2, the mesh has 1 surfaces"),
+    ],
+)
+def test_an_entry_that_is_not_to_be_trusted_is_refused_in_one_line(old: str, new: str, message: str, tmp_path: Path) -> None:
+    library = tmp_path / "lib"
+    store(library, prepare(box(tmp_path)))
+    entry = library / "crate" / ENTRY
+    text = entry.read_text()
+    assert old in text
+    entry.write_text(text.replace(old, new))
+    with pytest.raises(ArtifactError) as caught:
+        build(read_library(library)[0])
+    assert str(entry) in caught.value.message and message in caught.value.message and "\n" not in caught.value.message
+    assert "--force" in caught.value.hint
+
+
+def test_words_that_look_like_numbers_stay_words(tmp_path: Path) -> None:
+    words = ("010", "0o17", "1e5", "null", "on", "yes", "7")
+    store(tmp_path / "lib", prepare(box(tmp_path)), label="5e3", synonyms=words)
+    record = read_record(tmp_path / "lib", "crate")
+    assert record.label == "5e3" and record.synonyms == words
+
+
 def test_adding_replaces_whole_objects_and_removing_asks_for_a_known_name(tmp_path: Path) -> None:
     library = tmp_path / "lib"
     store(library, prepare(box(tmp_path)))
