@@ -84,7 +84,8 @@ class GraspGroup:
     @property
     def tips(self) -> F64:
         """(N, 3) point between the fingertips, metres."""
-        tips: F64 = self.translations + self.depths[:, None] * self.rotations[:, :, 0]
+        with _quiet():
+            tips: F64 = self.translations + self.depths[:, None] * self.rotations[:, :, 0]
         return tips
 
     def take(self, which: I64 | Bool) -> GraspGroup:
@@ -100,9 +101,15 @@ class GraspGroup:
     def moved(self, transform: F64) -> GraspGroup:
         """The same grasps in another frame; ``transform`` (4, 4) maps the present frame to the new one."""
         rows = self.rows.copy()
-        rows[:, 4:13] = (transform[:3, :3] @ self.rotations).reshape(-1, 9)
-        rows[:, 13:16] = self.translations @ transform[:3, :3].T + transform[:3, 3]
+        with _quiet():
+            rows[:, 4:13] = (transform[:3, :3] @ self.rotations).reshape(-1, 9)
+            rows[:, 13:16] = self.translations @ transform[:3, :3].T + transform[:3, 3]
         return GraspGroup(rows)
+
+
+def _quiet() -> np.errstate:
+    """No warnings of arithmetic: rows may hold anything, and some BLAS kernels set flags for lanes that they do not use."""
+    return np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")
 
 
 def make_group(
@@ -131,12 +138,14 @@ def check_group(rows: object, where: str) -> GraspGroup:
             f"{where} holds shape {array.shape} of type {array.dtype}",
             f"a grasp group is a float array (N, {COLUMNS}): score, width, height, depth, rotation 9, translation 3, object id",
         )
-    group = GraspGroup(array.astype(np.float64))
+    with _quiet():
+        group = GraspGroup(array.astype(np.float64))
+        gram = np.swapaxes(group.rotations, 1, 2) @ group.rotations
+        # Products that overflow may be NaN, which is no rotation either.
+        skewed: Bool = ~(np.abs(gram - np.eye(3)).max(axis=(1, 2), initial=0.0) <= _ORTHONORMAL)
     broken = np.flatnonzero(~np.isfinite(group.rows).all(axis=1))
     if len(broken):
         raise ArtifactError(f"{where} holds NaN or infinity in row {int(broken[0])}")
-    gram = np.swapaxes(group.rotations, 1, 2) @ group.rotations
-    skewed: Bool = np.abs(gram - np.eye(3)).max(axis=(1, 2), initial=0.0) > _ORTHONORMAL
     if bool(skewed.any()):
         raise ArtifactError(
             f"{where}: row {_first(skewed)} holds no rotation in columns 4 to 12",

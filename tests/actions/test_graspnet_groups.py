@@ -177,6 +177,28 @@ def slow_suppress(group: GraspGroup, distance: float, angle: float) -> list[int]
     return kept
 
 
+@pytest.mark.parametrize("value", [1e200, -1e308, 1.5])
+def test_rows_that_overflow_are_refused_without_a_warning(value: float) -> None:
+    group = random_group(4)
+    rows = group.rows.copy()
+    rows[2, 4:13] = value
+    # One product of the columns is infinity less infinity.
+    rows[2, 7] = -value
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(check_group(group.rows, "x").rows, group.rows)
+        with pytest.raises(ArtifactError, match="row 2 holds no rotation"):
+            check_group(rows, "x")
+
+
+def test_grasps_at_the_end_of_the_world_are_left_out_without_a_warning() -> None:
+    near = vertical([(0.5, 0.0, 0.1)], [0.5])
+    rows = np.repeat(near.rows, 4, axis=0)
+    rows[1, 13:16], rows[2, 3], rows[3, 13:16] = 1.7e308, 1.7e308, [1.7e308, -1.7e308, 1.7e308]
+    with np.errstate(all="raise"):
+        found = prepare(check_group(rows, "x").moved(pose()).moved(np.linalg.inv(pose())), CONFIG)
+    assert len(found) == 1 and found.poses[0, :3] == pytest.approx([0.5, 0.0, 0.1], abs=1e-6)
+
+
 def test_suppression_agrees_with_the_slow_one() -> None:
     rng = np.random.default_rng(5)
     base = random_group(50, 4)
