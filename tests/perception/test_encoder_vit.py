@@ -16,6 +16,7 @@ from srcli.cli.running import encoder_flags, parameters
 from srcli.config.encoder import EncoderConfig
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, UnknownNameError
 from srcli.params.loading import load_params
+from srcli.perception.encoders import weights
 from srcli.perception.encoders.compat import import_open_clip
 from srcli.perception.encoders.loading import choose_precision, has_bf16, load_encoder
 from srcli.perception.encoders.vit import check_tower, is_readable, position_embedding, value_features
@@ -286,6 +287,7 @@ def test_a_failed_download_is_not_recommended_again(tiny, tags, tmp_path, monkey
         raise ConnectionError
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    monkeypatch.setattr(weights, "check_hub", lambda: None)
     tags(TINY, own=(HALF, True))
     for name, pretrained in ((TINY, "own"), ("hf-hub:someone/some-clip", "")):
         with pytest.raises(MissingAssetError, match="ConnectionError") as caught:
@@ -312,6 +314,7 @@ def test_the_documents_encoder_is_fetched_and_looks(tiny, tmp_path, monkeypatch)
         return str(tiny[0])
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub)
+    monkeypatch.setattr(weights, "check_hub", lambda: None)
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, section.name, open_clip.get_model_config(TINY))
     encoder = load_encoder(section)
     assert asked == ["timm/vit_base_patch16_clip_224.openai"] and encoder.identity.name == "ViT-B-16-quickgelu/openai"

@@ -15,6 +15,7 @@ from typing import Any
 
 from srcli.config.encoder import EncoderConfig
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, unknown_name
+from srcli.perception.encoders.reachable import Unreachable, check_hub
 from srcli.perception.encoders.vit import check_config
 
 HUB = "hf-hub:"
@@ -91,7 +92,9 @@ def hub_weights(config: EncoderConfig) -> Source:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{settings} is no open_clip configuration: {error}", "fetch it again") from error
         check_config(model, config.name)
-    file, weights_reason = _find(config, repo, folder, _WEIGHTS)
+    # Without the one the other is of no use, and what did not answer is not waited for again.
+    fetch = config.download and settings is not None
+    file, weights_reason = _find(config.model_copy(update={"download": fetch}), repo, folder, _WEIGHTS)
     if settings is None or file is None:
         missing = [name for name, found in ((_SETTINGS, settings), (_WEIGHTS[0], file)) if found is None]
         way = f"put {_SETTINGS} and {_WEIGHTS[0]} in a FOLDER and say --encoder {config.name}=FOLDER"
@@ -225,7 +228,7 @@ def _absent(config: EncoderConfig, reason: str, addresses: Sequence[str], way: s
     from huggingface_hub.constants import HF_HUB_CACHE
 
     place = config.pretrained if config.name.startswith(HUB) and config.pretrained else config.cache_dir or HF_HUB_CACHE
-    online = "check the network and the access to it" if config.download else "with a network: -S encoder.download=true"
+    online = "check the network, its proxy and the access" if config.download else "with a network: -S encoder.download=true"
     return MissingAssetError(
         f"weights of '{config.name}' are not on this disk ({reason}; looked in {place}): {' and '.join(addresses)}",
         f"{online}; otherwise {way}",
@@ -246,6 +249,11 @@ def _cached(config: EncoderConfig, repo: str, names: Sequence[str]) -> tuple[Pat
 
     reason = "downloading is off"
     for local in (True, False) if config.download else (True,):
+        if not local:
+            try:
+                check_hub()
+            except Unreachable as error:
+                return None, str(error)
         for name in names:
             try:
                 found = hf_hub_download(repo, name, cache_dir=config.cache_dir or None, local_files_only=local, etag_timeout=5)
