@@ -18,7 +18,7 @@ import numpy as np
 
 from srcli.actions.features import FEATURES
 from srcli.actions.quality import between_steps, rounded
-from srcli.artifacts.core import atomic_write
+from srcli.artifacts.core import atomic_write, parse_json
 from srcli.errors import ArtifactError, MissingAssetError
 from srcli.perception.geometry import rotated
 from srcli.types import F32, F64, I64, Bool
@@ -43,6 +43,8 @@ _SCALE = np.float32(0.05)
 #: A probability in single precision is trusted up to this: kernels differ by up to 6e-7 with the shipped network.
 _ROUNDING = 4e-6
 _HEADER = "srcli"
+_MOST_POINTS, _LARGEST = 4096, 1e4
+"""What the header and the numbers of a file may say; the shipped network has 96 points and numbers up to 7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +238,16 @@ def load_network(path: Path) -> ClosingNetwork:
         raise MissingAssetError(f"{path}: no such file to score grasps with", hint)
     try:
         with safe_open(path, "np") as stored:
-            header = json.loads((stored.metadata() or {}).get(_HEADER, "{}"))
+            header = parse_json((stored.metadata() or {}).get(_HEADER, "{}"))
         data = path.read_bytes()
         weights = {name: value.astype(np.float32) for name, value in load(data).items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{path}: not a safetensors file ({error})", hint) from error
-    if header.get("format") != FORMAT or not _fits(weights):
+    known = isinstance(header, dict) and header.get("format") == FORMAT
+    points = header.get("points") if known else None
+    if type(points) is not int or not 1 <= points <= _MOST_POINTS or not _fits(weights):
         raise ArtifactError(f"{path}: not a network that scores grasps", hint)
-    return ClosingNetwork(weights, int(header["points"]), hashlib.sha256(data).hexdigest())
+    return ClosingNetwork(weights, points, hashlib.sha256(data).hexdigest())
 
 
 def _fits(weights: Mapping[str, F32]) -> bool:
@@ -259,4 +263,6 @@ def _fits(weights: Mapping[str, F32]) -> bool:
         if weight.ndim != 2 or bias.shape != weight.shape[:1] or weight.shape[1] != expected:
             return False
         width = len(weight)
-    return width == 1 and all(np.isfinite(value).all() for value in weights.values())
+    # Larger ones, or a smaller scale, would overflow in single precision.
+    sound = all((np.abs(value) <= _LARGEST).all() for value in weights.values())
+    return width == 1 and sound and bool((weights[STANDARD[1]] >= 1 / _LARGEST**2).all())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,14 +57,14 @@ def check(config: LanguageTrainingConfig, out: Path, start: str) -> Path | None:
 
 def _told_of(weights: Path) -> dict[str, Any]:
     """What the sidecar of the weights before says: how their picture side was made, and how well it sees."""
-    from srcli.artifacts.core import sidecar_path
+    from srcli.artifacts.core import parse_json, sidecar_path
 
     beside = sidecar_path(weights)
     try:
-        told: dict[str, Any] = json.loads(beside.read_text("utf-8"))
+        told: Any = parse_json(beside.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return told
+    return told if isinstance(told, dict) else {}
 
 
 def run(params: Params, out: Path, cache: Path, *, start: str = "embedded", report: Report = no_report) -> LanguageSummary:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from test_grasps import Box, draw
 
 from srcli.actions.closing import (
@@ -160,6 +161,42 @@ def test_a_file_comes_back_and_other_files_are_refused(tmp_path: Path) -> None:
     ClosingNetwork(sick, 24).save(tmp_path / "sick.safetensors")
     with pytest.raises(ArtifactError, match="not a network"):
         load_network(tmp_path / "sick.safetensors")
+
+
+@pytest.mark.parametrize("header", ["[" * 100_000, "1" * 5_000, "[]", "{", "null", '{"format": "srcli-closing-2"}'])
+def test_a_damaged_header_of_a_network_is_refused(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "grasp.safetensors"
+    save_file(dict(network().weights), path, metadata={"srcli": header})
+    with pytest.raises(ArtifactError, match=r"not a (safetensors file|network that scores grasps)") as caught:
+        load_network(path)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("points", [0, -1, 10**12, "24", 24.5, True, None])
+def test_a_network_reads_a_number_of_points_that_there_can_be(points: object, tmp_path: Path) -> None:
+    path = tmp_path / "grasp.safetensors"
+    header = json.dumps({"format": "srcli-closing-2", "points": points})
+    save_file(dict(network().weights), path, metadata={"srcli": header})
+    with pytest.raises(ArtifactError, match="not a network that scores grasps"):
+        load_network(path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("point1.weight", 1e30), ("features.scale", 0.0), ("features.scale", 1e-40)])
+def test_a_network_that_would_overflow_is_refused(name: str, value: float, tmp_path: Path) -> None:
+    weights = {key: array.copy() for key, array in network().weights.items()}
+    weights[name].flat[0] = value
+    ClosingNetwork(weights, 24).save(tmp_path / "grasp.safetensors")
+    with pytest.raises(ArtifactError, match="not a network that scores grasps"):
+        load_network(tmp_path / "grasp.safetensors")
+
+
+def test_a_network_of_the_largest_numbers_scores_without_a_warning(tmp_path: Path) -> None:
+    largest = {key: np.where(array < 0, -1e4, 1e4).astype(np.float32) for key, array in network().weights.items()}
+    largest["features.scale"][:] = 1e-7
+    ClosingNetwork(largest, 24).save(tmp_path / "grasp.safetensors")
+    with np.errstate(all="raise"):
+        found = load_network(tmp_path / "grasp.safetensors").score(regions())
+    assert np.isfinite(found).all()
 
 
 def test_the_sampler_takes_its_quality_from_the_network(tmp_path: Path) -> None:

@@ -128,6 +128,60 @@ def test_damaged_and_foreign_files(weights, tmp_path):
         load_encoder(EncoderConfig(pretrained=str(weights[0]), max_tokens=49))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"format": 4', '"format": ' + "4" * 5_000, "not a safetensors file"),
+        ('["give", "mug"]', "[" * 100_000, "not a safetensors file: .*nested too deeply"),
+        ('["give", "mug"]', '["give", "mug"', "not a safetensors file"),
+        ('"format": 4', '"format": [4]', r"has format \[4\]"),
+        ('"format": 4', '"format": "4\\n5"', "has format 4 5"),
+        ('"format": 4', '"format": "' + "x" * 5_000 + '"', "has format x+, this version reads"),
+        ('["give", "mug"]', '"give"', "its header is damaged: vocabulary"),
+        ('["give", "mug"]', "[1, 2]", r"its header is damaged: vocabulary\.0"),
+        ('["give", "mug"]', '["mug"], "parents": 1', "its header is damaged: parents"),
+        ('["give", "mug"]', '["mug"], "taught": [{}]', r"its header is damaged: taught\.0"),
+        ('["give", "mug"]', '["mug"], "hides_unseen": "no"', "its header is damaged: hides_unseen"),
+        (', "vocabulary": ["give", "mug"]', "", "its header is damaged: vocabulary"),
+    ],
+)
+def test_a_damaged_header_is_told_in_one_line(weights, tmp_path, old, new, message):
+    with safe_open(weights[0], "pt") as stored:
+        header = stored.metadata()["srcli"]
+        tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    assert header.count(old) == 1
+    path = tmp_path / "damaged.safetensors"
+    save_file(tensors, path, metadata={"srcli": header.replace(old, new)})
+    with pytest.raises(ArtifactError, match=message) as caught:
+        load_embedded(path)
+    assert "\n" not in caught.value.message and len(caught.value.message) < 400 and caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("token_embedding.weight", lambda value: value * float("nan"), "NaN or infinite"),
+        ("token_rows", lambda value: value.to(torch.float8_e4m3fn), "does not fit the model"),
+        ("token_embedding.weight", lambda value: value[0], "does not fit the model"),
+        ("token_rows", lambda value: value[:0], "does not fit the model"),
+        ("token_rows", lambda value: value[None], "does not fit the model"),
+        ("token_rows", lambda value: value + 0.5, "does not fit the model"),
+        ("token_embedding.weight", lambda value: value[:1], "does not fit the model"),
+        ("token_rows", lambda value: value + 100_000, "does not fit the model"),
+        ("ln_final.bias", lambda value: value[1:], "does not fit the model"),
+    ],
+)
+def test_damaged_weights_are_told_in_one_line(weights, tmp_path, key, change, message):
+    with safe_open(weights[0], "pt") as stored:
+        metadata = stored.metadata()
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    path = tmp_path / "damaged.safetensors"
+    save_file({**tensors, key: change(tensors[key]).contiguous()}, path, metadata=metadata)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        load_embedded(path)
+    assert "\n" not in f"{caught.value.message}{caught.value.hint}" and caught.value.hint
+
+
 def test_shipped_weights_ground_words():
     assert SHIPPED.stat().st_size < 8_000_000
     encoder = load_encoder(EncoderConfig())

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from srcli.artifacts.core import atomic_write, sidecar_path
+from srcli.artifacts.core import atomic_write, parse_json, sidecar_path
 from srcli.config.encoder import SEEN_ONLY
 from srcli.errors import ArtifactError, MissingAssetError
 from srcli.perception.encoders import tower
@@ -44,6 +45,17 @@ _OLD_CONTEXT = 24
 _ROWS = "token_rows"
 _HEADER = "srcli"
 _KEEP_FP32 = ("running_mean", "running_var", "logit_scale")
+
+
+class _Header(BaseModel):
+    """What is known of weights, stored in their file; the names are those of :func:`save_embedded`."""
+
+    model_config = ConfigDict(strict=True)
+
+    vocabulary: list[str]
+    parents: list[str] = []
+    taught: list[str] = []
+    hides_unseen: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,28 +212,41 @@ def load_embedded(path: Path = SHIPPED) -> EmbeddedModel:
     hint = "make it anew with 'srcli pretrain encoder'"
     try:
         with safe_open(path, "pt") as stored:
-            header = json.loads((stored.metadata() or {}).get(_HEADER, "{}"))
+            header = parse_json((stored.metadata() or {}).get(_HEADER, "{}"))
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118  not a mapping
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"not a safetensors file: {path} ({error})", hint) from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(f"not a safetensors file: {path} ({_reason(error)})", hint) from error
     if not isinstance(header, dict) or header.get("model") != MODEL_NAME or not {_ROWS, _EMBEDDING} <= tensors.keys():
         raise ArtifactError(f"not weights of the embedded encoder: {path}", hint)
     if header.get("format") not in _READ:
-        raise ArtifactError(f"{path} has format {header.get('format')}, this version reads {' and '.join(map(str, _READ))}", hint)
+        found = " ".join(str(header.get("format")).split())[:40]
+        raise ArtifactError(f"{path} has format {found}, this version reads {' and '.join(map(str, _READ))}", hint)
+    try:
+        told = _Header.model_validate(header)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ArtifactError(f"{path}: its header is damaged: {field}: {first['msg']}", hint) from error
     model, tokenizer = create_model()
     rows = tensors.pop(_ROWS)
     try:
         if header["format"] != FORMAT:
             tensors = _from_format_3(tensors, model)
             tokenizer = partial(tokenizer, context_length=_OLD_CONTEXT)
-        if int(rows.min()) < 0:
-            raise IndexError("a token has a negative number")
+        if rows.ndim != 1 or rows.is_floating_point() or len(rows) != len(tensors[_EMBEDDING]) or int(rows.min()) < 0:
+            raise IndexError("the numbers of its tokens are none, or not as many as its tokens")
         model.load_state_dict(expand_state(tensors, rows, model.vocab_size))
-        vocabulary = frozenset(str(word) for word in header["vocabulary"])
-    except (RuntimeError, KeyError, IndexError, TypeError) as error:
-        raise ArtifactError(f"{path} does not fit the model '{MODEL_NAME}'", str(error).splitlines()[0]) from error
+    except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path} does not fit the model '{MODEL_NAME}'", _reason(error)) from error
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        raise ArtifactError(f"{path} holds weights that are NaN or infinite", hint)
     model.eval().requires_grad_(False)
     model.visual.to(memory_format=torch.channels_last)
-    parents = tuple(header.get("parents", ()))
-    hides_unseen = bool(header.get("hides_unseen", False))
-    return EmbeddedModel(model, tokenizer, vocabulary, file_sha256(path), parents, tuple(header.get("taught", ())), hides_unseen)
+    parents, taught = tuple(told.parents), tuple(told.taught)
+    return EmbeddedModel(model, tokenizer, frozenset(told.vocabulary), file_sha256(path), parents, taught, told.hides_unseen)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, as one short line."""
+    lines = str(error).splitlines()
+    return " ".join(lines[0].split())[:200] if lines else type(error).__name__
