@@ -184,7 +184,7 @@ def add(
     from srcli.errors import ArtifactError, ConfigError
     from srcli.objects.library import library_folder
     from srcli.objects.sources import packages_of
-    from srcli.stages import add_object
+    from srcli.stages import add_object, object_requests
 
     if len(files) > 1 and (label or name or like or sheet_out):
         raise ConfigError(
@@ -198,7 +198,7 @@ def add(
         settings = {"split": split, "scale": scale or 1.0, "pieces": pieces}
         emit_plan(Plan("objects add", tuple(map(str, files)), does, (str(library_folder(library)),), settings), as_json)
         return
-    shared = add_object.Request(
+    shared = object_requests.Request(
         file=str(files[0]),
         name=name,
         label=label,
@@ -220,7 +220,7 @@ def add(
         packages=dict(packages_of(package or [])),
     )
     if len(files) > 1:
-        requests = add_object.several(shared, files)
+        requests = object_requests.several(shared, files)
         with reserved_stdout():
             done = add_object.run_import(requests, library, force=force, test=test, progress=_tell)
         emit(done, as_json)
@@ -259,11 +259,11 @@ def import_objects(
     from srcli.errors import ArtifactError
     from srcli.objects.library import library_folder
     from srcli.objects.sources import packages_of
-    from srcli.stages import add_object
+    from srcli.stages import add_object, object_requests
 
     places = {"folder": str(folder or ""), "textures": str(textures or ""), "packages": dict(packages_of(package or []))}
     given = {key: value for key, value in places.items() if value}
-    requests = tuple(request.model_copy(update=given) for request in add_object.read_manifest(manifest))
+    requests = tuple(request.model_copy(update=given) for request in object_requests.read_manifest(manifest))
     if dry_run:
         writes = tuple(str(library_folder(library) / request.name) for request in requests)
         emit_plan(Plan("objects import", (str(manifest), *(r.file for r in requests)), ("add each",), writes, {}), as_json)

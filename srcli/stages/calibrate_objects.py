@@ -86,8 +86,8 @@ def run(
     """
     from srcli.objects import build
     from srcli.objects.library import entry_of, read_record
-    from srcli.stages.add_object import read_folder
     from srcli.stages.add_object import run as add
+    from srcli.stages.object_requests import read_folder
     from srcli.stages.try_object import HELD, attempts
 
     if count < 1 or tries < 1:

@@ -17,7 +17,8 @@ from srcli.errors import ArtifactError
 from srcli.objects.catalogue import catalogue
 from srcli.objects.library import read_record, stored_names
 from srcli.stages import add_object
-from srcli.stages.add_object import Request, read_manifest, run, run_import
+from srcli.stages.add_object import run, run_import
+from srcli.stages.object_requests import Request, read_manifest
 
 runner = CliRunner()
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)

@@ -23,7 +23,7 @@ from srcli.objects.library import (
 )
 from srcli.objects.mesh import hull_mesh, mass_properties
 from srcli.objects.shapes import prism
-from srcli.stages import add_object
+from srcli.stages import add_object, object_requests
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -321,14 +321,14 @@ def test_one_bad_file_does_not_keep_the_others_out(tmp_path: Path, monkeypatch: 
         "- {file: box.obj, label: good}\n- {file: box.obj, label: fine}\n"
     )
     told: list[str] = []
-    done = add_object.run_import(add_object.read_manifest(tmp_path / "m.yaml"), tmp_path / "lib", progress=told.append)
+    done = add_object.run_import(object_requests.read_manifest(tmp_path / "m.yaml"), tmp_path / "lib", progress=told.append)
     assert [made.name for made in done.added] == ["good", "fine"] and stored_names(tmp_path / "lib") == ("fine", "good")
     assert told == ["stl: failed", "torn: failed", "good: added", "fine: added"]
     assert "b.stl: .stl files need trimesh (pip install" in done.failed[0] and "'v 0.05 0.05' cannot be read" in done.failed[1]
 
 
 def test_a_library_that_cannot_be_written_ends_an_import(tmp_path: Path) -> None:
-    requests = [add_object.Request(file=str(box(tmp_path)), name=name, label=name) for name in ("one", "two")]
+    requests = [object_requests.Request(file=str(box(tmp_path)), name=name, label=name) for name in ("one", "two")]
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match="cannot write the library"):
         add_object.run_import(requests, tmp_path / "file")
@@ -339,16 +339,16 @@ def test_a_name_that_no_folder_can_have_is_refused_with_the_limit(what: str, tmp
     path = str(box(tmp_path))
     words = {"name": "crate", "label": "crate", what: "a" * 101}
     with pytest.raises(ConfigError, match=rf"the {what} 'a{{20}}\.\.\.' has 101 characters, more than 100") as caught:
-        add_object.run(add_object.Request(file=path, **words), tmp_path / "lib", test=False)  # type: ignore[arg-type]
+        add_object.run(object_requests.Request(file=path, **words), tmp_path / "lib", test=False)  # type: ignore[arg-type]
     assert caught.value.exit_code == 2 and "shorter --label or --name" in caught.value.hint and not (tmp_path / "lib").exists()
     (tmp_path / "m.yaml").write_text(f"objects: [{{file: box.obj, {what}: {'a' * 101}}}]")
     with pytest.raises(ArtifactError, match=r"object 1: the .* more than 100"):
-        add_object.read_manifest(tmp_path / "m.yaml")
+        object_requests.read_manifest(tmp_path / "m.yaml")
 
 
 def test_the_longest_name_finds_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(add_object, "embedded_unknown", lambda text: ())
-    request = add_object.Request(file=str(box(tmp_path)), label="a" * add_object.LONGEST)
+    request = object_requests.Request(file=str(box(tmp_path)), label="a" * object_requests.LONGEST)
     for _ in range(2):
         added = add_object.run(request, tmp_path / "lib", force=True, test=False)
     write_urdf(build(entry_of(read_record(tmp_path / "lib", added.name), added.folder)), tmp_path / "urdf")

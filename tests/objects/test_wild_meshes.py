@@ -23,7 +23,7 @@ from srcli.objects.library import entry_of, read_record
 from srcli.objects.sources import Places
 from srcli.sim.render import contact_sheet_images
 from srcli.stages import add_object
-from srcli.stages.add_object import Request
+from srcli.stages.object_requests import Request
 
 RED, BLUE = (220, 20, 20), (20, 40, 220)
 

@@ -23,7 +23,8 @@ from srcli.pretraining.encoder.lexicon import build_lexicon
 from srcli.pretraining.encoder.render import make_pool, render_scene
 from srcli.sim import World
 from srcli.stages import teach
-from srcli.stages.add_object import Request, run
+from srcli.stages.add_object import run
+from srcli.stages.object_requests import Request
 
 CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
 FACES = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]

@@ -17,7 +17,8 @@ from srcli.objects import catalogue
 from srcli.objects.catalogue import builtin_catalogue
 from srcli.objects.library import read_library
 from srcli.seeding import Domain, episode_seed
-from srcli.stages.add_object import Request, run
+from srcli.stages.add_object import run
+from srcli.stages.object_requests import Request
 from srcli.tasks import get_task
 from srcli.tasks.draws import pool_of, split_names
 
