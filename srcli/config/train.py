@@ -31,12 +31,6 @@ class AugmentConfig(Section):
             "space: cosines stay, so the network learns relations rather than directions of known objects"
         ),
     )
-    pick_rotation: float = Field(
-        0.0,
-        ge=0.0,
-        le=1.0,
-        description="share of the other batches in which the decisions for picking alone are turned so, and placements are not",
-    )
 
 
 class TrainConfig(Section):

@@ -169,24 +169,12 @@ class TrainingSet:
                 sample.update(_fewer(sample, config.candidates, rng))
             samples.append(augment(sample, config.augment, rng))
         stacked = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
-        rows = self._turned(stacked["phase"], config, rng)
-        if rows.any():
+        if rng.random() < config.augment.feature_rotation:
             turn = random_rotation(self.feature_dim, rng)
             stacked["words"] = stacked["tokens"]
             for name in ("features", "text", "tokens"):
-                turned = stacked[name].astype(np.float32)
-                turned[rows] = turned[rows] @ turn
-                stacked[name] = turned
+                stacked[name] = stacked[name].astype(np.float32) @ turn
         return _tensors(stacked)
-
-    @staticmethod
-    def _turned(phase: Array, config: TrainConfig, rng: np.random.Generator) -> Array:
-        """(B,) decisions whose joint space is turned."""
-        if rng.random() < config.augment.feature_rotation:
-            return np.ones(len(phase), dtype=bool)
-        if config.augment.pick_rotation and rng.random() < config.augment.pick_rotation:
-            return np.asarray(phase == 0)
-        return np.zeros(len(phase), dtype=bool)
 
 
 def _fewer(sample: Mapping[str, Array], count: int, rng: np.random.Generator) -> dict[str, Array]:

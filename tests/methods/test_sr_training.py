@@ -130,20 +130,6 @@ def test_rotation_of_the_joint_space_keeps_cosines() -> None:
     torch.testing.assert_close(cosine, batch.similarity, atol=2e-3, rtol=0)
 
 
-def test_picks_alone_can_be_turned() -> None:
-    data = both_phases(16)
-    alone = AugmentConfig(feature_rotation=0.0, pick_rotation=1.0, similarity_noise=0.0, point_dropout=0.0)
-    config = TrainConfig(augment=alone)
-    rows = np.arange(8)
-    place = data.arrays["phase"][rows] == 1
-    batch, _ = data.training_batch(rows, config, np.random.default_rng(0))
-    same = np.abs(batch.text.numpy() - data.arrays["text"][rows]).max(axis=1) < 1e-6
-    assert place.any() and not place.all()
-    np.testing.assert_array_equal(same, place)
-    cosine = torch.einsum("bnd,bd->bn", batch.features, batch.text)
-    torch.testing.assert_close(cosine, batch.similarity, atol=2e-3, rtol=0)
-
-
 def test_training_points_are_a_subset_with_their_features() -> None:
     data = made_up(8)
     still = AugmentConfig(yaw=0, mirror=False, shift=0, jitter=0, point_dropout=0, similarity_noise=0, feature_rotation=0)
