@@ -201,7 +201,7 @@ def test_a_specification_is_filled_in(name: str) -> None:
         for values in study.values.values():
             settings(spec, spec.section(), {key: value for key, value in values.items() if not key.startswith("/")})
             override(Params(), {key[1:]: value for key, value in values.items() if key.startswith("/")})
-    assert len(code_digest(name)) == (12 if spec.shares else 64)
+    assert len(code_digest(name)) == 64
     assert folder_of(name).startswith("methods/")
 
 

@@ -11,6 +11,7 @@ import pytest
 from method_inputs import decision, random_percept, sr_section
 
 from srcli.artifacts.policy import save_policy
+from srcli.config.choice import WITH_QUALITY
 from srcli.config.encoder import SEEN_ONLY, EncoderConfig
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError, UnknownNameError
 from srcli.evaluation.methods import Method, check_tasks, method_sections, parse_method, resolve_methods, shipped_file
@@ -105,7 +106,7 @@ def test_a_method_may_act_with_what_another_has_learned(tmp_path: Path) -> None:
     alone, rated = (row.build(None, "cpu").act(made).scores for row in rows[:2])
     assert alone is not None and rated is not None
     quality = np.maximum(made.candidates.quality.astype(np.float64), 0.01)
-    np.testing.assert_allclose(rated, alone + np.log(quality), atol=1e-5)
+    np.testing.assert_allclose(rated, alone + WITH_QUALITY["prior"] * np.log(quality), atol=1e-4)
     for other in ("base_quality", "sr_plus"):
         with pytest.raises(MismatchError, match=f"is a policy of 'sr', not of '{other}'"):
             resolve_methods([], [f"{other}={path}"], SECTIONS)

@@ -69,6 +69,12 @@ def test_calibration_undoes_a_scale_and_a_shift() -> None:
     assert found.weights["logit.bias"][0] == pytest.approx(-0.75, abs=0.08)
 
 
+def test_calibration_on_outcomes_that_are_told_apart_stays_finite() -> None:
+    network = ClosingNetwork({"logit.weight": np.ones((1, 3), np.float32), "logit.bias": np.zeros(1, np.float32)}, 8)
+    found = fitting.calibrated(network, np.array([-1e-6, 1e-6]), np.array([0.0, 1.0]))
+    assert all((np.abs(value) <= 200).all() for value in found.weights.values())
+
+
 def test_thinned_regions_hold_points_of_the_whole() -> None:
     regions = made_up(6, 3).regions
     for rng in (None, np.random.default_rng(0)):

@@ -21,6 +21,8 @@ from srcli.types import F32, F64, I64
 _JITTER = 0.001
 _CLIP_NORM = 2.0
 _REPORT_EVERY = 20
+_STEEPEST = 100.0
+"""Bound of the scale and of the shift that calibration finds."""
 _Batch = tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]
 """What the network is called with, and (B,) what held."""
 
@@ -137,7 +139,10 @@ def calibrated(network: ClosingNetwork, logit: F64, held: F64) -> ClosingNetwork
         value = theta[0] * logit + theta[1]
         return float(np.mean(np.logaddexp(0.0, value) - held * value))
 
-    scale, shift = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-7}).x
+    # Few outcomes that the network tells apart would be most likely at an infinite scale.
+    bounds = ((-_STEEPEST, _STEEPEST), (-_STEEPEST, _STEEPEST))
+    options = {"xatol": 1e-4, "fatol": 1e-7}
+    scale, shift = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead", bounds=bounds, options=options).x
     weights = dict(network.weights)
     weights["logit.weight"] = (weights["logit.weight"] * scale).astype(np.float32)
     weights["logit.bias"] = (weights["logit.bias"] * scale + shift).astype(np.float32)
