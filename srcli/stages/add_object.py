@@ -130,10 +130,11 @@ def run(
                 sheet.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(staged / SHEET, sheet)
         remarks = _remarks(entry, trial)
+        unknown = (words_known or embedded_unknown)(" ".join(_words(record)))
+        # The last step: what was interrupted before has left nothing, and the same command works again.
         commit_object(staged, folder / record.name)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    unknown = (words_known or embedded_unknown)(" ".join(_words(record)))
     return Added(
         name=record.name,
         label=record.label,

@@ -327,6 +327,19 @@ def test_one_bad_file_does_not_keep_the_others_out(tmp_path: Path, monkeypatch: 
     assert "b.stl: .stl files need trimesh (pip install" in done.failed[0] and "'v 0.05 0.05' cannot be read" in done.failed[1]
 
 
+def test_what_is_interrupted_leaves_nothing_in_the_way_of_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(text: str) -> tuple[str, ...]:
+        raise KeyboardInterrupt
+
+    request = object_requests.Request(file=str(box(tmp_path)), label="crate")
+    with pytest.raises(KeyboardInterrupt):
+        add_object.run(request, tmp_path / "lib", test=False, words_known=interrupted)
+    assert stored_names(tmp_path / "lib") == () and not any((tmp_path / "lib").iterdir())
+    assert add_object.run(request, tmp_path / "lib", test=False, words_known=lambda text: ()).name == "crate"
+
+
 def test_a_library_that_cannot_be_written_ends_an_import(tmp_path: Path) -> None:
     requests = [object_requests.Request(file=str(box(tmp_path)), name=name, label=name) for name in ("one", "two")]
     (tmp_path / "file").write_text("")
