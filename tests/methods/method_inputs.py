@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from srcli.artifacts.features import LAYOUT, create_features
+from srcli.learning.keyposes import WORKSPACE
 from srcli.methods.base import Decision
 from srcli.methods.registry import settings, spec_of
 from srcli.methods.sr.network import SRNetwork
 from srcli.methods.sr.network import build_network as build_sr
 from srcli.methods.sr.section import SRConfig
 from srcli.models.batch import Batch
-from srcli.types import Bool, Candidates, Observation, Percept, SemanticCloud, TextEmbedding
+from srcli.types import F32, Bool, Candidates, Observation, Percept, SemanticCloud, TextEmbedding
 
 B, N, K, L, D = 2, 40, 9, 6, 24
 STRICT = ("sr", "sr_a", "base")
@@ -197,3 +199,10 @@ def write_features(path: Path, count: int = 6, dim: int = 8) -> Path:
             writer.add(rows, "give me the thing")
         writer.finish({"train": np.arange(count - 2), "valid": np.arange(count - 2, count)})
     return path
+
+
+def random_poses(count: int, seed: int = 0) -> F32:
+    """(count, 7) keyposes in the workspace, turned in any way."""
+    rng = np.random.default_rng(seed)
+    xyz = rng.uniform(*WORKSPACE, (count, 3))
+    return np.concatenate([xyz, Rotation.random(count, random_state=seed).as_quat()], axis=1).astype(np.float32)

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from subjects import Subject, subjects
+from subject import Subject
+from subjects import subjects
 
 from srcli.errors import SrcliError
 
