@@ -31,6 +31,30 @@ class AugmentConfig(Section):
             "space: cosines stay, so the network learns relations rather than directions of known objects"
         ),
     )
+    pick_rotation: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description=(
+            "share of picks that are turned, each by its own rotation of the joint space about the mean feature and the mean "
+            "sentence; placements never are, since the words of a relation have to be recognised"
+        ),
+    )
+    pick_rotation_from: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="share of the updates after which picks are turned: before that the network learns what to do with a mask",
+    )
+    comparison_rotation: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description=(
+            "share of samples in which 1-Align compares words and points under a random rotation of the joint space, each its "
+            "own; everything else stays in the encoder's axes (without 1-Align: no effect)"
+        ),
+    )
 
 
 class TrainConfig(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +16,9 @@ from srcli.artifacts.features import CACHE_BYTES, FeatureDataset
 from srcli.config.train import TrainConfig
 from srcli.errors import SceneError
 from srcli.learning.augment import augment, random_rotation
+from srcli.learning.rotations import about, basis_from
 from srcli.models.batch import Batch
-from srcli.types import I64
+from srcli.types import F64, I64
 
 Array = npt.NDArray[Any]
 NETWORK_INPUTS = (
@@ -33,6 +35,8 @@ NETWORK_INPUTS = (
 )
 PER_POINT = ("points", "features", "similarity", "point_mask")
 PER_CANDIDATE = ("candidates", "candidate_mask", "quality", "valid")
+MEAN_OF = 200
+"""Training samples, evenly spread, that the mean feature and the mean sentence are taken of."""
 SAMPLE = (*NETWORK_INPUTS, "label", "valid", "phase")
 
 
@@ -151,6 +155,14 @@ class TrainingSet:
         """Training samples that are picks, and those that are placements."""
         return self._pools
 
+    @cached_property
+    def _means(self) -> F64:
+        """(D, D) basis whose first two directions span the mean feature and the mean sentence of the training samples."""
+        names = ("features", "point_mask", "text")
+        seen = [self.samples.sample(int(i), names) for i in self.train[:: max(1, len(self.train) // MEAN_OF)]]
+        features = [s["features"][s["point_mask"]].astype(np.float64).mean(axis=0) for s in seen]
+        return basis_from([np.mean(features, axis=0), np.mean([s["text"].astype(np.float64) for s in seen], axis=0)])
+
     def batch(self, indices: I64) -> tuple[Batch, Labels]:
         """The samples as they are, trailing padding cut off."""
         samples = [self.samples.sample(int(i), SAMPLE) for i in indices]
@@ -169,9 +181,16 @@ class TrainingSet:
                 sample.update(_fewer(sample, config.candidates, rng))
             samples.append(augment(sample, config.augment, rng))
         stacked = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
+        if config.augment.pick_rotation:
+            stacked["words"] = stacked["tokens"].copy()
+            turned = (stacked["phase"] == 0) & (rng.random(len(indices)) < config.augment.pick_rotation)
+            for i in np.flatnonzero(turned):
+                turn = about(self._means, 2, rng)
+                for name in ("features", "text", "tokens"):
+                    stacked[name][i] = stacked[name][i].astype(np.float32) @ turn
         if rng.random() < config.augment.feature_rotation:
             turn = random_rotation(self.feature_dim, rng)
-            stacked["words"] = stacked["tokens"]
+            stacked.setdefault("words", stacked["tokens"])
             for name in ("features", "text", "tokens"):
                 stacked[name] = stacked[name].astype(np.float32) @ turn
         return _tensors(stacked)

@@ -16,6 +16,7 @@ from srcli.config.train import TrainConfig
 from srcli.learning import loop
 from srcli.learning.dataset import Labels, TrainingSet
 from srcli.learning.loop import Loop, Settings, Task
+from srcli.learning.rotations import Comparison
 from srcli.learning.schedule import Schedule, walk
 from srcli.models.batch import Batch
 from srcli.seeding import generator
@@ -125,6 +126,7 @@ class _Part:
     batch: Batch
     labels: Labels
     size: int
+    turns: torch.Tensor | None
 
 
 class Trainer:
@@ -154,6 +156,7 @@ class Trainer:
         self.data, self.config, self.seed, self.device = data, config, seed, device
         self.updates = budget(config, len(data.train))
         self.network = network.to(device)
+        self.comparison = Comparison(self.network)
         depends_on = {
             "settings": dict(identity),
             "train": config.model_dump(mode="json"),
@@ -205,15 +208,21 @@ class Trainer:
     def _parts(self, update: int) -> list[_Part]:
         batch, labels = self._draw(update)
         size = CHUNK if self.device == "cpu" else len(batch)
+        share = self.config.augment.comparison_rotation
+        turns = self.comparison.draw(len(batch), share, generator((self.seed,), 3, update))
         parts = []
         for start in range(0, len(batch), size):
             part = batch.part(start, start + size)
-            parts.append(_Part(part, labels.part(start, start + size, part.candidates.shape[1]), len(batch)))
+            named = labels.part(start, start + size, part.candidates.shape[1])
+            own = None if turns is None else turns[start : start + size].to(self.device)
+            parts.append(_Part(part, named, len(batch), own))
         return parts
 
     def _loss(self, part: _Part) -> torch.Tensor:
         """A part's share of the batch's mean."""
-        return loss_of(self.network(part.batch).logits, part.labels, self.config.target).sum() / part.size
+        with self.comparison.under(part.turns):
+            logits = self.network(part.batch).logits
+        return loss_of(logits, part.labels, self.config.target).sum() / part.size
 
     def _validate(self) -> dict[str, float]:
         return dict(zip(CURVES[2:], astuple(validate(self.network, self.data, self.config, self.device)), strict=True))
@@ -227,5 +236,9 @@ class Trainer:
             indices = np.concatenate([walk(picks, update, size - count, self.seed), walk(places, update, count, self.seed, 1)])
         else:
             indices = walk(self.data.train, update, size, self.seed)
-        batch, labels = self.data.training_batch(indices, self.config, generator((self.seed,), 2, update))
+        augment = self.config.augment
+        if update < augment.pick_rotation_from * self.updates:
+            augment = augment.model_copy(update={"pick_rotation": 0.0})
+        config = self.config.model_copy(update={"augment": augment})
+        batch, labels = self.data.training_batch(indices, config, generator((self.seed,), 2, update))
         return batch.to(self.device), labels.to(self.device)

@@ -17,6 +17,7 @@ from srcli.errors import ArtifactError, SceneError
 from srcli.learning import trainer as trainer_module
 from srcli.learning.augment import augment, mirror_poses, random_rotation, rotate_poses
 from srcli.learning.dataset import Labels, TrainingSet
+from srcli.learning.rotations import COMPARED, Comparison
 from srcli.learning.schedule import walk
 from srcli.learning.trainer import Trainer as SharedTrainer
 from srcli.learning.trainer import learning_rate, loss_of, validate
@@ -212,6 +213,121 @@ def test_words_stay_in_their_own_axes() -> None:
     batch, _ = data.training_batch(np.arange(4), turned, np.random.default_rng(0))
     assert batch.words is not None and not torch.allclose(batch.words, batch.tokens)
     np.testing.assert_array_equal(batch.words.numpy(), data.arrays["tokens"][:4])
+
+
+def test_picks_are_turned_about_the_means_and_placements_are_not() -> None:
+    data = both_phases(24)
+    still = AugmentConfig(yaw=0, mirror=False, shift=0, jitter=0, point_dropout=0, similarity_noise=0, feature_rotation=0)
+    config = TrainConfig(points=0, candidates=0, augment=still.model_copy(update={"pick_rotation": 1.0}))
+    rows = data.train[:12]
+    batch, labels = data.training_batch(rows, config, np.random.default_rng(0))
+    own, _ = data.batch(rows)
+    pick = ~labels.place
+    assert pick.any() and labels.place.any()
+    for name in ("features", "text", "tokens"):
+        turned, before = getattr(batch, name), getattr(own, name)
+        assert not torch.allclose(turned[pick], before[pick], atol=0.05)
+        torch.testing.assert_close(turned[labels.place], before[labels.place])
+    cosines = torch.einsum("bnd,bd->bn", batch.features, batch.text)
+    torch.testing.assert_close(cosines, torch.einsum("bnd,bd->bn", own.features, own.text), atol=5e-3, rtol=0)
+    # The part along the mean sentence and the mean feature stays; words are recognised as they were.
+    for mean, name in ((own_mean(data, "text"), "text"), (own_mean(data, "features"), "features")):
+        torch.testing.assert_close(getattr(batch, name) @ mean, getattr(own, name) @ mean, atol=5e-3, rtol=0)
+    assert batch.words is not None
+    torch.testing.assert_close(batch.words, own.tokens)
+
+
+def own_mean(data: TrainingSet, name: str) -> torch.Tensor:
+    mean = data.arrays[name][data.train].astype(np.float64)
+    mean = mean.mean(axis=tuple(range(mean.ndim - 1)))
+    return torch.from_numpy((mean / np.linalg.norm(mean)).astype(np.float32))
+
+
+def test_picks_are_turned_from_a_share_of_the_updates_on() -> None:
+    data = both_phases(24)
+    late = AugmentConfig(pick_rotation=1.0, pick_rotation_from=0.5)
+    drawn = {}
+    for name, augmentation in (("never", AugmentConfig()), ("late", late)):
+        trainer = Trainer(data, STRICT_SR, SMALL.model_copy(update={"augment": augmentation}), seed=4)
+        drawn[name] = [torch.cat([part.batch.text for part in trainer._parts(update)]) for update in range(6)]
+    same = [torch.equal(one, other) for one, other in zip(drawn["never"], drawn["late"], strict=True)]
+    assert same == [True, True, True, False, False, False]
+
+
+STRICT_SR = settings(spec_of("sr"), SRConfig(), {"network.heads": 4})
+TURNED = SMALL.model_copy(update={"augment": AugmentConfig(comparison_rotation=1.0)})
+
+
+def test_only_what_is_compared_is_turned() -> None:
+    """The inputs of 1-Align's queries and keys, and of nothing else; without rotations a network answers as it did."""
+    data = made_up(8)
+    network = build_network(STRICT_SR, D, 0)
+    plain = network(data.batch(np.arange(4))[0]).logits
+    comparison = Comparison(network)
+    turns = comparison.draw(4, 1.0, np.random.default_rng(0))
+    assert turns is not None and turns.shape == (4, D, D)
+    torch.testing.assert_close(turns @ turns.mT, torch.eye(D).expand(4, D, D), atol=1e-5, rtol=0)
+    read: dict[str, torch.Tensor] = {}
+    for name in ("stage1.q", "stage1.k", "stage1.v", "stage1.text", "stage1.token_weight", "stage2.position.0"):
+
+        def keep(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...], __: torch.Tensor, name: str = name) -> None:
+            read[name] = inputs[0]
+
+        network.get_submodule(name).register_forward_hook(keep)
+    batch, _ = data.batch(np.arange(4))
+    with comparison.under(turns):
+        turned = network(batch).logits
+    words = torch.cat([batch.text[:, None], batch.tokens], dim=1)
+    torch.testing.assert_close(read["stage1.q"], words @ turns)
+    torch.testing.assert_close(read["stage1.k"], batch.features @ turns)
+    for name, own in (("stage1.v", batch.features), ("stage1.text", words), ("stage1.token_weight", words)):
+        torch.testing.assert_close(read[name], own)
+    torch.testing.assert_close(read["stage2.position.0"][..., :D], batch.features)
+    assert not torch.allclose(plain, turned, atol=1e-3)
+    torch.testing.assert_close(network(batch).logits, plain, atol=0, rtol=0)
+
+
+def test_a_cosine_does_not_hear_the_rotation() -> None:
+    """With W_q = W_k = c 1 and one head the mask is a function of cosines, which rotations keep."""
+    data = made_up(8)
+    network = build_network(settings(spec_of("sr"), SRConfig(), {"network.heads": 1}), D, 0)
+    with torch.no_grad():
+        for name in COMPARED:
+            torch.nn.init.eye_(network.get_submodule(name).weight).mul_(3.0)
+    comparison = Comparison(network)
+    batch, _ = data.batch(np.arange(8))
+    plain = network(batch)
+    with comparison.under(comparison.draw(8, 1.0, np.random.default_rng(0))):
+        turned = network(batch)
+    torch.testing.assert_close(turned.mask, plain.mask, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(turned.logits, plain.logits, atol=1e-4, rtol=1e-4)
+
+
+def test_rotations_follow_from_the_update_whoever_computes_its_parts(tmp_path: Path) -> None:
+    data = made_up(32)
+    config = TURNED.model_copy(update={"batch_size": 24})
+
+    def trained(threads: int, **options: Any) -> SharedTrainer:
+        trainer = Trainer(data, STRICT_SR, config, seed=4, **options)
+        trainer.loop.settings = replace(trainer.loop.settings, threads=threads)
+        return trainer
+
+    whole, shared = trained(1).run(), trained(3).run()
+    file = tmp_path / "a.checkpoint"
+    trained(1, checkpoint=file).run(stop_after=4)
+    resumed = trained(1, checkpoint=file).run()
+    for name, weights in whole.weights.items():
+        np.testing.assert_array_equal(weights, shared.weights[name])
+        np.testing.assert_array_equal(weights, resumed.weights[name])
+    still = Trainer(data, STRICT_SR, SMALL.model_copy(update={"batch_size": 24}), seed=4).run()
+    assert not np.array_equal(still.weights["stage1.q.weight"], whole.weights["stage1.q.weight"])
+
+
+def test_a_network_without_1_align_is_trained_as_before() -> None:
+    data = made_up(16)
+    still, turned = (Trainer(data, BASE, config, seed=4).run() for config in (SMALL, TURNED))
+    for name, weights in still.weights.items():
+        np.testing.assert_array_equal(weights, turned.weights[name])
 
 
 def test_learning_rate_rises_then_falls() -> None:
