@@ -58,7 +58,7 @@ def parts(job: Job) -> dict[str, float]:
         timed(EpisodeContext, "measure", "show and measure what is held"),
     ]
     start = time.perf_counter()
-    worker.play(job)
+    worker.run_job(job)
     spent["whole episode"] = time.perf_counter() - start
     for restore in undo:
         restore()
@@ -67,7 +67,7 @@ def parts(job: Job) -> dict[str, float]:
 
 def wall(jobs: list[Job], setup: Setup) -> float:
     """Seconds that one worker needs for the jobs, its start not counted."""
-    results = make_executor("processes", 1).imap(worker.play, jobs, worker.start, (setup,))
+    results = make_executor("processes", 1).imap(worker.run_job, jobs, worker.start, (setup,))
     next(results)
     start = time.perf_counter()
     for _ in results:

@@ -83,11 +83,11 @@ def main() -> None:
             chosen: dict[str, int] = {}
             candidates: Candidates | None = None
             for name, asked in exchanged(spec, generator(seed, 77), truth.present).items():
-                offer = play.offer(asked, "place", 0, observation, truth, [], held)
-                choice = play.decide(asked, policy, offer)
+                given = play.attempt_input(asked, "place", 0, observation, truth, [], held)
+                choice = play.decide(asked, policy, given)
                 if choice is None or choice.action.index is None:
                     continue
-                candidates, chosen[name] = offer.candidates, choice.action.index
+                candidates, chosen[name] = given.candidates, choice.action.index
                 possible = task.valid(asked, truth, candidates, "place", held=held)
                 if possible.any():
                     counts[f"{name} right"].append(bool(possible[chosen[name]]))

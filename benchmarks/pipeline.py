@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -21,8 +22,9 @@ from srcli.actions.grasps import sample_grasps
 from srcli.evaluation.rollout import set_up
 from srcli.methods import Decision
 from srcli.methods.expert import Expert
+from srcli.methods.scoring import closing_mask
 from srcli.methods.sr.network import build_network
-from srcli.methods.sr.policy import closing_mask
+from srcli.methods.sr.section import SRConfig
 from srcli.models.batch import batch_of_one
 from srcli.params import Params, method_settings
 from srcli.perception.encoders import load_encoder
@@ -30,12 +32,17 @@ from srcli.perception.pipeline import perceive
 from srcli.seeding import Domain, episode_seed, generator
 from srcli.sim import World
 from srcli.tasks import get_task
+from srcli.types import Percept
 
 DECISION = ("candidates", "perceive (dense + fusion + text)", "network", "mask between the fingers")
 """What lies between images and an action."""
 
 FIRST = 900_000
 """First episode index of the benchmark, beyond every other user of the probe domain."""
+
+
+def _known(percept: Percept) -> Percept:
+    return percept
 
 
 def main() -> None:
@@ -45,7 +52,9 @@ def main() -> None:
     torch.set_num_threads(1)
     params = Params()
     encoder, task, expert = load_encoder(params.encoder), get_task("pick"), Expert()
-    network = build_network(method_settings(params, "sr_plus")[1], encoder.identity.dim, 0).eval()
+    section = method_settings(params, "sr_plus")[1]
+    assert isinstance(section, SRConfig)
+    network = build_network(section, encoder.identity.dim, 0).eval()
     seconds: dict[str, list[float]] = defaultdict(list)
 
     @contextmanager
@@ -75,7 +84,6 @@ def main() -> None:
             with timed("mask between the fingers"):
                 closing_mask(percept.cloud, scores.mask[0].numpy(), candidates)
             excluded = candidates.quality < 0
-            truth = world.truth(segmentation)
             decision = Decision(
                 "pick",
                 "pick",
@@ -84,9 +92,9 @@ def main() -> None:
                 candidates,
                 excluded,
                 generator(seed, 2),
-                lambda p=percept: p,
-                truth,
-                spec,
+                partial(_known, percept),
+                truth=world.truth(segmentation),
+                spec=spec,
             )
             action = expert.act(decision).action
             with timed("motion (one attempt)"):

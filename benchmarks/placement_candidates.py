@@ -175,8 +175,11 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0, help="index of the first scene")
     args = parser.parse_args()
     config = PlacementConfig()
-    possible, good, tried, done = Counter(), Counter(), Counter(), Counter()
-    counts, times, sizes, reasons = [], [], [], Counter()
+    possible, good, tried, done = (Counter[str]() for _ in range(4))
+    reasons = Counter[str]()
+    counts: list[int] = []
+    times: list[float] = []
+    sizes = []
     with World(SimConfig()) as world:
         for index in range(args.start, args.start + args.scenes):
             models, rng = scene(world, index)
@@ -202,14 +205,14 @@ def main() -> None:
             counts.append(len(candidates))
             ground = true_terrain(models, before, config, rng)
             choices = []
-            for slot in np.flatnonzero(before.present[:OBJECTS]):
+            for slot in map(int, np.flatnonzero(before.present[:OBJECTS])):
                 for region in REGIONS:
-                    room, right = served(ground, int(slot), region, held, candidates, config)
+                    room, right = served(ground, slot, region, held, candidates, config)
                     possible[region] += room
                     good[region] += room and bool(right.any())
                     if room and not right.any():
                         sys.stderr.write(f"scene {index}: nothing {region} {models[slot].name}\n")
-                    choices += [(region, int(slot), int(k)) for k in np.flatnonzero(right)]
+                    choices += [(region, slot, int(k)) for k in np.flatnonzero(right)]
             region = REGIONS[index % 3]
             fitting = [choice for choice in choices if choice[0] == region] or choices
             region, slot, k = fitting[int(rng.integers(len(fitting)))]

@@ -335,7 +335,9 @@ def main() -> None:
     results: dict[str, Any] = {"chance_place": round(float(chance), 3), "plain_similarity": test.take(None)}
     sys.stderr.write(json.dumps(results) + "\n")
     for method in args.methods:
-        network = build_network(settings(spec_of(method), SRConfig(), options), args.dim, args.seed)
+        section = settings(spec_of(method), SRConfig(), options)
+        assert isinstance(section, SRConfig)
+        network = build_network(section, args.dim, args.seed)
         before = round(float(right_choices(network, test.picks).mean()), 3)
         seconds = train(network, data, args.updates, args.batch, args.seed, args.rotate)
         results[method] = {**test.take(network.eval()), "pick_untrained": before, "cpu_s_per_update": round(seconds, 2)}
