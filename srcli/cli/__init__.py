@@ -10,6 +10,9 @@ def main() -> None:
     """Entry point of the ``srcli`` command."""
     open_streams()
     have_home()
+    # Matrices that NumPy multiplies here are small: a second thread of its library gains nothing, spins beside torch's, and
+    # rounds otherwise than the workers do, which have one. It counts only before NumPy is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from srcli.cli.app import app
 
     stdout = sys.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -75,11 +76,15 @@ class Decider:
         check_tasks([self.method], [phase])
         views, box = in_cell(seen)
         read = resampled(views, magnification(views, box, self.params.sim.camera_scale))
-        candidates = self._candidates(seen, read, box)
-        failed = _failed(seen)
-        excluded = exclude(candidates.poses, failed)
         reading = self.listener.read(sentence)
         percept = LazyPercept(read, reading.text, self.encoder, _within(self.params.cloud, box), phase)
+        with _beside() as pool:
+            # Candidates come from the depth, the cloud from the colours: neither waits for the other. What cannot be perceived
+            # is the error of a method that looks at it.
+            pool.submit(percept)
+            candidates = self._candidates(seen, read, box)
+        failed = _failed(seen)
+        excluded = exclude(candidates.poses, failed)
         choice = None
         if not excluded.all():
             choice = self.policy.act(
@@ -123,6 +128,13 @@ class Decider:
             own = grasping.source == "sampler"
             self._samplers[key] = own_sampler(grasping) if own else grasp_source(grasping.source, grasping)
         return self._samplers[key](views)
+
+
+def _beside() -> ThreadPoolExecutor:
+    """One more thread; torch leaves a core to the candidates there (measured: with both cores each waits for the other)."""
+    import torch
+
+    return ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(max(1, torch.get_num_threads() - 1),))
 
 
 def _failed(seen: Observation) -> tuple[F32, ...]:

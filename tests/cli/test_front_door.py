@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -202,3 +203,15 @@ def test_plain_data_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines({"a": 1.23456789, "long": None, "inner": {"x": [1, 2]}}) == ["a      1.235", "long   -", "inner", "  x  1, 2"]
     emit(data, True)
     assert json.loads(capsys.readouterr().out) == data
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_numpys_library_gets_one_thread_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
+    """Set before NumPy is loaded; the main process then rounds as its workers do."""
+    code = (
+        "import os, sys\nfrom srcli.cli import main\nassert 'numpy' not in sys.modules\nsys.argv = ['srcli', '--version']\n"
+        "try:\n    main()\nexcept SystemExit:\n    print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    place = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"} | given
+    done = subprocess.run([sys.executable, "-c", code], env=place, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == expected

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import srcli
 from srcli import api
@@ -122,6 +124,35 @@ def test_failed_poses_are_left_out(observed: Observation, picked: Scene, decider
     first = decider(observed, picked.sentence)
     second = decider(changed(observed, failed=(first.action.pose,)), picked.sentence)
     assert second.index != first.index and second.excluded[first.index]
+
+
+class Blind:
+    """An encoder whose images fail, and which says in which thread it was asked."""
+
+    def __init__(self, encoder: object) -> None:
+        self._encoder = encoder
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._encoder, name)
+
+    def dense(self, _: object) -> None:
+        self.asked.append(threading.current_thread().name)
+        raise srcli.SrcliError("nothing can be seen", "")
+
+
+def test_what_cannot_be_perceived_is_the_error_of_who_looks(params: Params, observed: Observation, picked: Scene) -> None:
+    """The cloud is made beside the candidates, whoever decides: a method that does not look at it decides all the same."""
+    before = torch.get_num_threads()
+    deciders = {name: Decider(params, chosen_method(params, name)) for name in ("sr_plus", "quality")}
+    for decider in deciders.values():
+        decider.encoder = Blind(decider.encoder)  # type: ignore[assignment]
+    with pytest.raises(srcli.SrcliError, match="nothing can be seen"):
+        deciders["sr_plus"](observed, picked.sentence)
+    assert deciders["quality"](observed, picked.sentence).action is not None
+    asked = deciders["quality"].encoder.asked  # type: ignore[attr-defined]
+    assert asked and asked[0] != threading.current_thread().name
+    assert torch.get_num_threads() == before
 
 
 def test_what_recorded_frames_cannot_do_is_refused(params: Params, decider: Decider, observed: Observation) -> None:
