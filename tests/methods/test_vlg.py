@@ -239,7 +239,10 @@ def test_its_settings_are_those_that_do_something() -> None:
     made = train.of_scorers()
     assert made.augment.similarity_noise == 0.0
     told, shared = train.model_dump(), made.model_dump()
-    assert set(shared) - set(told) == {"place_share"} and set(shared["augment"]) - set(told["augment"]) == {"similarity_noise"}
+    rotations = {"pick_rotation", "pick_rotation_from", "comparison_rotation"}
+    assert set(shared) - set(told) == {"place_share"}
+    assert set(shared["augment"]) - set(told["augment"]) == {"similarity_noise", *rotations}
+    assert not any(shared["augment"][name] for name in rotations)
     assert all(shared[key] == value for key, value in told.items() if key != "augment")
     assert told["augment"].items() <= shared["augment"].items()
 
