@@ -29,7 +29,7 @@ class ResultsConfig(Section):
         description="SUITE/TASK again, unseen objects, with encoder weights and policies that have never met these objects",
     )
     strict: Annotated[tuple[PartName, ...], Field(strict=False)] = Field(
-        ("wide/pick", "wide/place"),
+        ("wide/pick", "wide/place", "compositional/pick"),
         description="SUITE/TASK again, with one attempt, for the methods of `strict_methods`",
     )
     methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
@@ -39,7 +39,7 @@ class ResultsConfig(Section):
     )
     reference: str = Field("sr_plus", description="the row that paired differences are taken against")
     strict_methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        ("sr", "sr_quality", "sr_a", "base", "base_quality", "a2", "random"),
+        ("sr", "sr_quality", "sr_a", "base", "base_quality", "a2", "similarity", "random"),
         min_length=1,
         description="rows of the parts `strict`, the first one their reference: the paper's networks and nothing else",
     )
