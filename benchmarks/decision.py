@@ -28,7 +28,6 @@ try:
 except SystemExit:
     print()
 from srcli.evaluation.deciding import Decider
-from srcli.evaluation.suites import suite_episodes
 from srcli.frames.observation import of_views
 from srcli.frames.placing import placed
 from srcli.params import Params

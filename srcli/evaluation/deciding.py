@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -130,11 +131,18 @@ class Decider:
         return self._samplers[key](views)
 
 
-def _beside() -> ThreadPoolExecutor:
+@contextmanager
+def _beside() -> Iterator[ThreadPoolExecutor]:
     """One more thread; torch leaves a core to the candidates there (measured: with both cores each waits for the other)."""
     import torch
 
-    return ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(max(1, torch.get_num_threads() - 1),))
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(max(1, before - 1),)) as pool:
+            yield pool
+    finally:
+        # Threads that start later take the number that was set last, whoever set it.
+        torch.set_num_threads(before)
 
 
 def _failed(seen: Observation) -> tuple[F32, ...]:

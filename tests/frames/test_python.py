@@ -155,6 +155,26 @@ def test_what_cannot_be_perceived_is_the_error_of_who_looks(params: Params, obse
     assert torch.get_num_threads() == before
 
 
+def test_threads_of_an_application_keep_torchs_threads(observed: Observation, picked: Scene, decider: Decider) -> None:
+    """A server with a thread for each request: a decision leaves no thread that comes later with fewer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    found: list[int] = []
+
+    def request() -> None:
+        found.append(torch.get_num_threads())
+        decider(observed, picked.sentence)
+
+    try:
+        for _ in range(3):
+            thread = threading.Thread(target=request)
+            thread.start()
+            thread.join()
+    finally:
+        torch.set_num_threads(before)
+    assert found == [4, 4, 4]
+
+
 def test_what_recorded_frames_cannot_do_is_refused(params: Params, decider: Decider, observed: Observation) -> None:
     with pytest.raises(srcli.SrcliError, match="simulator's truth"):
         Decider(params, chosen_method(params, "expert"))
