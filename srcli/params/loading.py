@@ -125,14 +125,17 @@ def _error(source: str, problem: Any, more: int) -> ConfigError:
     value = json.dumps(problem["input"], default=str)
     value = "" if isinstance(problem["input"], dict) else f" = {value if len(value) <= 60 else value[:57] + '...'}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
-    message = message.removeprefix("value error, ").removeprefix("input should be ")
+    message = message.removeprefix("value error, ")
     tail = f" (and {more} more)" if more > 0 else ""
     info, _ = _field(location)
     rule = allowed(info) if info is not None else ""
     said = f"{path}: {info.description.rstrip('.')}" if info is not None and info.description else ""
     hint = f"{said} (allowed: {rule})" if rule else said
-    joined = message if problem["type"] == "value_error" else f"should be {message}"
-    return ConfigError(f"{source}: {path or 'parameters'}{value}: {joined}{tail}", " ".join(hint.split()))
+    if problem["type"] != "value_error":
+        # "Input should be greater than 0", "String should match pattern ...": what it is stands before this already.
+        _, _, wanted = message.partition("should ")
+        message = f"should {wanted}" if wanted else message
+    return ConfigError(f"{source}: {path or 'parameters'}{value}: {message}{tail}", " ".join(hint.split()))
 
 
 MOVED = {"model": "methods.sr", "train": "methods.sr.train", "evaluate.combine": "methods.sr.choice"}

@@ -29,6 +29,11 @@ BAD = {
     ),
     "key below a value": ("seed:\n  x: 1\n", ["seed"], []),
     "too large": (TRAIN + "lr: 5.0\n", ["train.lr = 5.0", "less than or equal to 1"], ["learning rate", "> 0, <= 1"]),
+    "wrong form": (
+        'results:\n  strict: ["wide/pik"]\n',
+        ['results.strict.0 = "wide/pik": should match pattern'],
+        ["with one attempt"],
+    ),
     "too small": ("collect:\n  episodes: 0\n", ["collect.episodes = 0", "greater than or equal to 1"], []),
     "text for a number": (TRAIN + "updates: many\n", ['train.updates = "many"', "integer"], []),
     "number in quotes": (TRAIN + "updates: '12'\n", ['train.updates = "12"', "integer"], []),
