@@ -58,8 +58,7 @@ def draw_noise(
                     color=COLOURS[number % len(COLOURS)],
                     label=method,
                 )
-        count = max((r.episodes for r in shown if (r.task, r.split) == (task, split)), default=0)
-        axes[0, column].set_title(f"{task}, {split}: {count} episodes per point", fontsize=10)
+        axes[0, column].set_title(f"{task}, {split}: {_counted(shown, (task, split))} episodes per point", fontsize=10)
         axes[1, column].set_xlabel(f"noise σ, in {unit}")
         for ax in axes[:, column]:
             ax.set_xticks(levels)
@@ -69,6 +68,12 @@ def draw_noise(
     axes[1, 0].set_ylabel(f"at the first attempt (%), {100 * confidence:.0f}% interval")
     axes[0, 0].legend(fontsize=9, loc="lower left")
     return save_figure(figure, path)
+
+
+def _counted(rows: Sequence[StudyRow], panel: tuple[str, str]) -> str:
+    """Episodes of each row in a panel: one number, or from the fewest to the most (rows of several trainings are pooled)."""
+    counts = {r.episodes for r in rows if (r.task, r.split) == panel} or {0}
+    return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def _shown(row: StudyRow, first: bool) -> tuple[float, float, float]:
@@ -100,8 +105,7 @@ def draw_arms(path: Path, rows: Sequence[StudyRow], names: Mapping[str, str], co
             if row.seed == POOLED:
                 single = [r for r in rows if (r.task, r.split) == panel and r.arm == row.arm and r.seed != POOLED]
                 ax.plot([100 * r.rate for r in single], [place - 0.3] * len(single), ".", color=colour, alpha=0.6)
-        count = max((r.episodes for r in shown if (r.task, r.split) == panel), default=0)
-        ax.set_title(f"{panel[0]}, {panel[1]}: n = {count}", fontsize=10)
+        ax.set_title(f"{panel[0]}, {panel[1]}: n = {_counted(shown, panel)}", fontsize=10)
         ax.set_xlim(-2, 102)
         ax.grid(alpha=0.3, axis="x")
     for ax in axes[-1]:

@@ -22,7 +22,7 @@ from srcli.methods.registry import settings, spec_of
 from srcli.methods.scoring import disturb
 from srcli.params import method_settings
 from srcli.stages import train
-from srcli.studies import policy_store
+from srcli.studies import figures, policy_store
 from srcli.studies.figures import draw_noise
 from srcli.studies.tables import Episode, study_rows
 from srcli.types import Candidates, Observation, Percept, SemanticCloud, TextEmbedding
@@ -180,6 +180,23 @@ def test_first_attempts_are_counted_with_intervals_and_compared(tmp_path: Path) 
     above, below = (np.asarray(half) for half in np.split(_pixels(path), [_pixels(path).shape[0] // 2]))
     # The line of all attempts stays at the top, that of first attempts falls.
     assert _slope(above) < 5 < _slope(below)
+
+
+@pytest.mark.parametrize(("controls", "told"), [((0,), "n = 4"), ((0, 1, 2), "n = 4 to 12")])
+def test_a_panel_says_how_many_episodes_its_rows_have(
+    controls: tuple[int, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control of several initialisations is pooled: its episodes are not those of the trained rows beside it."""
+    titles: list[str] = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: titles.extend(ax.get_title() for ax in figure.axes) or path)
+    played = [
+        Episode(arm, seed, "pick", Result(arm, "unseen", f"k{i}", f"c{i}", True, 1))
+        for arm, seeds in (("sr", (0,)), ("untrained", controls))
+        for seed in seeds
+        for i in range(4)
+    ]
+    figures.draw_arms(tmp_path / "a.png", study_rows(played, {}, resamples=50), {"sr": "SR", "untrained": "SR, untrained"})
+    assert titles == [f"pick, unseen: {told}"]
 
 
 def _pixels(path: Path) -> np.ndarray[Any, Any]:
