@@ -25,7 +25,7 @@ from srcli.cli.options import (
     named_methods,
     out_option,
 )
-from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+from srcli.cli.running import Flag, Plan, parameters, resumable, torch_device, worker_count
 from srcli.errors import ConfigError
 
 Policies = Annotated[
@@ -44,7 +44,7 @@ PoliciesDir = Annotated[
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Use only policies that are trained already.", rich_help_panel=RUNNING)]
 
 
-@command
+@resumable
 def ablate(
     features: Annotated[
         Path | None,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 from srcli.cli.options import Assignments, Debug, DryRun, Force, Grasps, Json, ParamsFile, Seed, Workers, out_option, parameter
-from srcli.cli.running import Flag, Plan, command, parameters, worker_count
+from srcli.cli.running import Flag, Plan, parameters, resumable, worker_count
 
 
-@command
+@resumable
 def collect(
     task: Annotated[
         str | None,

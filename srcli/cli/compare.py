@@ -23,10 +23,10 @@ from srcli.cli.options import (
     out_option,
     parameter,
 )
-from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+from srcli.cli.running import Flag, Plan, parameters, resumable, torch_device, worker_count
 
 
-@command
+@resumable
 def compare(
     features: Annotated[
         Path | None,

@@ -25,7 +25,7 @@ from srcli.cli.options import (
     out_option,
     parameter,
 )
-from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
+from srcli.cli.running import Flag, Plan, encoder_flags, parameters, resumable, torch_device, worker_count
 
 if TYPE_CHECKING:
     from srcli.params import Params
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 REPLAY = "Replay"
 
 
-@command
+@resumable
 def evaluate(
     policies: Annotated[
         list[str] | None,

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from srcli.cli.options import Assignments, Debug, Device, DryRun, Encoder, Force, Json, ParamsFile, Seed, Workers, out_option
-from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
+from srcli.cli.running import Flag, Plan, encoder_flags, parameters, resumable, torch_device, worker_count
 
 
-@command
+@resumable
 def featurize(
     demos: Annotated[
         list[Path] | None,

@@ -26,7 +26,7 @@ from srcli.cli.options import (
     out_option,
     parameter,
 )
-from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+from srcli.cli.running import Flag, Plan, parameters, resumable, torch_device, worker_count
 from srcli.errors import ConfigError
 
 SIGMA = "--sigma"
@@ -91,7 +91,7 @@ def sigmas(words: Sequence[str]) -> list[float]:
     return [float(word) for word in words]
 
 
-@command
+@resumable
 def noise_sweep(
     features: Annotated[
         Path | None,

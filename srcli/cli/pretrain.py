@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Workers, out_option, parameter
-from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+from srcli.cli.running import Flag, Plan, parameters, resumable, torch_device, worker_count
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +27,7 @@ Begin = Annotated[
 
 
 @app.command("encoder")
-@command
+@resumable
 def pretrain_encoder(
     out: Annotated[
         Path,
@@ -87,7 +87,7 @@ def pretrain_encoder(
 
 
 @app.command("teach")
-@command
+@resumable
 def pretrain_teach(
     names: Annotated[
         list[str] | None, typer.Argument(help="Objects added with 'srcli objects add'; none: all of them.", metavar="NAME...")
@@ -147,7 +147,7 @@ def pretrain_teach(
 
 
 @app.command("language")
-@command
+@resumable
 def pretrain_language(
     out: Annotated[Path, out_option("Weights to write (.safetensors).")] = Path("runs/pretrain/language.safetensors"),
     cache: Annotated[
@@ -186,7 +186,7 @@ def pretrain_language(
 
 
 @app.command("grasp")
-@command
+@resumable
 def pretrain_grasp(
     out: Annotated[
         Path,
@@ -239,7 +239,7 @@ def pretrain_grasp(
 
 
 @app.command("graspnet")
-@command
+@resumable
 def pretrain_graspnet(
     out: Annotated[
         Path,

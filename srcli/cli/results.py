@@ -22,10 +22,10 @@ from srcli.cli.options import (
     out_option,
     parameter,
 )
-from srcli.cli.running import Flag, Plan, command, parameters, torch_device, worker_count
+from srcli.cli.running import Flag, Plan, parameters, resumable, torch_device, worker_count
 
 
-@command
+@resumable
 def results(
     out: Annotated[Path, out_option("Folder that the episodes are kept in.")] = Path("runs/results"),
     docs: Annotated[Path, typer.Option("--docs", help="Folder of results.json and results.md.", rich_help_panel=PATHS)] = Path(

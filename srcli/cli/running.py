@@ -74,6 +74,16 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
 
     Ctrl-C ends with 130, SIGTERM with 143, a closed pipe silently, a full disk as :class:`DiskError`.
     """
+    return _guarded(function, "")
+
+
+def resumable(function: Callable[P, R]) -> Callable[P, R]:
+    """A :func:`command` that goes on from what it had finished; whoever ends it is told so."""
+    return _guarded(function, "finished work is kept: run the same command again to resume")
+
+
+def _guarded(function: Callable[P, R], ended: str) -> Callable[P, R]:
+    """Args: ended: the hint for whoever ends the command."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -87,10 +97,10 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
-            _fail("interrupted", "finished work is kept: run the same command again to resume")
+            _fail("interrupted", ended)
             raise typer.Exit(INTERRUPTED) from None
         except Terminated:
-            _fail("terminated", "finished work is kept: run the same command again to resume")
+            _fail("terminated", ended)
             raise typer.Exit(TERMINATED) from None
         except (typer.Exit, typer.Abort):
             raise

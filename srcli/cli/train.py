@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from srcli.cli.options import PATHS, Assignments, Debug, Device, DryRun, Json, ParamsFile, Seed, out_option, parameter
-from srcli.cli.running import Flag, Plan, command, parameters, torch_device
+from srcli.cli.running import Flag, Plan, parameters, resumable, torch_device
 from srcli.errors import ConfigError
 
 
-@command
+@resumable
 def train(
     features: Annotated[Path, typer.Argument(help="Features, as written by srcli featurize, for methods that read them.")] = Path(
         "data/features.h5"

@@ -194,10 +194,11 @@ def test_help_into_a_pipe_that_is_closed_ends_well():
     process.stderr.close()
 
 
-def test_sigterm_says_that_work_is_kept():
+@pytest.mark.parametrize(("kind", "kept"), [("resumable", True), ("command", False)])
+def test_sigterm_says_whether_work_is_kept(kind, kept):
     code = (
-        "import time, typer\nfrom srcli.cli.running import command\napp = typer.Typer()\n"
-        "@app.command()\n@command\ndef wait() -> None:\n    print('ready', flush=True)\n    time.sleep(60)\napp()"
+        f"import time, typer\nfrom srcli.cli.running import {kind}\napp = typer.Typer()\n"
+        f"@app.command()\n@{kind}\ndef wait() -> None:\n    print('ready', flush=True)\n    time.sleep(60)\napp()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_env()
@@ -206,7 +207,7 @@ def test_sigterm_says_that_work_is_kept():
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)
-    assert process.returncode == 143 and "finished work is kept" in told
+    assert process.returncode == 143 and "error: terminated" in told and ("finished work is kept" in told) == kept
     assert "Traceback" not in told and "resource_tracker" not in told
 
 
