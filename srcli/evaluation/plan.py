@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.actions.sources import content_of
-from srcli.artifacts.digests import content_digest
+from srcli.artifacts.digests import config_digest, content_digest
 from srcli.config.encoder import SEEN_ONLY
 from srcli.errors import ConfigError
 from srcli.evaluation.casefiles import CaseFolder, read_cases_folder
@@ -49,7 +50,7 @@ def planned_episodes(params: Params, suite: str, folder: CaseFolder | None) -> t
         episodes = file_episodes(folder.cases, params.seed, section.splits, section.episodes, section.limit)
         if not episodes:
             raise ConfigError("none of the case files belongs to the splits asked for", "see evaluate.splits")
-        return episodes
+        return tuple(replace(episode, content=_asked(episode)) for episode in episodes)
     return tuple(
         episode
         for task in dict.fromkeys(section.tasks)
@@ -57,6 +58,13 @@ def planned_episodes(params: Params, suite: str, folder: CaseFolder | None) -> t
             suite, params.seed, section.splits, section.wording, section.episodes, section.limit, task=task
         )
     )
+
+
+def _asked(episode: SuiteEpisode) -> str:
+    """Digest of all that a case file says but its name: whatever of it is edited, the episode is another one."""
+    assert episode.case is not None
+    said = replace(episode.case, name="", drops=None)
+    return config_digest({"content": episode.content, "case": repr(said)})[:8]
 
 
 def calibration_episodes(root: int, count: int) -> tuple[SuiteEpisode, ...]:

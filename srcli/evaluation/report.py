@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any
 
+from srcli.artifacts.evaluation import Table
 from srcli.evaluation.similarity_rule import Threshold
 from srcli.evaluation.statistics import Result, Row, built_in_phases
 from srcli.evaluation.suites import SENTENCE_KINDS
@@ -33,6 +34,7 @@ EPISODE_COLUMNS = (
     "region",
     "reference",
     "held",
+    "phases",
 )
 ATTEMPT_COLUMNS = (
     "episode",
@@ -128,6 +130,7 @@ def tables(played: Sequence[PlayedEpisode], results: Sequence[Result]) -> tuple[
             "not_set_up": result.not_set_up,
             "index_rule": _flag(result.index_rule),
             "kind": result.kind,
+            "phases": ",".join(result.phases),
         }
         for key, column in episodes.items():
             column.append(own.get(key, item.record.get(key, "")))
@@ -138,6 +141,19 @@ def tables(played: Sequence[PlayedEpisode], results: Sequence[Result]) -> tuple[
             for key, column in attempts.items():
                 column.append(values[key])
     return episodes, attempts
+
+
+def results_of(table: Table) -> list[Result]:
+    """What statistics need of each episode, from the episode table of a finished evaluation."""
+    names = [field.name for field in fields(Result) if field.name in table]
+    return [Result(**{name: _cell(name, table[name][row]) for name in names}) for row in range(len(table["method"]))]
+
+
+def _cell(name: str, value: Any) -> Any:
+    plain = value.item() if hasattr(value, "item") else value
+    if name in ("similar", "index_rule"):
+        return None if plain < 0 else bool(plain)
+    return tuple(filter(None, plain.split(","))) if name == "phases" else plain
 
 
 def _flag(value: bool | None) -> int:

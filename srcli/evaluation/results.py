@@ -17,9 +17,12 @@ from srcli.evaluation.report import PlayedEpisode, curve, describe_threshold, me
 from srcli.evaluation.similarity_rule import Threshold
 from srcli.evaluation.statistics import Row, summarise_all, summarise_kinds
 from srcli.evaluation.tables import as_text, to_json, to_markdown
+from srcli.methods.policy_file import read_policy, stored_section
 from srcli.methods.registry import code_digest, spec_of
 
 if TYPE_CHECKING:
+    from srcli.config.base import Section
+    from srcli.methods.base import MethodSpec
     from srcli.params import Params
 
 
@@ -133,12 +136,22 @@ def described(methods: Sequence[Method]) -> dict[str, dict[str, Any]]:
                 "control": method.control,
                 "policy": file_digest(method.path) if method.path else None,
                 "code": code_digest(method.method),
-                "settings": method.section.model_dump(mode="json"),
+                "settings": settings_of(spec, method.section, method.path),
             },
         )
         if method.control:
             known.setdefault("seeds", []).append(method.seed)
     return found
+
+
+def settings_of(spec: MethodSpec, section: Section, policy: Path | str | None) -> dict[str, Any]:
+    """The settings that a method acts with: of a fitted one those that its policy was fitted with, but for what acts at test
+    time; of all others the section."""
+    now: dict[str, Any] = section.model_dump(mode="json")
+    if policy is None:
+        return now
+    fitted = stored_section(spec.section, read_policy(Path(policy)).weights).model_dump(mode="json")
+    return {**fitted, **{key: now[key] for key in spec.acts_with}}
 
 
 def _listed(missing: Sequence[Mapping[str, Any]]) -> str:

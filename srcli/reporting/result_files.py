@@ -13,6 +13,7 @@ from srcli.errors import ArtifactError, ConfigError, MissingAssetError, UnknownN
 from srcli.methods.policy_file import stored_of
 from srcli.methods.registry import settings, shipped, specs
 from srcli.reporting.naming import Named, named
+from srcli.studies.policy_store import ALSO_TRAINED_WITH
 
 if TYPE_CHECKING:
     from srcli.artifacts.core import Schema
@@ -315,8 +316,7 @@ def _usual(method: str, config: Mapping[str, Any]) -> bool:
         own, default = (settings(spec, data).model_dump(mode="json") for data in (config, spec.section()))
     except ConfigError:
         return False
-    # A part that was bypassed while it was fitted makes another network; every other key that it acts with does not.
-    left = {"train", *spec.acts_with} - {"bypass"}
+    left = {"train", *spec.acts_with} - {*ALSO_TRAINED_WITH}
     return all(own[key] == default[key] for key in own if key not in left)
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from srcli.artifacts.digests import config_digest, differing_keys, encoder_label, file_digest
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError, unknown_name
 from srcli.evaluation.methods import Method, parse_method, shipped_file
-from srcli.methods.policy_file import read_policy, taught_from
-from srcli.methods.registry import UNTRAINED, settings, spec_of
+from srcli.methods.policy_file import read_policy, stored_section, taught_from
+from srcli.methods.registry import UNTRAINED, spec_of
 from srcli.params import method_settings
 
 if TYPE_CHECKING:
@@ -95,10 +95,14 @@ class Kept:
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
+ALSO_TRAINED_WITH = ("bypass", "regions")
+"""Keys that a method acts with and is trained with as well: another value makes another policy."""
+
+
 def effective(spec: MethodSpec, section: Section) -> dict[str, Any]:
     """What a policy of this method depends on: its settings without what acts at test time only."""
     data = section.model_dump(mode="json")
-    return {key: value for key, value in data.items() if key == "bypass" or key not in spec.acts_with}
+    return {key: value for key, value in data.items() if key in ALSO_TRAINED_WITH or key not in spec.acts_with}
 
 
 def trained_as_its_method(arm: Arm, base: Params) -> bool:
@@ -200,7 +204,7 @@ def _wanted(arm: Arm, seed: int) -> dict[str, Any]:
 
 def _recorded(stored: Stored) -> dict[str, Any]:
     spec = spec_of(stored.method)
-    section = settings(spec, stored.weights.section)
+    section = stored_section(spec.section, stored.weights)
     return {"method": stored.method, "settings": effective(spec, section), "seed": stored.weights.training.get("seed")}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.core import Schema, atomic_write
 from srcli.artifacts.digests import config_digest
+from srcli.evaluation.results import settings_of
 from srcli.studies.policy_store import Arm, Kept, methods_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def at_scale(params: Params, scale: ScaleConfig) -> Params:
             "tasks": scale.tasks,
             "splits": scale.splits,
             "episodes": scale.episodes,
+            "limit": 0,
             "figure_cases": 0,
             "similarity_rule": False,
         }
@@ -145,24 +147,15 @@ def _share(progress: Progress | None, start: float, width: float) -> Progress | 
 
 def _episodes(path: Path, owners: Mapping[str, tuple[str, int]]) -> list[Episode]:
     from srcli.artifacts.evaluation import load_evaluation
-    from srcli.evaluation.statistics import Result
+    from srcli.evaluation.report import results_of
     from srcli.studies.tables import Episode
 
-    table = load_evaluation(path).episodes
-    names = [field.name for field in fields(Result) if field.name in table]
     found = []
-    for row, method in enumerate(table["method"]):
-        if method in owners:
-            arm, seed = owners[method]
-            values = {name: _value(name, table[name][row]) for name in names}
-            found.append(Episode(arm, seed, str(table["task"][row]), Result(**{**values, "method": arm})))
+    for result in results_of(load_evaluation(path).episodes):
+        if result.method in owners:
+            arm, seed = owners[result.method]
+            found.append(Episode(arm, seed, result.task, replace(result, method=arm)))
     return found
-
-
-def _value(name: str, value: Any) -> Any:
-    """A cell as Python has it; -1 stands for a rule that was not asked."""
-    plain = value.item() if hasattr(value, "item") else value
-    return (bool(plain) if plain >= 0 else None) if name in ("similar", "index_rule") else plain
 
 
 def write_results(
@@ -186,8 +179,8 @@ def write_results(
     from srcli.studies.tables import episode_columns, markdown, row_columns, rows_json, study_rows
 
     section = base.evaluate
-    controls = [arm.name for arm in arms if arm.control]
-    rows = study_rows(played.episodes, references, calm, section.bootstrap, section.confidence, controls)
+    untaught = [arm.name for arm in arms if not arm.learns]
+    rows = study_rows(played.episodes, references, calm, section.bootstrap, section.confidence, untaught)
     told = (*notes, *dict.fromkeys(p.note for p in policies.values() if p.note))
     summary = {
         "study": study,
@@ -198,7 +191,7 @@ def write_results(
         "confidence": section.confidence,
         "encoder": base.encoder.model_dump(mode="json"),
         "notes": list(told),
-        "arms": [_arm(a, references.get(a.name, a.name)) for a in arms],
+        "arms": [_arm(a, references.get(a.name, a.name), policies.get((a.name, seeds[0]))) for a in arms],
         "policies": [_described(arm, seed, kept) for (arm, seed), kept in policies.items()],
     }
     config = {"study": study, "params": recorded_params(base)}
@@ -234,15 +227,14 @@ def write_results(
 _SCALE = {"suite", "tasks", "splits", "episodes", "updates", "choice"}
 
 
-def _arm(arm: Arm, reference: str) -> dict[str, Any]:
-    section = arm.acts_with().model_dump(mode="json")
+def _arm(arm: Arm, reference: str, policy: Kept | None) -> dict[str, Any]:
     return {
         "arm": arm.name,
         "title": arm.title,
         "method": arm.spec.name,
         "control": arm.control,
         "reference": reference,
-        "settings": section,
+        "settings": settings_of(arm.spec, arm.acts_with(), None if policy is None else policy.path),
         **arm.facts,
     }
 

@@ -19,9 +19,6 @@ from srcli.evaluation.tables import as_text
 POOLED = -1
 """Stands for all training seeds together."""
 
-PHASES = {"pick_place": ("pick", "place")}
-"""Phases of tasks that have more than one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Episode:
@@ -95,27 +92,27 @@ def study_rows(
     calm: Mapping[str, str] | None = None,
     resamples: int = 2000,
     confidence: float = 0.95,
-    controls: Collection[str] = (),
+    untaught: Collection[str] = (),
 ) -> tuple[StudyRow, ...]:
     """Rows for every task, split, arm and training seed, and pooled where there are several seeds.
 
     Args:
         references: arm -> the arm that its differences are taken against; an arm that is its own reference has none.
         calm: arm -> the same arm without noise.
-        controls: untrained arms, whose seeds are of initial weights: one row each, their mean, paired episode by episode.
+        untaught: arms without training seeds: controls, whose seeds are of initial weights, and what learns nothing. One row
+            each, their mean; between them and others, means over seeds are paired episode by episode.
     """
     rows: list[StudyRow] = []
     groups = dict.fromkeys((e.task, e.result.split, e.arm) for e in episodes)
     for task, split, arm in groups:
         here = [e for e in episodes if (e.task, e.result.split) == (task, split)]
         seeds = sorted({e.seed for e in here if e.arm == arm})
-        control = arm in controls
-        for seed in [POOLED] if control else [*seeds, POOLED] if len(seeds) > 1 else seeds:
-            own = _results(here, arm, seed, control)
-            against = references.get(arm, arm)
-            other = _results(here, against, seed, control) if against != arm else []
-            quiet = (calm or {}).get(arm, arm)
-            still = _results(here, quiet, seed, control) if quiet != arm else []
+        against, quiet = references.get(arm, arm), (calm or {}).get(arm, arm)
+        mixed = arm in untaught or against in untaught
+        for seed in [POOLED] if arm in untaught else [*seeds, POOLED] if len(seeds) > 1 else seeds:
+            own = _results(here, arm, seed, mixed)
+            other = _results(here, against, POOLED if against in untaught else seed, mixed) if against != arm else []
+            still = _results(here, quiet, seed, mixed) if quiet != arm else []
             rows.append(_row(task, arm, seed, own, other, still, resamples, confidence))
     return tuple(rows)
 
@@ -123,14 +120,10 @@ def study_rows(
 def _results(episodes: Iterable[Episode], arm: str, seed: int, mixed: bool) -> list[Result]:
     """Results of an arm. Keys name the training seed, so that pairs are of one seed; ``mixed``: means over seeds are paired."""
     return [
-        Result(**{**_shallow(e.result), "method": arm, "key": e.result.key if mixed else f"{e.seed}/{e.result.key}"})
+        replace(e.result, method=arm, key=e.result.key if mixed else f"{e.seed}/{e.result.key}")
         for e in episodes
         if e.arm == arm and seed in (e.seed, POOLED)
     ]
-
-
-def _shallow(result: Result) -> dict[str, Any]:
-    return {field.name: getattr(result, field.name) for field in fields(result)}
 
 
 def _row(
@@ -144,9 +137,10 @@ def _row(
     confidence: float,
 ) -> StudyRow:
     plain = summarise(own, resamples=resamples, confidence=confidence)
-    first = summarise(at_once(own, task), resamples=resamples, confidence=confidence)
+    first = summarise(at_once(own), resamples=resamples, confidence=confidence)
     first_ends = first.wilson if first.clusters == first.episodes else first.clustered
-    steps = clustered_bootstrap(np.array([float(r.attempts) for r in own]), [r.cluster for r in own], resamples, confidence)
+    tried = [r for r in own if not r.not_set_up]
+    steps = clustered_bootstrap(np.array([float(r.attempts) for r in tried]), [r.cluster for r in tried], resamples, confidence)
     values: dict[str, Any] = {}
     paired = compare(own, other, resamples, confidence) if other else None
     if paired is not None:
@@ -182,21 +176,20 @@ def _row(
     )
 
 
-def at_once(results: Sequence[Result], task: str) -> list[Result]:
+def at_once(results: Sequence[Result]) -> list[Result]:
     """The same episodes, of which only those count as successes that took no second attempt in any phase."""
-    most = len(PHASES.get(task, (task,)))
-    return [replace(r, success=r.success and r.attempts <= most) for r in results]
+    return [replace(r, success=r.success and r.attempts <= len(r.stages)) for r in results]
 
 
 def _first(
     name: str, own: Sequence[Result], other: Sequence[Result], task: str, resamples: int, confidence: float
 ) -> dict[str, float]:
-    paired = compare(at_once(own, task), at_once(other, task), resamples, confidence)
+    paired = compare(at_once(own), at_once(other), resamples, confidence)
     return _named(name, paired.difference) if paired is not None else {}
 
 
 def steps_difference(own: Sequence[Result], other: Sequence[Result], resamples: int, confidence: float) -> Interval:
-    """Attempts of one arm minus those of another over the shared episodes, clustered interval."""
+    """Attempts of one arm minus those of another over the shared episodes that were set up, clustered interval."""
     ours, theirs = _mean_steps(own), _mean_steps(other)
     clusters = {r.key: r.cluster for r in own}
     keys = [key for key in ours if key in theirs]
@@ -207,7 +200,8 @@ def steps_difference(own: Sequence[Result], other: Sequence[Result], resamples: 
 def _mean_steps(results: Sequence[Result]) -> dict[str, float]:
     found: dict[str, list[int]] = {}
     for result in results:
-        found.setdefault(result.key, []).append(result.attempts)
+        if not result.not_set_up:
+            found.setdefault(result.key, []).append(result.attempts)
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 

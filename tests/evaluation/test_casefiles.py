@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ from srcli.config.sim import SimConfig
 from srcli.errors import ArtifactError, UnknownNameError
 from srcli.evaluation.casefiles import namesake, read_cases_folder
 from srcli.evaluation.casewords import quaternion, referred
+from srcli.evaluation.plan import planned_episodes
 from srcli.evaluation.setup import set_up
 from srcli.evaluation.suites import file_episodes, find_episode
 from srcli.evaluation.yamlcases import read_file_cases
+from srcli.params import Params
 from srcli.sim import World
 from srcli.tasks import get_task
 from srcli.tasks.base import Settles
@@ -172,6 +176,16 @@ def test_an_edited_file_is_another_episode(tmp_path: Path) -> None:
     path.write_text(PICK.replace("1 2", "1") + objects(SEEN))
     after = file_episodes(read_cases_folder(tmp_path).cases, 0, ("seen",), 1)[0]
     assert before.seed == after.seed and before.key != after.key
+
+
+@pytest.mark.parametrize("edit", [{"held": "025_mug"}, {"references": (0,)}, {"keyword": "fruit"}, {"keyword_kind": "category"}])
+def test_whatever_a_file_says_is_played_anew_when_it_is_edited(tmp_path: Path, edit: dict[str, Any]) -> None:
+    write(tmp_path, "case00.txt", PICK + objects(SEEN))
+    folder = read_cases_folder(tmp_path)
+    (item,) = folder.cases
+    other = replace(folder, cases=(replace(item, case=replace(item.case, **edit)),))
+    keys = [[e.key for e in planned_episodes(Params(), "", f)] for f in (folder, folder, other)]
+    assert keys[0] == keys[1] and not set(keys[0]) & set(keys[2])
 
 
 # ----------------------------------------------------------------------------------------------------- our own format

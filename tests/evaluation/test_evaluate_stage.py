@@ -19,12 +19,15 @@ from srcli.config.language import LanguageConfig
 from srcli.errors import ArtifactError, BusyError, ConfigError, MismatchError, SrcliError, UnknownNameError
 from srcli.evaluation import plan
 from srcli.evaluation.journal import Journal, code_digest
-from srcli.evaluation.methods import resolve_methods
+from srcli.evaluation.methods import method_sections, resolve_methods
 from srcli.evaluation.plan import calibration_episodes
 from srcli.evaluation.report import PlayedEpisode, tables
+from srcli.evaluation.results import described
 from srcli.evaluation.worker import Job, Setup
+from srcli.methods.policy_file import read_policy
 from srcli.methods.registry import shipped
 from srcli.params import Params
+from srcli.params.loading import override
 from srcli.stages import replay
 from srcli.stages.evaluate import run
 
@@ -301,6 +304,16 @@ def test_a_given_policy_takes_the_name_and_comes_first(tmp_path: Path) -> None:
         resolve_methods(["random"], [f"sr={file}"], {})
     with pytest.raises(ArtifactError, match="no policy there"):
         resolve_methods(["random"], [f"mine={tmp_path / 'p.h5'}"], {})
+
+
+def test_settings_that_are_recorded_are_those_of_the_weights() -> None:
+    changed = override(Params(), {"methods.sr.train.updates": 7, "methods.sr.choice.align1": 3.0})
+    methods = resolve_methods(["sr_plus", "untrained:sr_plus"], [], method_sections(changed.methods))
+    rows = described(methods)
+    stored = read_policy(shipped("sr_plus")).weights.section
+    settings = rows["sr_plus"]["settings"]
+    assert settings["train"]["updates"] == stored["train"]["updates"] != 7 and settings["choice"]["align1"] == 3.0
+    assert rows["untrained:sr_plus"]["settings"]["train"]["updates"] == 7
 
 
 def test_a_control_plays_with_several_initial_weights_and_is_one_row(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def ablation(path: Path, wins: dict[str, int], n: int = 40, reference: str = TOP
     """Methods compared: each wins its first k of n unseen picks. Of another study the arms are values of one method."""
     episodes = [Episode(arm, 0, "pick", result(arm, "pick", "unseen", i, i < k)) for arm, k in wins.items() for i in range(n)]
     controls = [arm for arm in wins if arm.startswith(UNTRAINED)]
-    rows = study_rows(episodes, dict.fromkeys(wins, reference), resamples=100, controls=controls)
+    rows = study_rows(episodes, dict.fromkeys(wins, reference), resamples=100, untaught=controls)
     if study == "variants":
         arms = [_arm(arm, arm, _title(arm), reference, study=study, value=arm) for arm in wins]
     else:
@@ -134,7 +134,7 @@ def attribution(path: Path, control: bool = True, anew: bool = True, n: int = 60
         for task, wins in zip(("pick", "place"), numbers[:2], strict=True)
         for i in range(n)
     ]
-    rows = study_rows(episodes, references, resamples=100, controls=["untrained"])
+    rows = study_rows(episodes, references, resamples=100, untaught=["untrained"])
     arms = [
         _arm(
             arm,
@@ -165,7 +165,7 @@ def sweep(path: Path, wins: dict[tuple[str, float], int], n: int = 30, reference
         for m, x in wins
     ]
     controls = [str(arm["arm"]) for arm in arms if arm["control"]]
-    rows = study_rows(episodes, references, resamples=100, controls=controls)
+    rows = study_rows(episodes, references, resamples=100, untaught=controls)
     summary = {"study": "noise", "arms": arms, "policies": _policies(arms), "scale": {"seeds": [0]}, "notes": []}
     save_study(path, NOISE_SWEEP, {"arm": [e.arm for e in episodes]}, row_columns(rows), summary, {})
     return path

@@ -246,7 +246,7 @@ def test_the_attribution_picture_has_a_bar_for_each_difference(tmp_path: Path) -
     wins = {"full": 30, "without_mask": 12, "anew": 28, "anew_mask": 20, "untrained": 4}
     episodes = [Episode(arm, 0, "pick", result(arm, "pick", "unseen", i, i < k)) for arm, k in wins.items() for i in range(40)]
     references = {arm: "anew" if removed.anew else "full" for arm, removed in arms.items()}
-    rows = study_rows(episodes, references, resamples=50, controls=["untrained"])
+    rows = study_rows(episodes, references, resamples=50, untaught=["untrained"])
     whole = np.asarray(Image.open(draw_attribution(tmp_path / "a.png", rows, arms)).convert("RGB"), dtype=int)
     fitted = [row for row in rows if row.arm in ("full", "without_mask")]
     less = np.asarray(Image.open(draw_attribution(tmp_path / "b.png", fitted, arms)).convert("RGB"), dtype=int)

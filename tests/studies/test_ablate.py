@@ -20,7 +20,7 @@ from srcli.params import Params, method_settings
 from srcli.params.loading import override
 from srcli.studies import policy_store
 from srcli.studies.policy_store import effective
-from srcli.studies.tables import POOLED, Episode, study_rows
+from srcli.studies.tables import POOLED, Episode, at_once, study_rows
 
 
 @pytest.fixture(autouse=True)
@@ -263,6 +263,48 @@ def test_pairs_are_of_one_training_seed_and_cases_stay_together() -> None:
     assert (rows["a", 0].diff, rows["a", 1].diff, rows["a", POOLED].diff) == (1.0, -1.0, 0.0)
     assert (rows["a", POOLED].only_arm, rows["a", POOLED].only_reference) == (4, 4)
     assert rows["a", POOLED].cases == 2 and rows["a", 0].steps_diff == -2.0
+
+
+def test_what_learns_nothing_is_paired_with_all_training_seeds() -> None:
+    def episode(arm: str, seed: int, index: int, wins: bool) -> Episode:
+        return Episode(arm, seed, "pick", Result(arm, "seen", f"k{index}", f"k{index}", wins, 1))
+
+    episodes = [episode("sr", s, i, s == 1) for s in (1, 2) for i in range(4)]
+    episodes += [episode("random", 0, i, False) for i in range(4)]
+    (random,) = (r for r in study_rows(episodes, {"random": "sr"}, resamples=50, untaught=["random"]) if r.arm == "random")
+    assert (random.seed, random.diff) == (POOLED, -0.5)
+    learned = {r.seed: r.diff for r in study_rows(episodes, {"sr": "random"}, resamples=50, untaught=["random"]) if r.arm == "sr"}
+    assert learned == {1: 1.0, 2: 0.0, POOLED: 0.5}
+
+
+def test_steps_are_of_the_scenes_that_were_set_up() -> None:
+    def episode(arm: str, index: int, steps: int) -> Episode:
+        return Episode(arm, 0, "pick", Result(arm, "seen", f"k{index}", f"k{index}", steps > 0, steps, not_set_up=steps == 0))
+
+    episodes = [episode(arm, i, steps) for arm, steps in (("a", 4), ("b", 2)) for i in range(3)]
+    episodes += [episode(arm, 3, 0) for arm in "ab"]
+    rows = {r.arm: r for r in study_rows(episodes, {"a": "b"}, resamples=50)}
+    assert (rows["a"].steps, rows["b"].steps, rows["a"].steps_diff, rows["a"].episodes) == (4.0, 2.0, 2.0, 4)
+
+
+def test_a_first_attempt_in_a_task_of_another_package_is_one_of_each_phase() -> None:
+    results = [Result("a", "seen", "k", "k", True, n, task="sort", phases=("pick", "place")) for n in (2, 3)]
+    assert [r.success for r in at_once(results)] == [True, False]
+
+
+def test_a_study_plays_its_own_scale_whatever_limits_an_evaluation() -> None:
+    limited = override(Params(), {"evaluate.limit": 5})
+    assert stage.at_scale(limited, limited.ablate).evaluate.limit == 0
+
+
+@pytest.mark.parametrize("name", ["vlg", "vlp"])
+def test_regions_that_a_policy_was_trained_with_make_it_another(name: str, tmp_path: Path) -> None:
+    store = policy_store.PolicyStore(tmp_path, {})
+    paths = {
+        store.path(policy_store.Arm(name, name, Params(), name, changes), 0, None)
+        for changes in ({}, {"regions.alike": 0.5}, {"regions.alike": 0.6})
+    }
+    assert len(paths) == 3
 
 
 def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:

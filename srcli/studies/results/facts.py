@@ -90,12 +90,14 @@ def shared_code() -> str:
 
 
 def method_code(name: str) -> str:
-    """Digest of a method's own folder or file; of a method of another package that of its bytes."""
+    """Digest of a method's own folder or file and of what it shares with others; of a method of another package that of its
+    bytes."""
     own = folder_of(name)
     if not own:
         return method_bytes(name)
     home = package() / own
-    return meaning_digest(sorted(home.rglob("*.py")) if home.is_dir() else [home], package())
+    shared = [package() / path for path in spec_of(name).shares]
+    return meaning_digest([*(sorted(home.rglob("*.py")) if home.is_dir() else [home]), *shared], package())
 
 
 def shared_weights(params: Params) -> dict[str, str]:

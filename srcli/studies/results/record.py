@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.evaluation import Table, load_evaluation
+from srcli.evaluation.report import results_of
 from srcli.evaluation.statistics import Interval, Paired, Result, compare, summarise
 from srcli.methods.registry import UNTRAINED
 from srcli.studies.tables import at_once
@@ -67,20 +67,11 @@ def rows_of_results(section: EvaluateConfig, methods: Sequence[str], task: str, 
 
 def _results(table: Table) -> tuple[dict[tuple[str, str], list[Result]], dict[str, str]]:
     """Episodes by split and method, and the kind of each episode's sentence by its key."""
-    names = [field.name for field in fields(Result) if field.name in table]
     found: dict[tuple[str, str], list[Result]] = {}
-    for row, method in enumerate(table["method"]):
-        values = {name: _plain(table[name][row]) for name in names}
-        for flag in ("similar", "index_rule"):
-            # -1 stands for a rule that was not asked.
-            values[flag] = None if values[flag] < 0 else bool(values[flag])
-        found.setdefault((values["split"], str(method)), []).append(Result(**values))
+    for result in results_of(table):
+        found.setdefault((result.split, result.method), []).append(result)
     kinds = {str(key): str(kind) for key, kind in zip(table["key"], table["keyword_kind"], strict=True)}
     return found, kinds
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def _row(
@@ -93,7 +84,7 @@ def _row(
 ) -> dict[str, Any]:
     resamples, confidence = how = (section.bootstrap, section.confidence)
     row = summarise(own, resamples=resamples, confidence=confidence)
-    once = at_once(own, task)
+    once = at_once(own)
     first = summarise(once, resamples=resamples, confidence=confidence)
     found: dict[str, Any] = {
         "method": row.method,
@@ -128,7 +119,7 @@ def _differences(own: Sequence[Result], other: Sequence[Result], task: str, how:
         return None
     return {
         "all": _paired(compare(own, other, *how)),
-        "first": _paired(compare(at_once(own, task), at_once(other, task), *how)),
+        "first": _paired(compare(at_once(own), at_once(other), *how)),
     }
 
 
