@@ -31,6 +31,8 @@ _STANDS, _HIGHEST = 0.014, 0.30
 _CELL, _LEAST = 0.02, 3
 #: Fewer cells than this are no thing.
 _FEW = 2
+#: Cosine of the angle up to which a frame's z axis counts as up.
+_UPRIGHT = 0.99
 #: The cell's own workspace is taken where it holds this share of what the best place of that size holds.
 _OWN = 0.85
 
@@ -230,7 +232,12 @@ def in_cell(observation: Observation) -> tuple[Views, Workspace]:
         return Views(observation.rgb, observation.depth, observation.K, observation.T_world_cam), box
     views = Views(observation.rgb, observation.depth, observation.K, transform @ observation.T_world_cam)
     half = (np.array(box.upper[:2]) - np.array(box.lower[:2])) / 2
-    lower, upper = _MIDDLE - half, _MIDDLE + half
-    if np.allclose([*lower, *upper], [*CELL.lower[:2], *CELL.upper[:2]], atol=1e-9):
+    centre = (np.array(box.lower[:2]) + np.array(box.upper[:2])) / 2
+    bottom, top = CELL.lower[2], CELL.upper[2]
+    # In a frame that leans (that of a camera without a pose) a box says nothing of heights.
+    if transform[2, 2] > _UPRIGHT:
+        bottom, top = (float((transform @ np.array([*centre, z, 1.0]))[2]) for z in (box.lower[2], box.upper[2]))
+    lower, upper = (*(_MIDDLE - half), bottom), (*(_MIDDLE + half), top)
+    if np.allclose([*lower, *upper], [*CELL.lower, *CELL.upper], atol=1e-9):
         return views, CELL
-    return views, Workspace((lower[0], lower[1], CELL.lower[2]), (upper[0], upper[1], CELL.upper[2]))
+    return views, Workspace(lower, upper)

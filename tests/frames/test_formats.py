@@ -14,6 +14,7 @@ from srcli.evaluation.scene import Scene
 from srcli.evaluation.suites import suite_episodes
 from srcli.frames import FORMATS, Observation, Workspace, placed, read_frames, write_frames
 from srcli.frames.observation import changed
+from srcli.frames.placing import in_cell
 from srcli.params import Params
 from srcli.sim import World
 from srcli.stages.decide import chosen_method, scene_of
@@ -103,6 +104,21 @@ def test_a_world_frame_elsewhere_gives_the_same_grasp(
     assert alone.workspace is not None
     assert np.abs(np.array(alone.workspace.lower[:2]) - np.array(moved.lower[:2])).max() < 0.12
     assert np.all(decider(alone, picked.sentence).pose[:2] > np.array(alone.workspace.lower[:2]))
+
+
+@pytest.mark.parametrize("away", [(0.0, 0.0), (1.25, -0.75)])
+def test_heights_of_a_workspace_are_those_of_the_file_wherever_it_lies(observed: Observation, away: tuple[float, float]) -> None:
+    T = np.eye(4)
+    T[:2, 3] = away
+    box = observed.workspace
+    assert box is not None
+    (x0, y0, _), (x1, y1, _) = box.lower, box.upper
+    given = Workspace((x0 + away[0], y0 + away[1], 0.02), (x1 + away[0], y1 + away[1], 0.15))
+    there = Observation.from_views(
+        observed.rgb, observed.depth, observed.K, T @ observed.T_world_cam, names=observed.names, workspace=given
+    )
+    _, inside = in_cell(placed(there))
+    assert np.allclose([inside.lower[2], inside.upper[2]], [0.02, 0.15])
 
 
 def test_a_camera_without_a_pose_decides_from_the_table(
