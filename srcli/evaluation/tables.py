@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srcli.evaluation.statistics import Interval, Row
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    pass
 
 PRIVILEGED_MARK = "*"
 CONTROL_NOTE = (
@@ -66,19 +66,6 @@ def to_markdown(rows: Sequence[Row]) -> str:
     notes = [NOTE] + ([PRIVILEGED_NOTE] if any(row.privileged for row in rows) else [])
     notes += [CONTROL_NOTE] if any(row.initialisations > 1 for row in rows) else []
     return "\n".join(text) + "\n\n" + "\n\n".join(notes) + "\n"
-
-
-def to_rich(rows: Sequence[Row], title: str = "") -> Table:
-    """A table for the terminal."""
-    from rich.table import Table
-
-    table = Table(title=title or None)
-    headers, lines = _table(rows)
-    for header in headers:
-        table.add_column(header, justify="left" if header in ("task", "split", "kind", "method") else "right")
-    for line in lines:
-        table.add_row(*line)
-    return table
 
 
 def _table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -1,5 +1,5 @@
 """Executors behind one protocol: serial, processes, ray."""
 
-from srcli.parallel.base import Executor, ExecutorKind, Progress, make_executor
+from srcli.parallel.base import Executor, ExecutorKind, Progress, make_executor, part_of
 
-__all__ = ["Executor", "ExecutorKind", "Progress", "make_executor"]
+__all__ = ["Executor", "ExecutorKind", "Progress", "make_executor", "part_of"]

@@ -43,6 +43,18 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, message: str) -> None: ...
 
 
+def part_of(progress: Progress | None, name: str, before: int, total: int) -> Progress | None:
+    """Progress of one part, named only, as part of ``total`` pieces of which ``before`` come before it."""
+    if progress is None:
+        return None
+    inner, whole = progress, total
+
+    def told(done: int, total: int, message: str) -> None:
+        inner(before + done, whole, name)
+
+    return told
+
+
 def make_executor(kind: str, workers: int, device: str = "cpu") -> Executor:
     """The executor of a kind.
 

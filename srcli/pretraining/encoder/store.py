@@ -100,11 +100,3 @@ def is_whole(folder: Path, index: int, scenes: int) -> bool:
 def _facts(stored: dict[str, Any]) -> Facts:
     words = {k: tuple(v) for k, v in stored.items() if k != "name"}
     return Facts(name=str(stored["name"]), **words)
-
-
-def complete_shards(folder: Path, wanted: int) -> int:
-    """How many of the first ``wanted`` shards exist without a gap."""
-    count = 0
-    while count < wanted and shard_path(folder, count).is_dir():
-        count += 1
-    return count

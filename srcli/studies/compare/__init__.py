@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srcli.artifacts.core import artifact_lock, atomic_write
 from srcli.artifacts.study import COMPARISON, save_study
 from srcli.errors import ConfigError
+from srcli.parallel import part_of
 from srcli.studies.compare.plan import plan_parts, rows_of
 from srcli.studies.compare.policies import Policies, given_files, policies_of
 
@@ -100,7 +101,7 @@ def run(
                 cases=part.cases,
                 workers=workers,
                 device=device,
-                progress=_within(progress, part.name, before, total),
+                progress=part_of(progress, part.name, before, total),
                 executor=executor,
             )
             before += part.episodes * len(rows.methods)
@@ -122,19 +123,6 @@ def planned(
     parts = plan_parts(params, cases)
     given_files(policies, params.compare.methods)
     return tuple((part.name, part.episodes, part.methods) for part in parts)
-
-
-def _within(progress: Progress | None, name: str, before: int, total: int) -> Progress | None:
-    """Progress of one part as part of all of them."""
-    if progress is None:
-        return None
-    inner, whole = progress, total
-
-    def told(done: int, total: int, message: str = "") -> None:
-        # The successes so far of every row would be longer than a line.
-        inner(before + done, whole, name)
-
-    return told
 
 
 def _write(out_dir: Path, params: Params, data: dict[str, Any], found: Policies, played: int, kept: int) -> Summary:

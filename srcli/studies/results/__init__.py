@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ArtifactError, ConfigError
+from srcli.parallel import part_of
 from srcli.studies.results.parts import Part, plan_parts
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def run(
     # Parts may be measured side by side; each of their folders has a lock of its own.
     with nullcontext() if only else output_lock(out_dir / "results"):
         for number, part in enumerate(parts):
-            told = _within(progress, part.name, sum(sizes[:number]), sum(sizes))
+            told = part_of(progress, part.name, sum(sizes[:number]), sum(sizes))
             done = evaluate(
                 part.params,
                 (),
@@ -235,21 +236,6 @@ def _readable(readme: Path) -> str:
         raise ConfigError(f"{readme}: no such file", "run in the repository, or give --readme FILE or --no-readme") from None
     with_table(text, "", str(readme))
     return text
-
-
-def _within(progress: Progress | None, name: str, before: int, total: int) -> Progress | None:
-    """Progress of one part as part of all of them."""
-    if progress is None:
-        return None
-    inner = progress
-
-    whole = total
-
-    def told(done: int, total: int, message: str) -> None:
-        # The successes so far of every row would be longer than a line.
-        inner(before + done, whole, name)
-
-    return told
 
 
 def _write(path: Path, text: str) -> None:
