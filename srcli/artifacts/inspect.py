@@ -131,12 +131,15 @@ def _features_summary(handle: h5py.File) -> dict[str, Any]:
 
 def _policy_summary(handle: h5py.File) -> dict[str, Any]:
     weights = handle[policy.WEIGHTS]
+    curves = handle[policy.CURVES]
+    lengths = sorted({int(curves[name].size) for name in curves})
     return {
+        "method": handle.attrs.get(policy.METHOD, "") or "of the first version",
         "tensors": len(weights),
         "parameters": int(sum(weights[name].size for name in weights)),
         "encoder": read_json(handle, policy.ENCODER),
         "training": read_json(handle, policy.TRAINING),
-        "curves": {name: int(handle[policy.CURVES][name].size) for name in handle[policy.CURVES]},
+        "curves": {"names": list(curves), "records": lengths[-1] if lengths else 0},
     }
 
 

@@ -134,11 +134,18 @@ def ablate(
         scale, arms, reference = stage.plan(values, study, method)
         executor = values.evaluate.executor
         check_run(values, device=device, executor=executor, inputs=[(features or store.FEATURES, FEATURES)])
+        source = features or store.FEATURES
+        shipped = {} if features is not None or given or source.exists() else store.shipped_policies(arms, values)
+        trained = "; ".join(dict.fromkeys(arm.title for arm in arms if arm.learns and not arm.acts))
+        first = f"train what is missing of: {trained}; with seeds {', '.join(map(str, scale.seeds))}"
+        if no_train:
+            first = "take the policies that are trained already"
         does = (
-            f"train what is missing of {', '.join(arm.title for arm in arms)} with seeds {', '.join(map(str, scale.seeds))}",
-            f"run all on tasks {', '.join(scale.tasks)}, suite '{scale.suite}', reference {reference}, {count} worker(s)",
+            "take the policies shipped with the package" if shipped else first,
+            f"run {len(arms)} arms on tasks {', '.join(scale.tasks)}, suite '{scale.suite}', reference {reference}, "
+            f"{count} worker(s): {'; '.join(arm.title for arm in arms)}",
         )
-        reads = (str(features or store.FEATURES), *given)
+        reads = (*(() if shipped else (str(source),)), *given)
         settings = {"seed": values.seed, section: scale.model_dump(mode="json", exclude={"study", "attribution"})}
         emit_plan(Plan("ablate", reads, does, (str(out), str(policies_dir)), settings), as_json)
         return

@@ -13,7 +13,7 @@ from srcli.cli.running import Flag, Plan, parameters, resumable, worker_count
 def collect(
     task: Annotated[
         str | None,
-        parameter("--task", key="collect.task", text="What to demonstrate: pick, place or pick_place."),
+        parameter("--task", "-t", key="collect.task", text="What to demonstrate: pick, place or pick_place."),
     ] = None,
     out: Annotated[
         Path | None,

@@ -102,11 +102,9 @@ def compare(
             output=out / f"{stage.NAME}.h5",
             inputs=[(features, FEATURES)] if features is not None else [],
         )
-        does = [
-            f"{name}: {number} episodes of {', '.join(able)}" for name, number, able in stage.planned(values, cases or (), files)
-        ]
+        does = stage.planned(values, cases or (), files, features, demos or ())
         reads = tuple(str(path) for path in (features, *(demos or ()), *files, *(cases or ())) if path is not None)
-        emit_plan(Plan("compare", reads, tuple(does), (str(out),), {"compare": values.compare.model_dump(mode="json")}), as_json)
+        emit_plan(Plan("compare", reads, does, (str(out),), {"compare": values.compare.model_dump(mode="json")}), as_json)
         return
     place = torch_device(device)
     from srcli.cli.progress import progress

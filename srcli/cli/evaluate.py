@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import srcli
 from srcli.cli.options import (
     PATHS,
     Assignments,
@@ -26,8 +27,13 @@ from srcli.cli.options import (
     parameter,
 )
 from srcli.cli.running import Flag, Plan, encoder_flags, parameters, resumable, torch_device, worker_count
+from srcli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from srcli.evaluation.methods import Method
+    from srcli.evaluation.suites import SuiteEpisode
     from srcli.params import Params
 
 REPLAY = "Replay"
@@ -52,7 +58,7 @@ def evaluate(
         typer.Option(
             "--cases",
             metavar="DIR",
-            help="Run the benchmark case files (*.txt) below this folder instead of a suite.",
+            help="Run the case files (*.txt, *.yaml) below this folder instead of a suite.",
             rich_help_panel=PATHS,
             show_default=False,
         ),
@@ -62,7 +68,7 @@ def evaluate(
         typer.Option(
             "--assets",
             metavar="DIR",
-            help="Your URDF or OBJ files for --cases; what is not there comes from the catalogue.",
+            help="Your own objects (URDF, OBJ, SDF, MJCF, STL, ...) for --cases; others come from the catalogue.",
             rich_help_panel=PATHS,
             show_default=False,
         ),
@@ -110,7 +116,12 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Which repeat of the case, from 1.", rich_help_panel=REPLAY)] = 1,
+    repeat: Annotated[
+        int | None,
+        typer.Option(
+            "--repeat", min=1, help="Which repeat of the case, from 1, the default.", rich_help_panel=REPLAY, show_default=False
+        ),
+    ] = None,
     seed: Seed = None,
     assignments: Assignments = None,
     workers: Workers = None,
@@ -137,6 +148,8 @@ def evaluate(
     )
     values = parameters(params, flags, assignments or ())
     count = worker_count(workers)
+    if repeat is not None and not case:
+        raise ConfigError("--repeat says which repeat of a --case is played again", "for the number of repeats give --repeats")
     target = out or Path("results") / ("replay" if case else "cases" if cases else "evaluation")
     from srcli.cli.output import emit, emit_plan
 
@@ -150,16 +163,19 @@ def evaluate(
         methods_given = chosen_methods(values, given)
         folder = case_folder(cases, assets)
         only = tasks[0] if tasks and len(tasks) == 1 else None
-        planned = [find_episode(one, repeat, values.seed, folder.cases if folder else (), only) for one in case or ()]
+        planned = [find_episode(one, repeat or 1, values.seed, folder.cases if folder else (), only) for one in case or ()]
         planned = planned or list(planned_episodes(values, section.suite, folder))
         check_tasks(methods_given, dict.fromkeys(episode.task for episode in planned))
         output = None if case else target / "results.h5"
         check_run(values, device=device, executor=section.executor, output=output, grasps=True)
-        what = f"case(s) {', '.join(case)}, repeat {repeat}" if case else _what(values, cases)
+        what = f"case(s) {', '.join(case)}, repeat {repeat or 1}" if case else _what(values, cases, planned)
         grasping = "" if values.candidates.source == "sampler" else f", grasps from {values.candidates.source}"
-        does = (f"run {', '.join(section.methods)} on {what}, {section.attempts} attempts, {count} worker(s){grasping}",)
-        reads = (*(given or ["the shipped policy"]), *(str(path) for path in (cases, assets, *(reuse or ())) if path is not None))
-        settings = {"seed": values.seed, "encoder": values.encoder, "evaluate": section}
+        rows = dict.fromkeys(method.label for method in methods_given)
+        does = (f"run {', '.join(rows)} on {what}, {section.attempts} attempts, {count} worker(s){grasping}",)
+        files_read = dict.fromkeys(_file(method) for method in methods_given if method.path is not None)
+        reads = (*files_read, *(str(path) for path in (cases, assets, *(reuse or ())) if path is not None))
+        shown = section.model_dump(mode="json", exclude={"suite", "tasks"} if cases is not None else set())
+        settings = {"seed": values.seed, "encoder": values.encoder, "evaluate": shown}
         emit_plan(Plan("evaluate", tuple(reads), does, (str(target),), settings), as_json)
         return
     place = torch_device(device)
@@ -174,7 +190,7 @@ def evaluate(
                 given,
                 target,
                 case,
-                repeat,
+                repeat or 1,
                 cases=cases,
                 assets=assets,
                 task=tasks[0] if tasks and len(tasks) == 1 else None,
@@ -209,7 +225,13 @@ def evaluate(
     emit({"results": summary.results, "table": summary.table, "numbers": summary.json, "pictures": target / "figures"}, False)
 
 
-def _what(values: Params, cases: Path | None) -> str:
-    if cases is not None:
-        return f"the case files of {cases}"
-    return f"suite '{values.evaluate.suite}' of {', '.join(values.evaluate.tasks)}"
+def _file(method: Method) -> str:
+    """The policy file of a method, as one says where it is."""
+    path = Path(str(method.path))
+    return f"the shipped policy {path.name}" if path.is_relative_to(Path(srcli.__file__).parent) else str(path)
+
+
+def _what(values: Params, cases: Path | None, planned: Sequence[SuiteEpisode]) -> str:
+    of = ", ".join(dict.fromkeys(episode.task for episode in planned))
+    kind = f"the case files of {cases}" if cases is not None else f"suite '{values.evaluate.suite}'"
+    return f"{kind} ({of}), {len(planned)} episode(s)"

@@ -67,7 +67,9 @@ def entry_words(row: dict[str, object]) -> list[str]:
 @app.command("sheet")
 @command
 def sheet(
-    out: Annotated[Path, typer.Option("--out", help="Picture to write.", rich_help_panel=PATHS)] = Path("results/objects.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.", rich_help_panel=PATHS)] = Path(
+        "results/objects.png"
+    ),
     split: Split = "all",
     dry_run: DryRun = False,
     as_json: Json = False,

@@ -21,7 +21,10 @@ def show(
     if as_json:
         from srcli.cli.output import emit
 
-        emit(values, True)
+        data = values.model_dump(mode="json")
+        # What a recorded scene leaves out is in force all the same.
+        data["scene"] = {**data["scene"], "library": values.scene.library}
+        emit(data, True)
         return
     from srcli.params.rendering import to_yaml
 

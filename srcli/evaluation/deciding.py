@@ -70,6 +70,31 @@ class Decider:
         """
         if not sentence.strip():
             raise ConfigError("the sentence is empty", 'say what to do, for example: srcli decide FOLDER "give me the apple"')
+        with self._arithmetic():
+            return self._decision(observation, sentence)
+
+    def understand(self, sentence: str, names: int = 3) -> Understood:
+        """What is taken from a sentence, with that many names; the bits of its embedding are those that decisions have."""
+        with self._arithmetic():
+            return self.listener(sentence, names)
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """torch's number of threads for all of a decision.
+
+        With the embedded encoder one, as in an evaluation's worker, whose bits it then has; one core is left to the candidates
+        with others (measured: with all cores each waits for the other).
+        """
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(1 if self.params.encoder.name == "embedded" else max(1, before - 1))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def _decision(self, observation: Views, sentence: str) -> Decision:
         seen = of_views(observation)
         if seen.T_cell_world is None:
             seen = placed(seen)
@@ -79,7 +104,7 @@ class Decider:
         read = resampled(views, magnification(views, box, self.params.sim.camera_scale))
         reading = self.listener.read(sentence)
         percept = LazyPercept(read, reading.text, self.encoder, _within(self.params.cloud, box), phase)
-        with _beside() as pool:
+        with ThreadPoolExecutor(1) as pool:
             # Candidates come from the depth, the cloud from the colours: neither waits for the other. What cannot be perceived
             # is the error of a method that looks at it.
             pool.submit(percept)
@@ -105,6 +130,7 @@ class Decider:
                 )
             )
         understood = self.listener(sentence, 3)
+        doubts = _doubts(understood, phase)
         return Decision(
             sentence=sentence,
             method=self.method.label,
@@ -116,7 +142,8 @@ class Decider:
             percept=percept.value,
             reading=reading,
             understood=understood,
-            notes=(*seen.notes, *_doubts(understood, phase)),
+            notes=(*seen.notes, *doubts),
+            guess=bool(doubts),
         )
 
     def _candidates(self, seen: Observation, views: Views, box: Workspace) -> Candidates:
@@ -129,20 +156,6 @@ class Decider:
             own = grasping.source == "sampler"
             self._samplers[key] = own_sampler(grasping) if own else grasp_source(grasping.source, grasping)
         return self._samplers[key](views)
-
-
-@contextmanager
-def _beside() -> Iterator[ThreadPoolExecutor]:
-    """One more thread; torch leaves a core to the candidates there (measured: with both cores each waits for the other)."""
-    import torch
-
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(max(1, before - 1),)) as pool:
-            yield pool
-    finally:
-        # Threads that start later take the number that was set last, whoever set it.
-        torch.set_num_threads(before)
 
 
 def _failed(seen: Observation) -> tuple[F32, ...]:

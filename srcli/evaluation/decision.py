@@ -50,6 +50,7 @@ class Decision:
         percept: semantic cloud, cell frame; None where the method did not look at it.
         reading, understood: what was read of the sentence.
         notes: what a person should know before acting.
+        guess: nothing of the sentence says what was chosen, or nothing clear.
     """
 
     sentence: str
@@ -63,6 +64,7 @@ class Decision:
     reading: Reading
     understood: Understood
     notes: tuple[str, ...] = ()
+    guess: bool = False
 
     @property
     def kind(self) -> Literal["grasp", "place"]:
@@ -244,6 +246,7 @@ class Decision:
             "sentence": self.sentence,
             "read_as": self.reading.text,
             "understood": self.understood.told(self.phase),
+            "guess": self.guess,
             "method": self.method,
             "kind": self.kind,
             "found": self.found,

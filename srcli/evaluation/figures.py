@@ -74,7 +74,8 @@ def save_figure(figure: Any, path: Path) -> Path:
     """
     with atomic_write(path) as temporary:
         # Without the software's version the same picture gives the same bytes.
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        # What reaches beyond the figure (a long title, a label beside a square panel) makes it larger instead of being cut.
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.08)
     return path
 
 
@@ -215,7 +216,7 @@ def _draw_cloud(ax: Any, record: Decided, what: str) -> None:
     order = np.argsort(points[:, 2])
     shown = ax.scatter(points[order, 1], points[order, 0], c=values[order], s=16, cmap="viridis", linewidths=0)
     _from_above(ax, title)
-    ax.figure.colorbar(shown, ax=ax, shrink=0.7)
+    ax.figure.colorbar(shown, ax=ax, shrink=0.7).ax.tick_params(labelsize=7)
 
 
 def _draw_candidates(ax: Any, record: Decided) -> None:
@@ -337,13 +338,15 @@ def draw_success(results: Sequence[Result], path: Path, attempts: int = 8, confi
             if not own:
                 continue
             colour = _METHOD_COLOURS[methods.index(method) % len(_METHOD_COLOURS)]
-            bands = [wilson(success_within(own, int(k)), len(own), confidence) for k in ks]
+            # The interval of a control is that of the mean of its networks over the scenes, as in the table.
+            scenes = len({r.key for r in own})
+            bands = [wilson(success_within(own, int(k)) * scenes / len(own), scenes, confidence) for k in ks]
             ax.plot(ks, [100 * b.value for b in bands], marker="o", markersize=4, color=colour, label=method)
             ax.fill_between(
                 ks, [100 * b.low for b in bands], [100 * b.high for b in bands], color=colour, alpha=0.12, linewidth=0
             )
-        count = max(sum(r.split == split and r.method == m for r in results) for m in methods)
-        ax.set_title(f"{split}, {count} episodes", fontsize=10)
+        count = len({r.key for r in results if r.split == split})
+        ax.set_title(f"{split}, {count} {'scene' if count == 1 else 'scenes'}", fontsize=10)
         ax.set_xlabel("within so many attempts")
         ax.set_xticks(ks)
         ax.set_ylim(0, 101)

@@ -112,10 +112,10 @@ class Listener:
 
     @cached_property
     def _names(self) -> tuple[list[str], F32]:
-        """Names of the catalogue and their (N, D) directions."""
+        """Names of the catalogue, the user's own objects among them, and their (N, D) directions."""
         from srcli.objects import catalogue
 
-        labels = list(dict.fromkeys(catalogue()[name].label for name in catalogue().names))
+        labels = list(dict.fromkeys(entry.label for entry in catalogue()))
         return labels, np.stack([named.pooled for named in self._encoder.text([NAME_PROMPT.format(label) for label in labels])])
 
     def names_something(self, reading: Reading) -> bool:

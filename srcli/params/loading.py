@@ -94,9 +94,10 @@ def validate(data: Mapping[str, Any], source: str) -> Params:
         return Params.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=True)
-        # One problem per key: a union reports each of its branches.
+        # One problem per key: a union reports each of its branches, and a list what its entries have left of it.
         first = problems[0]
-        more = len({tuple(p["loc"]) for p in problems}) - 1
+        places = {tuple(p["loc"]) for p in problems}
+        more = sum(all(other == place or other[: len(place)] != place for other in places) for place in places) - 1
         raise _error(source, first, more) from None
     except ConfigError as error:
         # Raised by a section's own check, which knows the keys but not the file.
@@ -130,6 +131,9 @@ def _error(source: str, problem: Any, more: int) -> ConfigError:
     info, _ = _field(location)
     rule = allowed(info) if info is not None else ""
     said = f"{path}: {info.description.rstrip('.')}" if info is not None and info.description else ""
+    if problem["type"] in ("tuple_type", "list_type"):
+        message = "should be a list"
+        rule = _list_of(info.annotation if info is not None else None, path)
     hint = f"{said} (allowed: {rule})" if rule else said
     if problem["type"] != "value_error":
         # "Input should be greater than 0", "String should match pattern ...": what it is stands before this already.
@@ -177,6 +181,14 @@ def allowed(info: Any) -> str:
     if typing.get_origin(info.annotation) is typing.Literal:
         bounds = [" | ".join(str(choice) for choice in typing.get_args(info.annotation))]
     return ", ".join(bounds)
+
+
+def _list_of(annotation: Any, path: str) -> str:
+    """What a list may hold, and how one is written."""
+    entries = [entry for entry in typing.get_args(annotation) if typing.get_origin(entry) is typing.Literal]
+    choices = [str(choice) for entry in entries for choice in typing.get_args(entry)]
+    held = f"a list of {' | '.join(choices)}" if choices else "a list"
+    return f"{held}, as in -S '{path}=[{choices[0] if choices else '...'}]'"
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.errors import ConfigError, unknown_name
+from srcli.errors import ArtifactError, ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from srcli.artifacts.demos import DemoDataset
@@ -118,7 +118,11 @@ def run(
     if to == "safetensors":
         from srcli.artifacts.policy import export_safetensors
 
-        export_safetensors(source, path)
+        try:
+            export_safetensors(source, path)
+        except ArtifactError as error:
+            others = ", ".join(name for name in FORMATS if name != to)
+            raise ArtifactError(error.message, f"{error.hint}; of demonstrations say what to make, --to {others}") from None
         return Summary(str(path), to, 1, 0, 0, path.stat().st_size)
     from srcli.artifacts.core import output_lock
     from srcli.artifacts.demos import DemoDataset

@@ -88,6 +88,6 @@ def run(
         ablations=len(results.ablations),
         sweeps=len(results.sweeps),
         policies=len(results.policies),
-        missing=tuple(f"{gap.what} Run: {gap.command}" for part in report.sections for gap in part.missing),
+        missing=tuple(f"{gap.what} Run: `{gap.command}`" for part in report.sections for gap in part.missing),
         unreadable=tuple(f"{name}: {why}" for name, why in results.unreadable),
     )

@@ -181,7 +181,11 @@ def draw_curves(path: Path, runs: Mapping[str, Mapping[str, Sequence[float]]]) -
             if curve not in curves or "update" not in curves:
                 continue
             known = [(x, y) for x, y in zip(curves["update"], curves[curve], strict=True) if y == y]
-            axis.plot([x for x, _ in known], [y for _, y in known], f"C{i}{style}", linewidth=1.2, label=f"{name}, {label}")
+            if not known:
+                continue
+            # One point is no line.
+            marker = "o" if len(known) == 1 else ""
+            axis.plot(*zip(*known, strict=True), f"C{i}{style}{marker}", linewidth=1.2, markersize=4, label=f"{name}, {label}")
     left.set(xlabel="update", ylabel="loss (nats)")
     right.set(xlabel="update", ylabel="share of validation samples", ylim=(0.0, 1.02))
     for axis in (left, right):

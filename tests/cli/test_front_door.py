@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -17,7 +19,7 @@ from typer.testing import CliRunner
 from srcli import __version__, errors
 from srcli.cli.app import app
 from srcli.cli.output import emit, lines, plain
-from srcli.cli.running import command
+from srcli.cli.running import command, resumable
 from srcli.errors import SrcliError
 
 runner = CliRunner()
@@ -97,11 +99,11 @@ def test_usage_errors_are_2(arguments: list[str]) -> None:
     assert "Traceback" not in result.output
 
 
-def _app(error: BaseException) -> typer.Typer:
+def _app(error: BaseException, guard: Callable[..., Any] = command) -> typer.Typer:
     other = typer.Typer()
 
     @other.command()
-    @command
+    @guard
     def fail(debug: bool = False) -> None:
         raise error
 
@@ -144,9 +146,11 @@ def test_full_disk_is_6() -> None:
 
 
 def test_interrupt_is_130_and_says_how_to_go_on() -> None:
-    result = runner.invoke(_app(KeyboardInterrupt()), [])
+    result = runner.invoke(_app(KeyboardInterrupt(), resumable), [])
     assert result.exit_code == 130
     assert "run the same command again" in result.stderr
+    nothing_kept = runner.invoke(_app(KeyboardInterrupt()), [])
+    assert (nothing_kept.exit_code, nothing_kept.stderr) == (130, "error: interrupted\n")
 
 
 def test_ctrl_c_in_a_real_process() -> None:

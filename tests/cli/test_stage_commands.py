@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from srcli.cli.app import app
 from srcli.errors import ArtifactError, ConfigError, MismatchError, UnknownNameError
+from srcli.methods.registry import shipped
 
 runner = CliRunner()
 STAGES = (
@@ -83,6 +84,42 @@ def test_dry_run_refuses_cases_that_the_run_refuses(tmp_path: Path) -> None:
     told = runner.invoke(app, ["evaluate", "--assets", str(tmp_path), "--dry-run"])
     assert told.exit_code == ConfigError.exit_code and "give the case files with --cases" in told.output
     assert runner.invoke(app, ["evaluate", "--case", "sugar-1", "--dry-run"]).exit_code == 0
+
+
+def test_a_dry_run_names_the_rows_files_and_episodes_of_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "mine.h5"
+    file.write_bytes(shipped("sr_plus").read_bytes())
+    words = ["evaluate", str(file), "-m", "random", "-m", "similarity", "--suite", "development", "--episodes", "3"]
+    told = runner.invoke(app, [*words, "--dry-run", "--json", "-S", "evaluate.reference=random"])
+    data = json.loads(told.stdout)
+    assert data["reads"] == [str(file)]
+    assert data["does"][0].startswith("run sr_plus, random, similarity on suite 'development' (pick), 6 episode(s)")
+    assert json.loads(runner.invoke(app, ["evaluate", "-m", "random", "--dry-run", "--json"]).stdout)["reads"] == []
+
+
+def test_a_repeat_is_of_a_case() -> None:
+    told = runner.invoke(app, ["evaluate", "--repeat", "3", "--dry-run"])
+    assert told.exit_code == 2 and "--repeats" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        (
+            "evaluate.splits=seen",
+            "should be a list\nhint: evaluate.splits: which splits to run (allowed: a list of seen | unseen",
+        ),
+        ("evaluate.tasks=[foo]", "unknown task 'foo'; known: pick, place, pick_place\n"),
+    ],
+)
+def test_lists_are_explained(assignment: str, said: str) -> None:
+    told = runner.invoke(app, ["evaluate", "-S", assignment, "--dry-run"])
+    assert told.exit_code == 2 and said in told.stderr
+
+
+def test_all_parameters_are_in_json_too() -> None:
+    data = json.loads(runner.invoke(app, ["params", "--json"]).stdout)
+    assert data["scene"]["library"] == "none"
 
 
 def test_collect_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:

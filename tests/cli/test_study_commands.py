@@ -94,13 +94,24 @@ def test_studies_are_listed() -> None:
     assert "1align" in runner.invoke(app, ["ablate", "--list"]).stdout
 
 
-def test_a_dry_run_names_variants_and_scale(tmp_path: Path) -> None:
+def test_a_dry_run_names_variants_and_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srcli.studies.policy_store.shipped_policies", lambda arms, base: {})
     result = runner.invoke(app, ["ablate", "--dry-run", "-S", "ablate.seeds=[3, 4]"])
     assert result.exit_code == 0, result.output
-    assert "BASE+, SR-A+, SR+, SR+, untrained with seeds 3, 4" in result.stdout and "pick, place, pick_place" in result.stdout
+    assert "BASE+; SR-A+; SR+; with seeds 3, 4" in result.stdout and "pick, place, pick_place" in result.stdout
+    assert "run 4 arms" in result.stdout and "BASE+; SR-A+; SR+; SR+, untrained" in result.stdout
     result = runner.invoke(app, ["ablate", "--study", "mask", "--dry-run", "--json", "--episodes", "9"])
     assert json.loads(result.stdout)["settings"]["ablate.study"]["episodes"] == 9
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_says_which_policies_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(runner.invoke(app, ["ablate", "--dry-run", "--json"]).stdout)
+    assert told["does"][0] == "take the policies shipped with the package" and told["reads"] == []
+    words = ["compare", "-m", "rvt2", "-m", "sr", "--episodes", "1", "--dry-run", "--json", "-S", "compare.tasks=[pick]"]
+    lines = json.loads(runner.invoke(app, words).stdout)["does"]
+    assert lines[0].startswith("no row for rvt2") and lines[1].startswith("wide/pick: 2 episodes of sr, each that learns beside")
 
 
 def test_errors_at_the_door() -> None:

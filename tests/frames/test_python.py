@@ -87,6 +87,27 @@ def test_a_loop_of_ones_own_is_the_episode(task: str, seed: int, method: str, pa
             scene.observe()
 
 
+def test_a_guess_says_so(observed: Observation, picked: Scene, decider: Decider) -> None:
+    assert not decider(observed, "give me the apple").guess
+    guessed = decider(observed, "zorble qwex")
+    assert guessed.guess and guessed.as_dict()["guess"] and "understood nothing" in guessed.notes[-1]
+
+
+def test_a_decision_has_the_bits_of_one_thread_whatever_was_asked_before(observed: Observation, params: Params) -> None:
+    before, scores = torch.get_num_threads(), []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            fresh = Decider(params, chosen_method(params, "sr_plus"))
+            # What the session of `srcli play` does first: the embedding of the sentence is kept.
+            fresh.understand("give me something to drink from")
+            scores.append(fresh(observed, "give me something to drink from").scores)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(*scores)
+
+
 def test_actions_of_ones_own_are_checked(picked: Scene) -> None:
     down = np.array([0.5, 0.0, 0.1, 1, 0, 0, 0], dtype=np.float32)
     for action in (

@@ -153,7 +153,7 @@ class Session:
             raise ConfigError(f"the sentence has {len(sentence)} characters, more than {LONGEST}", "say it shorter")
         if not sentence.isprintable():
             raise ConfigError("the sentence holds characters that are no text", "say it in plain words")
-        understood = self._decide.listener(sentence, 3)
+        understood = self._decide.understand(sentence)
         yield from (_row("corrected", f'"{typed}" as "{read}"') for typed, read in understood.corrected)
         if understood.unknown:
             yield _row("unknown", ", ".join(understood.unknown))

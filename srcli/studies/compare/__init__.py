@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from srcli.artifacts.core import artifact_lock, atomic_write
 from srcli.artifacts.study import COMPARISON, save_study
 from srcli.errors import ConfigError
+from srcli.methods.registry import spec_of
 from srcli.parallel import part_of
 from srcli.studies.compare.plan import plan_parts, rows_of
-from srcli.studies.compare.policies import Policies, given_files, policies_of
+from srcli.studies.compare.policies import Policies, policies_of, to_train
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor, Progress
@@ -113,16 +114,27 @@ def run(
 
 
 def planned(
-    params: Params, cases: Sequence[Path] = (), policies: Sequence[str] = ()
-) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
-    """Each part with the number of its episodes and the methods that can do it. Nothing is trained or played.
+    params: Params,
+    cases: Sequence[Path] = (),
+    policies: Sequence[str] = (),
+    features: Path | None = None,
+    demos: Sequence[Path] = (),
+) -> tuple[str, ...]:
+    """What would be done, a line each: trainings, methods without a row, and the parts. Nothing is trained or played.
 
     Raises:
         As :func:`run`.
     """
     parts = plan_parts(params, cases)
-    given_files(policies, params.compare.methods)
-    return tuple((part.name, part.episodes, part.methods) for part in parts)
+    train, lacking = to_train(params, features, demos, policies)
+    told = [f"train {', '.join(train)}, where it is not done yet"] if train else []
+    told += [f"no row for {', '.join(lacking)}: no policy, and no data to train one on"] if lacking else []
+    for part in parts:
+        rows = [name for name in part.methods if name not in lacking]
+        learned = any(spec_of(name).fit is not None for name in rows)
+        beside = ", each that learns beside its untrained control" if learned else ""
+        told.append(f"{part.name}: {part.episodes} episodes of {', '.join(rows)}{beside}")
+    return tuple(told)
 
 
 def _write(out_dir: Path, params: Params, data: dict[str, Any], found: Policies, played: int, kept: int) -> Summary:

@@ -117,6 +117,29 @@ def policies_of(
     return Policies(files, controls, spent, tuple(trained), left_out)
 
 
+def to_train(params: Params, features: Path | None, demos: Sequence[Path], given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Identifiers of which a policy has to be trained, or found from an earlier run; and those that have neither a policy nor
+    data to train one on."""
+    names = [name for name in dict.fromkeys(params.compare.methods) if name in specs()]
+    files = given_files(given, names)
+    train: list[str] = []
+    lacking: list[str] = []
+    for name in dict.fromkeys(spec_of(name).fitted_as for name in names if spec_of(name).fit is not None):
+        if name in files or (params.compare.train == "missing" and _is_shipped(name, params)):
+            continue
+        there = bool(demos) if spec_of(name).reads == "demos" else features is not None
+        (train if there else lacking).append(name)
+    return train, [name for name in names if spec_of(name).fitted_as in lacking]
+
+
+def _is_shipped(name: str, params: Params) -> bool:
+    try:
+        shipped_file(name, params.encoder)
+    except MissingAssetError:
+        return False
+    return True
+
+
 def given_files(texts: Sequence[str], names: Sequence[str]) -> dict[str, Path]:
     """Given policies, ``NAME=FILE``, by the identifier of the method that was fitted.
 
