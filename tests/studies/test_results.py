@@ -23,6 +23,7 @@ from srcli.params.loading import override
 from srcli.studies import results as stage
 from srcli.studies.results import age, facts, page
 from srcli.studies.results.parts import plan_parts
+from srcli.studies.results.verdicts import verdict, verdicts
 
 README = f"# A project\n\n{page.BEGIN}\nold\n{page.END}\n\nThe rest.\n"
 KINDS = ("attribute_noun", "superlative")
@@ -397,3 +398,33 @@ def test_the_command_plans_and_writes(measured: Path, tmp_path: Path, monkeypatc
     (tmp_path / "docs" / "results.json").unlink()
     failed = CliRunner().invoke(app, ["results", "--write"])
     assert failed.exit_code != 0 and "nothing has been measured yet" in failed.output
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "least", "said"),
+    [
+        (0.01, 0.2, 0.0, "confirmed"),
+        (-0.2, -0.01, 0.0, "refuted"),
+        (-0.1, 0.1, 0.0, "not resolved (seen from 14 points on)"),
+        (0.05, 0.19, 0.2, "refuted"),
+        (0.16, 0.4, 0.15, "confirmed"),
+        (0.0, 0.2, 0.0, "not resolved (seen from 14 points on)"),
+    ],
+)
+def test_a_verdict_is_that_of_the_interval(low: float, high: float, least: float, said: str) -> None:
+    assert verdict(low, high, least) == said
+
+
+def test_claims_are_told_from_the_paired_differences_of_the_strict_rows() -> None:
+    def row(method: str, k: int, difference: float, control: bool = False, split: str = "unseen") -> dict[str, Any]:
+        paired = {"first": {"difference": difference, "interval": [difference - 0.05, difference + 0.05]}}
+        told = {"to_reference": None if method == "sr" else paired, "to_control": paired if control else None}
+        return {"method": method, "split": split, "n": 100, "first": {"k": k}, **told}
+
+    rows = [row("sr", 60, 0.5, control=True), row("untrained:sr", 10, -0.5), row("base", 70, 0.1), row("a2", 30, -0.3)]
+    part = {"part": "wide/pick@strict", "reference": "sr", "rows": [*rows, row("sr", 50, 0.0, split="seen")]}
+    lines = {line[0]: line[2:] for line in verdicts([part])}
+    assert lines["SR learns: picking"] == ["60.0% against 10.0%: +50.0 [+45.0, +55.0]", "confirmed"]
+    assert lines["SR over BASE: picking"] == ["60.0% against 70.0%: -10.0 [-15.0, -5.0]", "refuted"]
+    assert lines["SR over A2: picking"][1] == "confirmed"
+    assert lines["SR over SR-A: picking"] == lines["SR over BASE: placing"] == ["", "not measured"]

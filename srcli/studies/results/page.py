@@ -21,6 +21,7 @@ from srcli.studies.results.texts import (
     TASKS,
     UNLEARNED,
 )
+from srcli.studies.results.verdicts import ELSEWHERE, HEAD, verdicts
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 Data = Mapping[str, Any]
@@ -34,6 +35,9 @@ def page(data: Data) -> str:
     lines = [INTRODUCTION.format(level=level, reference=reference, initialisations=first["initialisations"]), ""]
     for part in parts:
         lines += [*_part(part), ""]
+    if any(part["part"].endswith(f"@{STRICT}") for part in parts):
+        heads = ["statement", "where", "here, points", "verdict"]
+        lines += ["## What the paper claims", "", HEAD, "", *_table(heads, verdicts(parts)), "", ELSEWHERE, ""]
     lines += ["## What the numbers do not show", "", *(f"- {text}" for text in (*_unlearned(parts), *LIMITS)), ""]
     lines += ["## What they were measured with", "", *_conditions(parts), "", *_methods(parts)]
     return "\n".join(lines) + "\n"

@@ -1,0 +1,127 @@
+"""What the paper says, and whether the numbers of docs/results.json confirm it, refute it, or cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from srcli.studies.results.parts import STRICT
+
+Data = Mapping[str, Any]
+
+POWER = (1.959964 + 0.841621) / 1.959964
+"""Half of a 95% interval times this is the difference that would have been seen in four of five such measurements (a 95% interval
+leaves 0 out)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One statement: ``better`` succeeds more often than ``worse`` at the first attempt.
+
+    Attributes:
+        text: what is said.
+        source: who says it: a section of the paper, or our own question.
+        part: name of the part of the results that can tell.
+        least: by at least so much, 0..1.
+    """
+
+    text: str
+    source: str
+    part: str
+    better: str
+    worse: str
+    split: str = "unseen"
+    least: float = 0.0
+
+
+def _strict(task: str, suite: str = "wide") -> str:
+    return f"{suite}/{task}@{STRICT}"
+
+
+CLAIMS = (
+    Claim("SR learns: picking", "gate", _strict("pick"), "sr", "untrained:sr"),
+    Claim("SR learns: placing", "gate", _strict("place"), "sr", "untrained:sr"),
+    Claim("SR over BASE: picking", "Table 3", _strict("pick"), "sr", "base"),
+    Claim("SR over SR-A: picking", "Table 3", _strict("pick"), "sr", "sr_a"),
+    Claim("SR over BASE: placing", "Table 3", _strict("place"), "sr", "base"),
+    Claim("SR over SR-A: placing", "Table 3", _strict("place"), "sr", "sr_a"),
+    Claim("SR over BASE: pick-and-place", "Table 3", _strict("pick_place"), "sr", "base"),
+    Claim("SR over A2: picking", "Table 1", _strict("pick"), "sr", "a2"),
+    Claim("SR over A2: placing", "Table 1", _strict("place"), "sr", "a2"),
+    Claim("SR-A is the best on seen objects: picking, over SR", "section 4.3", _strict("pick"), "sr_a", "sr", split="seen"),
+    Claim(
+        "one cosine is not enough: SR over BASE by 15 points, compositional sentences",
+        "our question",
+        _strict("pick", "compositional"),
+        "sr",
+        "base",
+        least=0.15,
+    ),
+    Claim(
+        "one cosine is not enough: SR over the similarity rule by 20 points, compositional sentences",
+        "our question",
+        _strict("pick", "compositional"),
+        "sr",
+        "similarity",
+        least=0.2,
+    ),
+)
+
+ELSEWHERE = (
+    "Not measured with these networks: fewer planning steps (these rows have one attempt), squared ReLU under point noise (Table "
+    "4), perturbed actions, unseen relations, other training seeds. The final training losses (Fig. 8) stand in "
+    "[method.md](method.md#the-shipped-strict-networks)."
+)
+
+HEAD = (
+    "What the paper says in words or by the order of its rows, for its own networks, first attempts, unseen objects. *Confirmed* "
+    "and *refuted*: the interval of the paired difference lies on one side of what is claimed. *Not resolved*: it does not; a "
+    "difference would have been seen in four of five such measurements from the points that are named on. One training of each: "
+    "another one may turn a verdict."
+)
+
+
+def verdicts(parts: Iterable[Data]) -> list[list[str]]:
+    """A line for each claim: what is said, by whom, what was found, the verdict."""
+    known = {part["part"]: part for part in parts}
+    return [[claim.text, claim.source, *_found(claim, known.get(claim.part))] for claim in CLAIMS]
+
+
+def _found(claim: Claim, part: Data | None) -> tuple[str, str]:
+    rows = {row["method"]: row for row in (part or {}).get("rows", ()) if row["split"] == claim.split}
+    paired = _difference(claim, rows, part["reference"]) if part is not None else None
+    if paired is None:
+        return "", "not measured"
+    value, low, high = paired
+    rates = " against ".join(f"{100 * rows[name]['first']['k'] / rows[name]['n']:.1f}%" for name in (claim.better, claim.worse))
+    return f"{rates}: {100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]", verdict(low, high, claim.least)
+
+
+def _difference(claim: Claim, rows: Mapping[str, Data], reference: str) -> tuple[float, float, float] | None:
+    """Better minus worse with its interval; None where it was not measured."""
+    better, worse = rows.get(claim.better), rows.get(claim.worse)
+    if better is None or worse is None:
+        return None
+    if claim.worse == f"untrained:{claim.better}":
+        return _ends(better["to_control"], 1.0)
+    if claim.worse == reference:
+        return _ends(better["to_reference"], 1.0)
+    return _ends(worse["to_reference"], -1.0) if claim.better == reference else None
+
+
+def _ends(paired: Data | None, sign: float) -> tuple[float, float, float] | None:
+    found = (paired or {}).get("first")
+    if found is None or None in (found["difference"], *found["interval"]):
+        return None
+    ends: Sequence[float] = sorted(sign * end for end in found["interval"])
+    return sign * found["difference"], ends[0], ends[1]
+
+
+def verdict(low: float, high: float, least: float = 0.0) -> str:
+    """In words, from the interval of a difference that is claimed to be above ``least``."""
+    if low > least:
+        return "confirmed"
+    if high < least:
+        return "refuted"
+    return f"not resolved (seen from {100 * POWER * (high - low) / 2:.0f} points on)"
