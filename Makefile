@@ -47,7 +47,7 @@ demo: $(STAMP) ## The whole experiment with params.yaml: collect to report; prin
 	echo
 	echo "the page to look at: results/report/report.html (pictures of cases: results/evaluation/*/figures)"
 
-paper: $(STAMP) ## The paper's full scale (days on two cores, some hours with many cores and a GPU).
+paper: $(STAMP) ## The paper's full scale (weeks on two cores, a day or two with 32 cores and a GPU).
 	@mkdir -p runs/paper
 	srcli collect --task pick --params params-paper.yaml --out runs/paper/pick.h5
 	srcli collect --task place --params params-paper.yaml --out runs/paper/place.h5

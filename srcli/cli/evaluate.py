@@ -68,7 +68,7 @@ def evaluate(
         typer.Option(
             "--assets",
             metavar="DIR",
-            help="Your own objects (URDF, OBJ, SDF, MJCF, STL, ...) for --cases; others come from the catalogue.",
+            help="Your own objects (URDF, OBJ, MJCF, STL, PLY, GLB, ...) for --cases; others come from the catalogue.",
             rich_help_panel=PATHS,
             show_default=False,
         ),

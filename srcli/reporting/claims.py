@@ -1,4 +1,4 @@
-"""What the paper's text says, and whether our numbers agree: it holds, does not, or cannot be told."""
+"""What the paper's text says, and whether our numbers agree: confirmed, refuted, or not resolved."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def claims(results: ResultFiles) -> Section:
     lines += _noise(results)
     lines += _losses(results)
     note = (
-        "_holds_ and _contrary_: the interval of the paired difference (where there is one, else of the two rates) leaves out "
-        "zero; _as stated_ and _other way_: the difference has that sign, but so many episodes cannot tell it from none."
+        "_Confirmed_ and _refuted_: the interval of the paired difference (where there is one, else of the two rates) leaves out "
+        "zero. _Not resolved_: so many episodes cannot tell the difference from none, whatever its sign."
     )
     headers = ("the paper's statement", "here", "verdict")
     return Section(
@@ -67,8 +67,8 @@ def verdict(gap: float, certain: bool) -> str:
     if gap == 0:
         return "no difference"
     if certain:
-        return "holds" if gap > 0 else "contrary"
-    return "as stated, not certain" if gap > 0 else "other way, not certain"
+        return "confirmed" if gap > 0 else "refuted"
+    return "not resolved (sign as claimed)" if gap > 0 else "not resolved (opposite sign)"
 
 
 def _fewer_steps(family: Family, task: str) -> Row:

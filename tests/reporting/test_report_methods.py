@@ -129,9 +129,9 @@ def test_each_form_is_compared_within_itself(tmp_path: Path) -> None:
     assert "differences to: SR+" in others.note and NO_CONTROL in others.note
     found = verdicts(tmp_path)
     # The control solves more than any, and is no rival.
-    assert found["SR+ succeeds more often than BASE+: pick, unseen"] == "holds"
-    assert found["SR succeeds more often than SR-A: pick, unseen"] == "other way, not certain"
-    assert found["SR succeeds more often than BASE: pick, unseen"] == "as stated, not certain"
+    assert found["SR+ succeeds more often than BASE+: pick, unseen"] == "confirmed"
+    assert found["SR succeeds more often than SR-A: pick, unseen"] == "not resolved (opposite sign)"
+    assert found["SR succeeds more often than BASE: pick, unseen"] == "not resolved (sign as claimed)"
 
 
 def test_a_form_comes_from_evaluations_where_no_study_has_it(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_noise_has_a_line_for_each_method_and_its_control(tmp_path: Path) -> Non
     found = verdicts(tmp_path)
     (text,) = (key for key in found if key.startswith("ReLU²"))
     assert "sigma 0.2" in text and "BASE" not in text and "untrained" not in text and "(best: SR, ReLU branch)" in text
-    assert found[text] == "holds"
+    assert found[text] == "confirmed"
 
 
 def test_losses_are_those_of_one_form(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_losses_are_those_of_one_form(tmp_path: Path) -> None:
     policy(tmp_path / "d.h5", "sr", 1.0, 0, {"network.encoder.layers": 2})
     (pair,) = pairs(gather([tmp_path]))
     assert [p.path.name for p in pair["SR"]] == ["c.h5"], "changed settings do not stand for the method"
-    assert verdicts(tmp_path)["The final training loss of SR is below that of SR-A"] == "other way, not certain"
+    assert verdicts(tmp_path)["The final training loss of SR is below that of SR-A"] == "not resolved (opposite sign)"
 
 
 @pytest.mark.parametrize(("control", "anew"), [(True, True), (False, False)])

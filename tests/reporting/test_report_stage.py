@@ -109,17 +109,17 @@ def test_numbers_are_those_of_the_files_and_others_are_marked(full: tuple[report
 
 def test_claims_follow_from_the_paired_intervals(full: tuple[report.Summary, str, str]) -> None:
     rows = {cells[1].strip(): cells[3].strip() for line in full[2].splitlines() if len(cells := line.split("|")) == 5}
-    assert rows["SR+ succeeds more often than BASE+: pick, unseen"] == "holds"
-    assert rows["SR+ succeeds more often than SR-A+: pick, unseen"] in ("holds", "as stated, not certain")
+    assert rows["SR+ succeeds more often than BASE+: pick, unseen"] == "confirmed"
+    assert rows["SR+ succeeds more often than SR-A+: pick, unseen"] in ("confirmed", "not resolved (sign as claimed)")
     assert rows["SR+ succeeds more often than BASE+: place, unseen"] == "not measured"
     (noisy,) = (text for text in rows if text.startswith("ReLU² is the best sparse branch: SR+ under noise, sigma 0.1"))
     assert noisy.endswith("SR+, softmax branch and SR+, ReLU branch (best: SR+, ReLU branch)")
-    assert rows[noisy] in ("holds", "as stated, not certain")
-    assert rows["The final training loss of SR+ is below that of SR-A+"] == "as stated, not certain"
+    assert rows[noisy] in ("confirmed", "not resolved (sign as claimed)")
+    assert rows["The final training loss of SR+ is below that of SR-A+"] == "not resolved (sign as claimed)"
     assert [verdict(0.0, True), verdict(-0.1, True), verdict(-0.1, False)] == [
         "no difference",
-        "contrary",
-        "other way, not certain",
+        "refuted",
+        "not resolved (opposite sign)",
     ]
 
 

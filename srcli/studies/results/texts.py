@@ -24,9 +24,9 @@ OTHER_SUITES = {
 HARDER = "The harder row: neither the encoder nor a policy has seen the unseen objects or read their names."
 
 PAPERS = (
-    "The paper's networks and nothing of ours, at one attempt: SR chooses by 2-Align alone; *with quality* adds 24 times the "
-    "logarithm of the grasps' quality, as an action prior gives it. These rows say what the paper's mechanism learns, those "
-    "above what is worth using."
+    "The paper's networks (SR with its sparse branch normalised) at one attempt: SR chooses by 2-Align alone; *with quality* "
+    "adds 24 times the logarithm of the grasps' quality, as an action prior gives it. These rows say what the paper's mechanism "
+    "learns, those above what is worth using."
 )
 
 INTRODUCTION = """\
@@ -48,8 +48,10 @@ says what is missing.
 - *italic rows* are controls: the method of the row above with its initial weights, the mean of {initialisations} initialisations.
   What a method has learned is what it does better than its control.
 - **random candidate** takes any candidate of the action prior, and is what chance reaches; **similarity rule** takes the
-  candidate nearest to the point most similar to the sentence, without any network; a row with * is told the simulator's truth and
-  marks the ceiling."""
+  candidate nearest to the point most similar to the sentence, without any network; a row with * is told the simulator's truth.
+  It is no upper bound: it takes the candidate nearest to the centre of a target, whatever its quality, and what looks for good
+  grasps can pass it.
+- Networks of different parts had different training budgets (last table): compare rows of one part."""
 
 UNLEARNED = (
     "**{title}** was not shown to be better than its untrained control in {places}: there the numbers show what was built in, "
