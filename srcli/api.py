@@ -180,7 +180,7 @@ def evaluate(
         "evaluate.suite": suite,
         "evaluate.tasks": None if tasks is None else list(tasks),
         "evaluate.episodes": episodes,
-        "evaluate.methods": None if methods is None else list(methods),
+        "evaluate.methods": [] if policies and methods is None else None if methods is None else list(methods),
     }
     values = _parameters(params, {**(settings or {}), **{key: value for key, value in given.items() if value is not None}})
     return run(values, [str(policy) for policy in policies], Path(out), workers=workers, device=device)

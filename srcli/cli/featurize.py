@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from srcli.cli.options import Assignments, Debug, Device, DryRun, Encoder, Force, Json, ParamsFile, Seed, Workers, out_option
+from srcli.cli.options import (
+    Assignments,
+    Debug,
+    Device,
+    DryRun,
+    Encoder,
+    Force,
+    Json,
+    ParamsFile,
+    Seed,
+    Workers,
+    out_option,
+    parameter,
+)
 from srcli.cli.running import Flag, Plan, encoder_flags, parameters, resumable, torch_device, worker_count
 
 
@@ -26,6 +39,10 @@ def featurize(
     ] = None,
     params: ParamsFile = None,
     encoder: Encoder = None,
+    views: Annotated[
+        bool | None,
+        parameter("--views", key="featurize.views", text="Keep all that the views show, for methods with poses of their own."),
+    ] = None,
     seed: Seed = None,
     assignments: Assignments = None,
     workers: Workers = None,
@@ -36,7 +53,8 @@ def featurize(
     debug: Debug = False,
 ) -> None:
     """Encode the views and sentences of all demonstrations: fused point features, similarity, candidates, text."""
-    values = parameters(params, (Flag("--seed", "seed", seed), *encoder_flags(encoder)), assignments or ())
+    flags = (Flag("--seed", "seed", seed), Flag("--views", "featurize.views", views or None, matrix=True))
+    values = parameters(params, (*flags, *encoder_flags(encoder)), assignments or ())
     count = worker_count(workers)
     usual = [Path("data/pick.h5"), Path("data/place.h5")]
     files = demos or [path for path in usual if path.exists()] or usual[:1]

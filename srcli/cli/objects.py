@@ -165,7 +165,17 @@ def add(
         Literal["auto", "coacd", "hull", "file"],
         _body("--pieces", "Convex pieces: the file's own, coacd, or one hull; auto: what fits what is seen."),
     ] = "auto",
-    seconds: Annotated[float, _body("--seconds", "Time limit of coacd; a coarser try then has half of it.")] = 60.0,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds",
+            min=1.0,
+            max=3600.0,
+            help="Time limit of coacd; a coarser try then has half of it.",
+            rich_help_panel=BODY,
+            show_default=False,
+        ),
+    ] = 60.0,
     folder: Folder = None,
     textures: Textures = None,
     package: Packages = None,

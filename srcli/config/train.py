@@ -8,6 +8,9 @@ from pydantic import Field
 
 from srcli.config.base import Section
 
+ALSO_TRAINED_WITH = ("bypass", "regions")
+"""Keys of a method's section that it acts with and is trained with as well: another value makes another policy."""
+
 
 class AugmentConfig(Section):
     """Changes drawn anew for each sample of each batch; geometry moves points and candidates together."""

@@ -53,7 +53,10 @@ class Poses:
         if length < _SMALLEST:
             return None
         quaternion = vector[3:7] / length * (1.0 if vector[6] >= 0 else -1.0)
-        pose = np.concatenate([vector[:3], quaternion]).astype(np.float32)
+        with np.errstate(over="ignore"):
+            pose = np.concatenate([vector[:3], quaternion]).astype(np.float32)
+        if not np.isfinite(pose).all():
+            return None
         kind = view.candidates.kind
         width = float(np.clip(vector[7], 0.0, WIDEST)) if kind == "grasp" else 0.0
         return Choice(Action(kind, pose, width))

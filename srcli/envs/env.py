@@ -127,6 +127,10 @@ class GraspEnv(gymnasium.Env[Arrays, Any]):
         for name in given:
             _one_of("option of reset", name, _OPTIONS)
         number = int(self.np_random.integers(2**31)) if seed is None else seed
+        if "case" in given and (others := sorted({"suite", "split"} & set(given))):
+            raise ConfigError(f"option {others[0]} of reset beside case: a case is one episode", "leave one of the two out")
+        if "repeat" in given and "case" not in given:
+            raise ConfigError("option repeat of reset without case: a seed is one episode", "give the case, or another seed")
         if "case" in given:
             repeat = given.get("repeat", 1)
             if not isinstance(repeat, int):
@@ -176,7 +180,7 @@ class GraspEnv(gymnasium.Env[Arrays, Any]):
     def close(self) -> None:
         """End the simulation; a later reset starts another."""
         self.stepper.close()
-        self._view = None
+        self._view = self._episode = None
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """(K,) True for candidates that can be taken now; what sb3-contrib's MaskablePPO asks for."""

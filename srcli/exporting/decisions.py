@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from srcli.artifacts.demos import DemoStep
+from srcli.artifacts.demos import DemoEpisode, DemoStep
 from srcli.config.cloud import CloudConfig
 from srcli.evaluation.attempt import LazyPercept
+from srcli.evaluation.exclusion import exclude
 from srcli.language.spelling import Reader
 from srcli.methods.base import Choice, Decision, Policy
 from srcli.perception.encoders.interface import Encoder
 from srcli.seeding import DECIDE, generator
-from srcli.types import EpisodeSpec, Percept
+from srcli.types import Percept
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,13 @@ class Seen:
     percept: Percept | None
 
 
+def _failed(before: DemoStep, step: DemoStep) -> bool:
+    """Whether an earlier attempt of the same phase failed: what was held, wrong or right, was none that did."""
+    if before.phase != step.phase or before.outcome.success:
+        return False
+    return before.phase != "pick" or before.outcome.slot is None
+
+
 @dataclass(frozen=True, slots=True)
 class Viewer:
     """A method that is shown stored attempts; none that is privileged: what those need is not stored as it was."""
@@ -36,8 +45,13 @@ class Viewer:
     cloud: CloudConfig
     reader: Reader
 
-    def __call__(self, spec: EpisodeSpec, step: DemoStep, number: int) -> Seen:
-        """What the method would choose at the attempt of this number, with the chance that an evaluation gives it."""
+    def __call__(self, episode: DemoEpisode, number: int) -> Seen:
+        """What the method would choose at the attempt of this number, with the chance that an evaluation gives it, and knowing
+        what has failed before."""
+        spec, step = episode.spec, episode.steps[number]
+        failed = tuple(
+            before.action.pose for before in episode.steps[:number] if _failed(before, step) and before.action is not None
+        )
         percept = LazyPercept(step.observation, self.reader(spec.instruction).text, self.encoder, self.cloud, step.phase)
         if step.excluded.all():
             return Seen(None, None)
@@ -52,6 +66,8 @@ class Viewer:
             percept=percept,
             moved=percept.moved,
             held=step.held,
+            failed=failed,
+            repeats=partial(exclude, failed=list(failed)),
         )
         choice = self.policy.act(decision)
         return Seen(choice, percept.value)

@@ -70,6 +70,11 @@ def shades(values: F32, name: str = "viridis") -> U8:
     return (colormaps[name](scaled)[:, :3] * 255 + 0.5).astype(np.uint8)
 
 
+def mask_file(out: Path) -> Path:
+    """Where the semantic cloud stands beside the coloured one."""
+    return out.with_name(f"{out.stem}-mask{out.suffix}")
+
+
 def export_ply(observation: Observation, seen: Seen | None, config: CloudConfig, out: Path) -> list[Path]:
     """The coloured cloud of an attempt, and beside it, for a method that looks at one, the semantic cloud as ``NAME-mask.ply``
     with properties ``similarity`` and ``mask``, coloured by the mask (by the similarity where the method has no mask)."""
@@ -80,6 +85,6 @@ def export_ply(observation: Observation, seen: Seen | None, config: CloudConfig,
     cloud = seen.percept.cloud
     mask = seen.choice.mask if seen.choice is not None else None
     values = {"similarity": cloud.similarity} | ({} if mask is None else {"mask": mask})
-    second = out.with_name(f"{out.stem}-mask{out.suffix}")
+    second = mask_file(out)
     write_ply(second, cloud.points, shades(cloud.similarity if mask is None else mask), values)
     return [out, second]

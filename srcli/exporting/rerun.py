@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from srcli.artifacts.core import atomic_write
-from srcli.artifacts.demos import DemoEpisode, DemoStep
+from srcli.artifacts.demos import DemoEpisode
 from srcli.config.cloud import CloudConfig
 from srcli.evaluation.figures import gripper_lines
 from srcli.exporting.decisions import Seen
 from srcli.exporting.folders import library
 from srcli.exporting.ply import coloured_cloud, shades
 from srcli.exporting.rrd import numbered, settle
-from srcli.types import F64, Action, EpisodeSpec
+from srcli.types import F64, Action
 
 TIMELINE = "attempt"
 APPLICATION = "srcli"
@@ -29,7 +29,7 @@ _STRIDE = 2
 _CHOSEN = (0, 255, 102)
 _TAKEN = (255, 255, 255)
 
-View = Callable[[EpisodeSpec, DemoStep, int], Seen]
+View = Callable[[DemoEpisode, int], Seen]
 
 
 def export_rerun(episode: DemoEpisode, cameras: Sequence[str], config: CloudConfig, out: Path, view: View | None = None) -> int:
@@ -71,7 +71,7 @@ def export_rerun(episode: DemoEpisode, cameras: Sequence[str], config: CloudConf
             log(f"world/cameras/{name}/depth", number, rr.DepthImage(observation.depth[row], meter=1.0))
         points, colors = coloured_cloud(observation, config, _STRIDE)
         log("world/cloud", number, rr.Points3D(points, colors=colors))
-        seen = view(spec, step, number) if view is not None else None
+        seen = view(episode, number) if view is not None else None
         scores = candidates.quality
         if seen is not None and seen.choice is not None and seen.choice.scores is not None:
             scores = seen.choice.scores

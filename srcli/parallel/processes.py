@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -98,6 +99,7 @@ def start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, .
     """Prepare a worker: Ctrl-C is the parent's business, and a worker must not outlive its parent."""
     global _failed_start
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _leave(143))
     # Results go to the parent's standard output; what a library prints in a worker must not mix with them.
     os.dup2(2, 1)
     quiet_import()
@@ -120,7 +122,15 @@ def _leave_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        os._exit(1)
+        _leave(1)
+
+
+def _leave(code: int) -> None:
+    """End this process at once, but for what has to be tidied up: temporary folders."""
+    try:
+        atexit._run_exitfuncs()
+    finally:
+        os._exit(code)
 
 
 @contextmanager

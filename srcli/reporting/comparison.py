@@ -49,11 +49,12 @@ def markdown(data: Data) -> str:
     return "\n".join(lines)
 
 
-def section(data: Data, name: str) -> Section:
+def section(data: Data, name: str, number: int = 1) -> Section:
     """The comparison as a section of the report.
 
     Args:
         name: of its file.
+        number: among the comparisons of the page, from 1.
     """
     blocks: list[Block] = []
     for part in data["parts"]:
@@ -66,7 +67,8 @@ def section(data: Data, name: str) -> Section:
     blocks.append(Table("**Methods**", tuple(heads), tuple(Row(tuple(line)) for line in lines), FACTS, left=2))
     blocks += [Prose(f"No row: `{method}`: {why}.") for method, why in data["left_out"].items()]
     blocks.append(Prose(FAIRNESS))
-    return Section("comparison", "Table 1 in one harness", tuple(blocks))
+    anchor = "comparison" if number == 1 else f"comparison-{number}"
+    return Section(anchor, "Table 1 in one harness", tuple(blocks))
 
 
 def heading(part: Data) -> str:

@@ -33,7 +33,7 @@ def compose(results: ResultFiles, cases: Section) -> Report:
     sections = (
         overview(results),
         table1(results),
-        *(comparison(data, name) for name, data in results.comparisons),
+        *(comparison(data, name, number) for number, (name, data) in enumerate(results.comparisons, start=1)),
         table2(results),
         table3(results),
         attribution(results),

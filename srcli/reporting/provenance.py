@@ -12,7 +12,7 @@ from srcli.reporting.result_files import Evaluated, ResultFiles, Study
 
 PRIVILEGED = (
     "Simulator identities, true poses and true masks are used by the **expert** and by the **success checks** only. Every other "
-    "row gets three noisy RGB-D images, the sentence and candidates that were sampled from the same noisy images."
+    "row gets the RGB-D images of the cameras, the sentence, and candidates that were sampled from the same images."
 )
 
 
@@ -117,10 +117,13 @@ def _conditions(evaluated: Evaluated) -> Folded:
             shown.append(Row((key, text)))
     candidates = config.get("candidates")
     source = str(candidates.get("source", "sampler")) if isinstance(candidates, Mapping) else "sampler"
-    own = "the package's own sampler on the noisy height maps with a learned quality"
+    rated = str(candidates.get("quality", "embedded")) if isinstance(candidates, Mapping) else "embedded"
+    by = {"embedded": "the package's network", "shape": "the shape of the height map"}.get(rated, rated)
+    own = f"the package's own sampler on height maps of the views, rated by {by}"
     intro = Prose(
         f"Grasp candidates: {own if source == 'sampler' else source}; placements: "
-        "positions on the noisy height map. No true object pose, no true mask. All methods choose among the same candidates."
+        "positions on a height map of the views. No true object pose, no true mask. Methods that choose among candidates have "
+        "the same ones; others act with poses of their own."
     )
     table = Table("**Parameters in force** (of the first evaluation)", ("section", "values"), tuple(shown), left=2)
     return Folded("Candidates, cloud, simulation: all parameters", (intro, table))

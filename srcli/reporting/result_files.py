@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.config.evaluate import EvaluateConfig
+from srcli.config.train import ALSO_TRAINED_WITH
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, UnknownNameError
 from srcli.methods.policy_file import stored_of
 from srcli.methods.registry import settings, shipped, specs
 from srcli.reporting.naming import Named, named
-from srcli.studies.policy_store import ALSO_TRAINED_WITH
 
 if TYPE_CHECKING:
     from srcli.artifacts.core import Schema

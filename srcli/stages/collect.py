@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcli.errors import ArtifactError, SrcliError
 from srcli.seeding import OBSERVE, Domain, episode_seed, generator
+from srcli.stages.library_use import drawn
 from srcli.stages.resume import do_missing
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def recorded_config(params: Params, task: str, seed: int) -> dict[str, Any]:
         config[name] = getattr(params, name).model_dump(mode="json", exclude={"spelling"} if name == "language" else None)
     if content := content_of(params.candidates):
         config["content"] = content
-    return {**config, **extensions(task)}
+    own = ("user",) if params.scene.library != "none" else ()
+    return {**config, **extensions(task), **drawn((params.collect.split, *own))}
 
 
 def run(

@@ -132,6 +132,10 @@ def run(
     if options.episode is not None and not 0 <= options.episode < len(demos):
         raise ConfigError(f"--episode {options.episode}: {source} has episodes 0 to {len(demos) - 1}", "`srcli info` counts them")
     check_free(path, force)
+    if to == "ply" and options.method is not None:
+        from srcli.exporting.ply import mask_file
+
+        check_free(mask_file(path), force)
     with output_lock(path, folder=True):
         files, episodes, frames = _write(params, demos, to, path, options, force, device, progress)
     written = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else files
@@ -180,7 +184,7 @@ def _write(
     if not 0 <= number < count:
         raise ConfigError(f"--attempt {number}: episode {index} has attempts 0 to {count - 1}", "count from 0")
     step = episode.steps[number]
-    seen = None if view is None else view(episode.spec, step, number)
+    seen = None if view is None else view(episode, number)
     return export_ply(step.observation, seen, params.cloud, path), 1, 1
 
 

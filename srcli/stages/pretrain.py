@@ -12,6 +12,7 @@ from srcli.config.pretrain import PretrainConfig
 from srcli.config.sim import SimConfig
 from srcli.objects.library import library_folder, library_records
 from srcli.pretraining.cache import Report, catalogue_digest, claim, making, no_report
+from srcli.stages.library_use import drawn
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
@@ -111,6 +112,7 @@ def _claim(config: PretrainConfig, sim: SimConfig, cache: Path, taught: tuple[st
         "pretrain": config.model_dump(mode="json", include=keys),
         "sim": sim.model_dump(mode="json"),
         "catalogue": catalogue_digest(),
+        **drawn(("seen", "unseen")),
         "drawing": [file_digest(Path(inspect.getfile(module))) for module in (render, variation)],
     }
     if taught:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.pretraining.cache import Report, catalogue_digest, claim, making, no_report
+from srcli.stages.library_use import drawn
 
 if TYPE_CHECKING:
     from srcli.parallel import Executor
@@ -133,6 +134,7 @@ def _claim(params: Params, cache: Path) -> None:
         "candidates": params.candidates.model_dump(mode="json", exclude={"quality"}),
         **params.model_dump(mode="json", include={"sim", "scene"}),
         "catalogue": catalogue_digest(),
+        **drawn(("seen", "unseen")),
     }
     claim(cache, wanted, "the outcomes")
 

@@ -139,6 +139,7 @@ def _grasps(
     from srcli.probing.pictures import draw_calibration
     from srcli.probing.rates import grasp_numbers
     from srcli.probing.tables import grasp_table
+    from srcli.stages.library_use import drawn
 
     section = params.probe
     check_source(params.candidates)
@@ -147,7 +148,8 @@ def _grasps(
     sections = ("scene", "sim", "language", "candidates")
     counts = {"sampled": section.sampled, "dense_grasps": section.dense_grasps}
     config = {"seed": params.seed, **params.model_dump(mode="json", include=set(sections)), **counts}
-    config |= {"code": code_digest(), "content": content_of(params.candidates)}
+    own = ("user",) if params.scene.library != "none" else ()
+    config |= {"code": code_digest(), "content": content_of(params.candidates), **drawn((*section.splits, *own))}
     journal = Journal(out_dir / "unfinished", "grasps", config)
     records = _play(executor, grasps.play, jobs, grasps.start, (params, device), progress, "grasps", journal)
     journal.path.unlink(missing_ok=True)

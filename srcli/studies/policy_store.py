@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.artifacts.digests import config_digest, differing_keys, encoder_label, file_digest
+from srcli.config.train import ALSO_TRAINED_WITH
 from srcli.errors import ArtifactError, ConfigError, MismatchError, MissingAssetError, unknown_name
 from srcli.evaluation.methods import Method, parse_method, shipped_file
 from srcli.methods.policy_file import read_policy, stored_section, taught_from
@@ -93,10 +94,6 @@ class Kept:
     origin: str
     note: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
-
-
-ALSO_TRAINED_WITH = ("bypass", "regions")
-"""Keys that a method acts with and is trained with as well: another value makes another policy."""
 
 
 def effective(spec: MethodSpec, section: Section) -> dict[str, Any]:

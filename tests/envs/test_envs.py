@@ -236,6 +236,22 @@ def test_what_cannot_be_played_is_over_with_the_first_step(pick, monkeypatch):
     assert env.record.attempts == () and not env.record.success
 
 
+def test_after_the_end_there_is_no_picture(small_by_default):
+    env = make(render_mode="rgb_array")
+    env.reset(seed=0)
+    env.close()
+    assert env.unwrapped.render() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"repeat": 2}, "repeat of reset without case"), ({"case": "pear", "split": "unseen"}, "split of reset beside case")],
+)
+def test_options_of_reset_that_say_nothing_are_refused(pick, options, text):
+    with pytest.raises(ConfigError, match=text):
+        pick.unwrapped.reset(options=options)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [

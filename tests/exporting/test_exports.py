@@ -230,7 +230,8 @@ def test_scores_and_attention_of_a_method(demos, tmp_path):
     percept = fake.FakePerceiver().look(DemoDataset(demos).demonstration(8))
     mask = np.linspace(0, 1, len(percept.cloud.points)).astype(np.float32)
 
-    def view(spec, step, number):
+    def view(episode, number):
+        step = episode.steps[number]
         scores = np.arange(len(step.candidates), dtype=np.float32)
         return Seen(Choice(step.action, scores, mask), percept)
 
@@ -239,7 +240,7 @@ def test_scores_and_attention_of_a_method(demos, tmp_path):
     found = {chunk.entity_path: chunk.to_record_batch() for chunk in RrdReader(tmp_path / "e.rrd").stream()}
     assert len(found["/world/attention"].column("Points3D:positions")[0].as_py()) == len(mask)
     assert {"/scores", "/world/chosen"} <= set(found)
-    first, second = ply.export_ply(episode.steps[0].observation, view(None, episode.steps[0], 0), cloud, tmp_path / "e.ply")
+    first, second = ply.export_ply(episode.steps[0].observation, view(episode, 0), cloud, tmp_path / "e.ply")
     assert (first.name, second.name) == ("e.ply", "e-mask.ply")
     vertices = trimesh.load(second, process=False).metadata["_ply_raw"]["vertex"]["data"]
     np.testing.assert_array_equal(vertices["mask"].reshape(-1), mask)
@@ -251,11 +252,40 @@ def test_a_method_is_shown_a_stored_attempt(demos):
     from srcli.exporting.decisions import Viewer
     from srcli.language.instructions import reader
 
-    spec, step = DemoDataset(demos).step(0, 0)
+    episode = DemoDataset(demos).episode(0)
+    step = episode.steps[0]
     method = resolve_methods(["quality"], [], {})[0].build(None, "cpu")
-    seen = Viewer(method, None, Params().cloud, reader(None))(spec, step, 0)
+    seen = Viewer(method, None, Params().cloud, reader(None))(episode, 0)
     wanted = np.argmax(np.where(step.excluded, -np.inf, step.candidates.quality))
     assert seen.choice.action.index == wanted and seen.percept is None
+
+
+def test_a_method_knows_what_has_failed_before_in_the_phase(demos):
+    from dataclasses import replace
+
+    from srcli.exporting.decisions import Viewer
+    from srcli.language.instructions import reader
+
+    class Noted:
+        def act(self, decision):
+            self.given = decision
+            return None
+
+    episode = DemoDataset(demos).episode(0)
+    step = episode.steps[0]
+    lost, held = (replace(step, outcome=replace(step.outcome, success=False, slot=slot)) for slot in (None, 3))
+    method = Noted()
+    Viewer(method, None, Params().cloud, reader(None))(replace(episode, steps=(lost, held, step)), 2)
+    # Something wrong that was held is no grasp that failed.
+    np.testing.assert_array_equal(method.given.failed, [step.action.pose])
+    assert method.given.repeats(step.action.pose[None]).all()
+
+
+def test_the_second_cloud_of_an_attempt_overwrites_nothing(demos, tmp_path):
+    (tmp_path / "a-mask.ply").write_text("somebody else's")
+    with pytest.raises(ConfigError, match=r"a-mask\.ply: is there already"):
+        export.run(Params(), demos, "ply", tmp_path / "a.ply", export.Options(method="quality"))
+    assert [file.name for file in tmp_path.iterdir()] == ["a-mask.ply"]
 
 
 @pytest.mark.parametrize(

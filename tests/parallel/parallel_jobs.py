@@ -1,6 +1,7 @@
 """Functions that worker processes find by name."""
 
 import os
+import tempfile
 import time
 
 from srcli.errors import MismatchError
@@ -15,6 +16,16 @@ def start(offset):
 
 def bad_start(offset):
     raise MismatchError("cannot start", "never mind")
+
+
+_folder = None
+
+
+def with_folder(job):
+    """Keeps a temporary folder, as a world of the simulator does."""
+    global _folder
+    _folder = _folder or tempfile.TemporaryDirectory(prefix="kept-")
+    return os.getpid()
 
 
 def slow_first(job):

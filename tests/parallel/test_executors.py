@@ -101,6 +101,28 @@ def test_no_orphans(tmp_path, how):
     process.stderr.close()
 
 
+@pytest.mark.parametrize("how", ["stopped", "parent killed"])
+def test_workers_that_are_ended_leave_no_temporary_folders(tmp_path, how, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    if how == "stopped":
+        results = make_executor("processes", 2).imap(jobs.with_folder, range(1000))
+        assert {next(results) for _ in range(4)} and list(tmp_path.glob("kept-*"))
+        results.close()
+    else:
+        script = tmp_path / "run.py"
+        script.write_text(SCRIPT.format(folder=str(Path(__file__).parent)).replace("jobs.process", "jobs.with_folder"))
+        process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None and process.stdout.readline() and list(tmp_path.glob("kept-*"))
+        process.kill()
+        process.stdout.close()
+        process.wait(timeout=20)
+    for _ in range(100):
+        if not list(tmp_path.glob("kept-*")):
+            break
+        time.sleep(0.05)
+    assert not list(tmp_path.glob("kept-*"))
+
+
 def _alive(pid):
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"

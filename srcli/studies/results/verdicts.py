@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from srcli.studies.results.parts import STRICT
+from srcli.config.yamltext import read_yaml
+from srcli.methods.registry import UNTRAINED
 
 Data = Mapping[str, Any]
 
@@ -35,38 +37,10 @@ class Claim:
     least: float = 0.0
 
 
-def _strict(task: str, suite: str = "wide") -> str:
-    return f"{suite}/{task}@{STRICT}"
+def claims() -> tuple[Claim, ...]:
+    """Those of ``claims.yaml``."""
+    return tuple(Claim(**line) for line in read_yaml(Path(__file__).with_name("claims.yaml")))
 
-
-CLAIMS = (
-    Claim("SR learns: picking", "our precondition", _strict("pick"), "sr", "untrained:sr"),
-    Claim("SR learns: placing", "our precondition", _strict("place"), "sr", "untrained:sr"),
-    Claim("SR over BASE: picking", "Table 3", _strict("pick"), "sr", "base"),
-    Claim("SR over SR-A: picking", "Table 3", _strict("pick"), "sr", "sr_a"),
-    Claim("SR over BASE: placing", "Table 3", _strict("place"), "sr", "base"),
-    Claim("SR over SR-A: placing", "Table 3", _strict("place"), "sr", "sr_a"),
-    Claim("SR over BASE: pick-and-place", "Table 3", _strict("pick_place"), "sr", "base"),
-    Claim("SR over A2: picking", "Table 1", _strict("pick"), "sr", "a2"),
-    Claim("SR over A2: placing", "Table 1", _strict("place"), "sr", "a2"),
-    Claim("SR-A is the best on seen objects: picking, over SR", "section 4.3", _strict("pick"), "sr_a", "sr", split="seen"),
-    Claim(
-        "one cosine is not enough: SR over BASE by 15 points, compositional sentences",
-        "our own test",
-        _strict("pick", "compositional"),
-        "sr",
-        "base",
-        least=0.15,
-    ),
-    Claim(
-        "one cosine is not enough: SR over the similarity rule by 20 points, compositional sentences",
-        "our own test",
-        _strict("pick", "compositional"),
-        "sr",
-        "similarity",
-        least=0.2,
-    ),
-)
 
 ELSEWHERE = (
     "Not measured with these networks: fewer planning steps (these rows have one attempt), squared ReLU under point noise (Table "
@@ -86,7 +60,7 @@ HEAD = (
 def verdicts(parts: Iterable[Data]) -> list[list[str]]:
     """A line for each claim: what is said, by whom, what was found, the verdict."""
     known = {part["part"]: part for part in parts}
-    return [[claim.text, claim.source, *_found(claim, known.get(claim.part))] for claim in CLAIMS]
+    return [[claim.text, claim.source, *_found(claim, known.get(claim.part))] for claim in claims()]
 
 
 def _found(claim: Claim, part: Data | None) -> tuple[str, str]:
@@ -104,7 +78,7 @@ def _difference(claim: Claim, rows: Mapping[str, Data], reference: str) -> tuple
     better, worse = rows.get(claim.better), rows.get(claim.worse)
     if better is None or worse is None:
         return None
-    if claim.worse == f"untrained:{claim.better}":
+    if claim.worse == UNTRAINED + claim.better:
         return _ends(better["to_control"], 1.0)
     if claim.worse == reference:
         return _ends(better["to_reference"], 1.0)
