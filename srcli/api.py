@@ -180,10 +180,19 @@ def evaluate(
         "evaluate.suite": suite,
         "evaluate.tasks": None if tasks is None else list(tasks),
         "evaluate.episodes": episodes,
-        "evaluate.methods": [] if policies and methods is None else None if methods is None else list(methods),
+        "evaluate.methods": _names(policies) if methods is None else list(methods),
     }
     values = _parameters(params, {**(settings or {}), **{key: value for key, value in given.items() if value is not None}})
     return run(values, [str(policy) for policy in policies], Path(out), workers=workers, device=device)
+
+
+def _names(policies: Sequence[Path | str]) -> list[str] | None:
+    """What the rows of given policies are called; None without any."""
+    from srcli.evaluation.methods import parse_method
+    from srcli.methods.policy_file import read_policy
+
+    texts = [str(policy) for policy in policies]
+    return [parse_method(text)[0] if "=" in text else read_policy(Path(text)).method for text in texts] or None
 
 
 def read(file: Path | str) -> Artifact | GraspGroup:

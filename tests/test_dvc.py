@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,7 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from srcli.cli.app import app
 from srcli.methods.registry import UNTRAINED, folder_of, spec_of
 from srcli.params import Params
 from srcli.params.loading import load_params, validate
@@ -82,6 +85,7 @@ def _named(stage: str) -> list[str]:
 
 
 STAGES = ["collect", "featurize", "train", "evaluate", "ablate", "noise-sweep", "report"]
+_ITEMS = {"task": "pick", "method": "sr_plus", "seed": "0"}
 MODULE = {"noise-sweep": "noise_sweep"}
 
 
@@ -133,6 +137,25 @@ def test_commands_have_paths_only_and_sections_exist() -> None:
     assert all(
         options["cache"] is False for stage in stages.values() for out in stage.get("metrics", []) for options in out.values()
     )
+
+
+def test_no_command_sets_what_dvc_tracks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_STAGE", "any")
+    monkeypatch.chdir(ROOT)
+    for file in ("dvc.yaml", "compare/dvc.yaml"):
+        for stage in _stages(file).values():
+            words = [re.sub(r"\$\{item\.(\w+)\}", lambda found: _ITEMS[found[1]], word) for word in shlex.split(stage["cmd"])]
+            told = CliRunner().invoke(app, [*words[1:], "--dry-run"])
+            assert "would override" not in told.stderr and "No such option" not in told.stderr, (words, told.stderr)
+
+
+def test_settings_of_all_methods_that_are_evaluated_are_tracked() -> None:
+    params = load_params(ROOT / "params.yaml")
+    played = (*params.evaluate.methods, *params.ablate.methods, *params.noise.methods)
+    groups = {spec_of(name).key for name in played if type(spec_of(name).section()).model_fields}
+    for stage in ("evaluate", "report"):
+        tracked = {key.split(".")[1] for key in map(str, _stages()[stage]["params"]) if key.startswith("methods.")}
+        assert groups <= tracked, f"dvc.yaml: stage {stage} has to track the sections of {sorted(groups - tracked)}"
 
 
 def test_what_is_trained_is_what_the_studies_compare() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from srcli import api
 from srcli.actions.closing import SHIPPED
 from srcli.actions.sources import content_of
 from srcli.artifacts.digests import code_origin, file_digest
@@ -19,7 +20,7 @@ from srcli.config.language import LanguageConfig
 from srcli.errors import ArtifactError, BusyError, ConfigError, MismatchError, SrcliError, UnknownNameError
 from srcli.evaluation import plan
 from srcli.evaluation.journal import Journal, code_digest
-from srcli.evaluation.methods import method_sections, resolve_methods
+from srcli.evaluation.methods import chosen_methods, method_sections, resolve_methods
 from srcli.evaluation.plan import calibration_episodes
 from srcli.evaluation.report import PlayedEpisode, tables
 from srcli.evaluation.results import described
@@ -424,3 +425,14 @@ def test_a_policy_file_given_as_a_method_is_told_how() -> None:
 def test_a_folder_to_reuse_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no such folder"):
         run(params(), [], tmp_path / "out", reuse=[tmp_path / "typo"], executor=FakeExecutor())
+
+
+def test_given_policies_alone_are_measured_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Params, list[str]]] = []
+    monkeypatch.setattr("srcli.stages.evaluate.run", lambda params, policies, out, **_: asked.append((params, policies)))
+    file = str(shipped("sr_plus"))
+    api.evaluate(f"mine={file}", out=tmp_path)
+    api.evaluate(f"mine={file}", out=tmp_path, methods=["random"])
+    api.evaluate(out=tmp_path)
+    names = [[m.label for m in chosen_methods(*each)] for each in asked]
+    assert names[0] == ["mine"] and names[1] == ["mine", "random"] and len(dict.fromkeys(names[2])) > 1

@@ -19,6 +19,7 @@ from srcli.objects.importing import Prepared, prepare
 from srcli.objects.library import (
     ENTRY,
     MESH,
+    VARIABLE,
     Record,
     Source,
     commit_object,
@@ -32,6 +33,9 @@ from srcli.objects.library import (
 )
 from srcli.objects.mesh import Mesh
 from srcli.objects.variation import in_band, sample_variation
+from srcli.params import Params
+from srcli.params.loading import override
+from srcli.stages.collect import recorded_config
 
 
 def store(folder: Path, prepared: Prepared, name: str = "crate", **more: Any) -> None:
@@ -44,6 +48,19 @@ def store(folder: Path, prepared: Prepared, name: str = "crate", **more: Any) ->
         **fields,
     )
     commit_object(stage_object(folder, record, prepared.surfaces, prepared.hulls), folder / name)
+
+
+def test_objects_that_may_be_drawn_belong_to_what_demonstrations_depend_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "lib"))
+    plain, added = Params(), override(Params(), {"scene.library": "add"})
+    before = [recorded_config(params, "pick", 0) for params in (plain, added)]
+    store(tmp_path / "lib", prepare(box(tmp_path), mass=0.15))
+    after = [recorded_config(params, "pick", 0) for params in (plain, added)]
+    assert before[0] == after[0] and before[1] != after[1] and list(after[1]["library"]) == ["crate"]
+    store(tmp_path / "lib", prepare(box(tmp_path), mass=0.15), "chest", split=plain.collect.split)
+    assert list(recorded_config(plain, "pick", 0)["library"]) == ["chest"]
 
 
 def test_the_library_gives_back_what_was_added(tmp_path: Path) -> None:
