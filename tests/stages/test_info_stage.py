@@ -53,7 +53,7 @@ def test_features_policy_evaluation(tmp_path, demos):
         policy, {"a.w": np.ones((3, 4), np.float32)}, {"width": 4}, {"name": "fake"}, {"loss": np.ones(5)}, {"updates": 5}
     )
     found = info.run(policy)
-    assert found["summary"]["parameters"] == 12 and found["summary"]["curves"] == {"loss": 5}
+    assert found["summary"]["parameters"] == 12 and found["summary"]["curves"] == {"names": ["loss"], "records": 5}
     assert len(found["problems"]) == 1 and "no method here knows" in found["problems"][0]
     assert info.run(policy, validate=False)["problems"] == [] and info.run(shipped("sr"))["problems"] == []
     result = tmp_path / "result.h5"
