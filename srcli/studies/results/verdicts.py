@@ -44,8 +44,8 @@ def claims() -> tuple[Claim, ...]:
 
 ELSEWHERE = (
     "Not measured with these networks: fewer planning steps (these rows have one attempt), squared ReLU under point noise (Table "
-    "4), perturbed actions, unseen relations, other training seeds. Single evaluations of pick-and-place and of seen objects, and the "
-    "losses of these networks (Fig. 8), stand in [method.md](method.md#the-shipped-strict-networks)."
+    "4), perturbed actions, unseen relations, other training seeds. Single evaluations of pick-and-place and of seen objects, "
+    "and the losses of these networks (Fig. 8), stand in [method.md](method.md#the-shipped-strict-networks)."
 )
 
 HEAD = (
