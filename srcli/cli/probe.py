@@ -20,10 +20,10 @@ from srcli.cli.options import (
     out_option,
     parameter,
 )
-from srcli.cli.running import Flag, Plan, command, encoder_flags, parameters, torch_device, worker_count
+from srcli.cli.running import Flag, Plan, encoder_flags, parameters, resumable, torch_device, worker_count
 
 
-@command
+@resumable
 def probe(
     out: Annotated[Path, out_option("Folder for tables, numbers and pictures.")] = Path("results/probe"),
     params: ParamsFile = None,

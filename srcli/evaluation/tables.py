@@ -6,12 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from srcli.evaluation.statistics import Interval, Row
-
-if TYPE_CHECKING:
-    pass
 
 PRIVILEGED_MARK = "*"
 CONTROL_NOTE = (

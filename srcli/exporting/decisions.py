@@ -13,7 +13,7 @@ from srcli.language.spelling import Reader
 from srcli.methods.base import Choice, Decision, Policy
 from srcli.perception.encoders.interface import Encoder
 from srcli.seeding import DECIDE, generator
-from srcli.types import Percept
+from srcli.types import Percept, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class Seen:
 
 
 def _failed(before: DemoStep, step: DemoStep) -> bool:
-    """Whether an earlier attempt of the same phase failed: what was held, wrong or right, was none that did."""
+    """Whether an earlier attempt of the same phase failed. A grasp that held something, if the wrong thing, did not."""
     if before.phase != step.phase or before.outcome.success:
         return False
-    return before.phase != "pick" or before.outcome.slot is None
+    return before.outcome.reason is not Reason.WRONG_OBJECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Viewer:
             moved=percept.moved,
             held=step.held,
             failed=failed,
-            repeats=partial(exclude, failed=list(failed)),
+            repeats=partial(exclude, failed=failed),
         )
         choice = self.policy.act(decision)
         return Seen(choice, percept.value)

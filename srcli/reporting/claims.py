@@ -65,7 +65,7 @@ def _certain(low: Numbers, high: Numbers) -> bool:
 def verdict(gap: float, certain: bool) -> str:
     """In one or two words, from the sign of a difference and whether its interval leaves out zero."""
     if gap == 0:
-        return "no difference"
+        return "not resolved (no difference)"
     if certain:
         return "confirmed" if gap > 0 else "refuted"
     return "not resolved (sign as claimed)" if gap > 0 else "not resolved (opposite sign)"

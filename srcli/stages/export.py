@@ -116,13 +116,16 @@ def run(
     usual = target(source, to, options)
     path = usual if out is None else Path(out)
     if to == "safetensors":
+        from srcli.artifacts.core import DEMOS
         from srcli.artifacts.policy import export_safetensors
 
         try:
             export_safetensors(source, path)
         except ArtifactError as error:
+            if DEMOS.noun not in error.message:
+                raise
             others = ", ".join(name for name in FORMATS if name != to)
-            raise ArtifactError(error.message, f"{error.hint}; of demonstrations say what to make, --to {others}") from None
+            raise ArtifactError(error.message, f"say what to make of demonstrations: --to {others}") from None
         return Summary(str(path), to, 1, 0, 0, path.stat().st_size)
     from srcli.artifacts.core import output_lock
     from srcli.artifacts.demos import DemoDataset

@@ -110,10 +110,11 @@ def study_rows(
         against, quiet = references.get(arm, arm), (calm or {}).get(arm, arm)
         mixed = arm in untaught or against in untaught
         for seed in [POOLED] if arm in untaught else [*seeds, POOLED] if len(seeds) > 1 else seeds:
-            own = _results(here, arm, seed, mixed)
+            own = _results(here, arm, seed, arm in untaught)
+            paired = _results(here, arm, seed, mixed)
             other = _results(here, against, POOLED if against in untaught else seed, mixed) if against != arm else []
             still = _results(here, quiet, seed, mixed) if quiet != arm else []
-            rows.append(_row(task, arm, seed, own, other, still, resamples, confidence))
+            rows.append(_row(task, arm, seed, own, paired, other, still, resamples, confidence))
     return tuple(rows)
 
 
@@ -131,27 +132,29 @@ def _row(
     arm: str,
     seed: int,
     own: Sequence[Result],
+    keyed: Sequence[Result],
     other: Sequence[Result],
     still: Sequence[Result],
     resamples: int,
     confidence: float,
 ) -> StudyRow:
+    """Args: keyed: ``own`` under the keys by which they are paired with ``other`` and ``still``."""
     plain = summarise(own, resamples=resamples, confidence=confidence)
     first = summarise(at_once(own), resamples=resamples, confidence=confidence)
     first_ends = first.wilson if first.clusters == first.episodes else first.clustered
     tried = [r for r in own if not r.not_set_up]
     steps = clustered_bootstrap(np.array([float(r.attempts) for r in tried]), [r.cluster for r in tried], resamples, confidence)
     values: dict[str, Any] = {}
-    paired = compare(own, other, resamples, confidence) if other else None
+    paired = compare(keyed, other, resamples, confidence) if other else None
     if paired is not None:
         values |= _named("diff", paired.difference)
         values |= {"only_arm": paired.only_method, "only_reference": paired.only_reference, "p_value": paired.p_value}
-        values |= _named("steps_diff", steps_difference(own, other, resamples, confidence))
-        values |= _first("first_diff", own, other, task, resamples, confidence)
-    without = compare(own, still, resamples, confidence) if still else None
+        values |= _named("steps_diff", steps_difference(keyed, other, resamples, confidence))
+        values |= _first("first_diff", keyed, other, resamples, confidence)
+    without = compare(keyed, still, resamples, confidence) if still else None
     if without is not None:
         values |= _named("drop", without.difference)
-        values |= _first("first_drop", own, still, task, resamples, confidence)
+        values |= _first("first_drop", keyed, still, resamples, confidence)
     return StudyRow(
         task=task,
         split=plain.split,
@@ -181,9 +184,7 @@ def at_once(results: Sequence[Result]) -> list[Result]:
     return [replace(r, success=r.success and r.attempts <= len(r.stages)) for r in results]
 
 
-def _first(
-    name: str, own: Sequence[Result], other: Sequence[Result], task: str, resamples: int, confidence: float
-) -> dict[str, float]:
+def _first(name: str, own: Sequence[Result], other: Sequence[Result], resamples: int, confidence: float) -> dict[str, float]:
     paired = compare(at_once(own), at_once(other), resamples, confidence)
     return _named(name, paired.difference) if paired is not None else {}
 

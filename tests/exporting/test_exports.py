@@ -27,6 +27,7 @@ from srcli.exporting import folders, lerobot, ply
 from srcli.exporting.lerobot_stats import histogram, image_stats
 from srcli.params import Params
 from srcli.stages import export
+from srcli.types import Reason
 
 CAMERAS = ("top", "left", "right")
 runner = CliRunner()
@@ -273,7 +274,8 @@ def test_a_method_knows_what_has_failed_before_in_the_phase(demos):
 
     episode = DemoDataset(demos).episode(0)
     step = episode.steps[0]
-    lost, held = (replace(step, outcome=replace(step.outcome, success=False, slot=slot)) for slot in (None, 3))
+    reasons = (Reason.NOTHING_HELD, Reason.WRONG_OBJECT)
+    lost, held = (replace(step, outcome=replace(step.outcome, success=False, reason=reason)) for reason in reasons)
     method = Noted()
     Viewer(method, None, Params().cloud, reader(None))(replace(episode, steps=(lost, held, step)), 2)
     # Something wrong that was held is no grasp that failed.

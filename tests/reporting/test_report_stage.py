@@ -117,7 +117,7 @@ def test_claims_follow_from_the_paired_intervals(full: tuple[report.Summary, str
     assert rows[noisy] in ("confirmed", "not resolved (sign as claimed)")
     assert rows["The final training loss of SR+ is below that of SR-A+"] == "not resolved (sign as claimed)"
     assert [verdict(0.0, True), verdict(-0.1, True), verdict(-0.1, False)] == [
-        "no difference",
+        "not resolved (no difference)",
         "refuted",
         "not resolved (opposite sign)",
     ]

@@ -275,6 +275,12 @@ def test_what_learns_nothing_is_paired_with_all_training_seeds() -> None:
     assert (random.seed, random.diff) == (POOLED, -0.5)
     learned = {r.seed: r.diff for r in study_rows(episodes, {"sr": "random"}, resamples=50, untaught=["random"]) if r.arm == "sr"}
     assert learned == {1: 1.0, 2: 0.0, POOLED: 0.5}
+    # What a row is compared with changes nothing of its own.
+    alone, beside = (
+        next(r for r in study_rows(episodes, references, resamples=50, untaught=["random"]) if (r.arm, r.seed) == ("sr", POOLED))
+        for references in ({}, {"sr": "random"})
+    )
+    assert (alone.wilson_low, alone.wilson_high, alone.first_low) == (beside.wilson_low, beside.wilson_high, beside.first_low)
 
 
 def test_steps_are_of_the_scenes_that_were_set_up() -> None:

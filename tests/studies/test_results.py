@@ -422,7 +422,7 @@ def test_claims_are_told_from_the_paired_differences_of_the_strict_rows() -> Non
         return {"method": method, "split": split, "n": 100, "first": {"k": k}, **told}
 
     rows = [row("sr", 60, 0.5, control=True), row("untrained:sr", 10, -0.5), row("base", 70, 0.1), row("a2", 30, -0.3)]
-    part = {"part": "wide/pick@strict", "reference": "sr", "rows": [*rows, row("sr", 50, 0.0, split="seen")]}
+    part = {"part": "wide/pick@strict", "reference": "sr", "confidence": 0.95, "rows": [*rows, row("sr", 50, 0.0, split="seen")]}
     lines = {line[0]: line[2:] for line in verdicts([part])}
     assert lines["SR learns: picking"] == ["60.0% against 10.0%: +50.0 [+45.0, +55.0]", "confirmed"]
     assert lines["SR over BASE: picking"] == ["60.0% against 70.0%: -10.0 [-15.0, -5.0]", "refuted"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from srcli.config.yamltext import read_yaml
@@ -12,9 +13,8 @@ from srcli.methods.registry import UNTRAINED
 
 Data = Mapping[str, Any]
 
-POWER = (1.959964 + 0.841621) / 1.959964
-"""Half of a 95% interval times this is the difference that would have been seen in four of five such measurements (a 95% interval
-leaves 0 out)."""
+POWER = 0.8
+"""Share of such measurements in which the difference that is named would have been seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,16 @@ def verdicts(parts: Iterable[Data]) -> list[list[str]]:
 
 
 def _found(claim: Claim, part: Data | None) -> tuple[str, str]:
-    rows = {row["method"]: row for row in (part or {}).get("rows", ()) if row["split"] == claim.split}
-    paired = _difference(claim, rows, part["reference"]) if part is not None else None
+    if part is None:
+        return "", "not measured"
+    rows = {row["method"]: row for row in part["rows"] if row["split"] == claim.split}
+    paired = _difference(claim, rows, part["reference"])
     if paired is None:
         return "", "not measured"
     value, low, high = paired
     rates = " against ".join(f"{100 * rows[name]['first']['k'] / rows[name]['n']:.1f}%" for name in (claim.better, claim.worse))
-    return f"{rates}: {100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]", verdict(low, high, claim.least)
+    told = verdict(low, high, claim.least, part["confidence"])
+    return f"{rates}: {100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]", told
 
 
 def _difference(claim: Claim, rows: Mapping[str, Data], reference: str) -> tuple[float, float, float] | None:
@@ -93,10 +96,12 @@ def _ends(paired: Data | None, sign: float) -> tuple[float, float, float] | None
     return sign * found["difference"], ends[0], ends[1]
 
 
-def verdict(low: float, high: float, least: float = 0.0) -> str:
+def verdict(low: float, high: float, least: float = 0.0, confidence: float = 0.95) -> str:
     """In words, from the interval of a difference that is claimed to be above ``least``."""
     if low > least:
         return "confirmed"
     if high < least:
         return "refuted"
-    return f"not resolved (seen from {100 * POWER * (high - low) / 2:.0f} points on)"
+    level = NormalDist().inv_cdf(0.5 + confidence / 2)
+    seen = (high - low) / 2 * (1.0 + NormalDist().inv_cdf(POWER) / level)
+    return f"not resolved (seen from {100 * seen:.0f} points on)"
