@@ -18,7 +18,7 @@ from srcli.errors import SceneError
 from srcli.learning.augment import augment, random_rotation
 from srcli.learning.rotations import about, basis_from
 from srcli.models.batch import Batch
-from srcli.types import F64, I64
+from srcli.types import F32, F64, I64
 
 Array = npt.NDArray[Any]
 NETWORK_INPUTS = (
@@ -187,13 +187,19 @@ class TrainingSet:
             for i in np.flatnonzero(turned):
                 turn = about(self._means, 2, rng)
                 for name in ("features", "text", "tokens"):
-                    stacked[name][i] = stacked[name][i].astype(np.float32) @ turn
+                    stacked[name][i] = _turned(stacked[name][i], turn)
         if rng.random() < config.augment.feature_rotation:
             turn = random_rotation(self.feature_dim, rng)
             stacked.setdefault("words", stacked["tokens"])
             for name in ("features", "text", "tokens"):
-                stacked[name] = stacked[name].astype(np.float32) @ turn
+                stacked[name] = _turned(stacked[name], turn)
         return _tensors(stacked)
+
+
+def _turned(features: Array, turn: F32) -> F32:
+    """Features (..., D) times a rotation, by torch: numpy would start threads beside those that train."""
+    turned: F32 = (torch.from_numpy(features.astype(np.float32)) @ torch.from_numpy(turn)).numpy()
+    return turned
 
 
 def _fewer(sample: Mapping[str, Array], count: int, rng: np.random.Generator) -> dict[str, Array]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from srcli.learning.augment import random_rotation
+from srcli.learning.augment import random_rotation, rotations_from
 from srcli.types import F32, F64
 
 if TYPE_CHECKING:
@@ -64,9 +64,11 @@ class Comparison:
         """A rotation for each of ``count`` samples, the identity for those beyond ``share``; None: nothing to turn."""
         if not self.width or share <= 0:
             return None
-        still = np.eye(self.width)
-        turns = [random_rotation(self.width, rng) if rng.random() < share else still for _ in range(count)]
-        return torch.from_numpy(np.stack(turns).astype(np.float32))
+        turns = np.tile(np.eye(self.width, dtype=np.float32), (count, 1, 1))
+        drawn = {i: rng.normal(size=(self.width, self.width)) for i in range(count) if rng.random() < share}
+        if drawn:
+            turns[list(drawn)] = rotations_from(np.stack(list(drawn.values())))
+        return torch.from_numpy(turns)
 
     @staticmethod
     @contextmanager
