@@ -83,7 +83,12 @@ def evaluate(
     ] = None,
     suite: Annotated[
         Literal["development", "paper", "wide", "compositional", "compositional-development", "free", "free-development"] | None,
-        parameter("--suite", key="evaluate.suite", text="Which cases."),
+        parameter(
+            "--suite",
+            key="evaluate.suite",
+            text="Which cases: development, paper, wide, compositional, free, compositional-development or free-development.",
+            metavar="SUITE",
+        ),
     ] = None,
     methods: Methods = None,
     episodes: Annotated[

@@ -106,11 +106,11 @@ def noise_sweep(
     ] = None,
     unit: Annotated[
         Literal["normalized", "metre", "feature"] | None,
-        parameter("--unit", key="noise.unit", text="What sigma counts."),
+        parameter("--unit", key="noise.unit", text="What sigma counts: normalized, metre or feature.", metavar="UNIT"),
     ] = None,
     where: Annotated[
         Literal["cloud", "network"] | None,
-        parameter("--where", key="noise.where", text="Before fusion, or after it."),
+        parameter("--where", key="noise.where", text="Before fusion (cloud), or after it (network).", metavar="PLACE"),
     ] = None,
     out: Annotated[Path, out_option("Folder for results, table and picture.")] = Path("results/noise"),
     methods: Methods = None,

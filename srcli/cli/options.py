@@ -16,6 +16,8 @@ FRAMES = "Frames"
 
 def parameter(*flags: str, key: str, text: str, **more: Any) -> Any:
     """An option that overrides a key of params.yaml; its help names the key."""
+    if "min" in more:
+        more.setdefault("metavar", "N")  # Short, so that keys are not cut in a terminal of 80 columns.
     return typer.Option(*flags, help=f"{text} \\[{key}]", rich_help_panel=PARAMETERS, show_default=False, **more)
 
 

@@ -43,6 +43,13 @@ def test_each_command_has_help(name: str) -> None:
     assert "Usage" in result.stdout
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_nothing_is_cut_in_a_terminal_of_80_columns(name: str) -> None:
+    result = runner.invoke(app, [name, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}, terminal_width=80)
+    assert result.exit_code == 0 and "…" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
 def test_stage_commands_share_their_options() -> None:
     for name in (
         "collect",
