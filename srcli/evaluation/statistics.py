@@ -43,6 +43,7 @@ class Result:
         not_set_up: the scene could not be built, so nothing was attempted. It counts as a failure.
         kind: of a compositional or free sentence, or empty.
         phases: of the task; empty: those that the built-in task of this name has.
+        training: which training played it, where a row has several that each played every episode; else empty.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Result:
     not_set_up: bool = False
     kind: str = ""
     phases: tuple[str, ...] = ()
+    training: str = ""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -161,22 +163,38 @@ def wilson(successes: float, total: int, confidence: float = 0.95) -> Interval:
 
 
 def clustered_bootstrap(
-    values: F64, clusters: Sequence[str], resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+    values: F64,
+    clusters: Sequence[str],
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    trainings: Sequence[str] = (),
 ) -> Interval:
     """Mean of ``values`` (n,) with a percentile interval from resampling whole clusters with replacement.
 
     Args:
         clusters: n names; values of one name are drawn together.
         seed: of the resampling, so that a table is reproducible.
+        trainings: n names, or none; where there are several, they are resampled, too, independently of the clusters: another
+            training would have given other numbers on the same cases. Of a few trainings such an interval is a little narrow.
     """
     if len(values) == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.bincount(index, weights=values)
-    counts = np.bincount(index).astype(np.float64)
     rng = generator((seed,), *BOOTSTRAP)
-    draws: I64 = rng.integers(len(sums), size=(resamples, len(sums)))
-    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    names, column = np.unique(np.asarray(trainings), return_inverse=True)
+    if len(names) > 1:
+        sums, counts = (np.zeros((index.max() + 1, len(names))) for _ in range(2))
+        np.add.at(sums, (index, column), values)
+        np.add.at(counts, (index, column), 1.0)
+        cases, networks = (rng.multinomial(n, np.full(n, 1.0 / n), resamples).astype(np.float64) for n in sums.shape)
+        total, number = (((cases @ table) * networks).sum(axis=1) for table in (sums, counts))
+        means = total[number > 0] / number[number > 0]
+    else:
+        sums = np.bincount(index, weights=values)
+        counts = np.bincount(index).astype(np.float64)
+        draws: I64 = rng.integers(len(sums), size=(resamples, len(sums)))
+        means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return Interval(float(values.mean()), float(low), float(high))
@@ -202,14 +220,15 @@ def compare(
     from scipy.stats import binomtest
 
     own, other = _means(method), _means(reference)
-    clusters = {r.key: r.cluster for r in method}
+    clusters, trainings = {r.key: r.cluster for r in method}, {r.key: r.training for r in method}
     keys = [key for key in own if key in other]
     if not keys:
         return None
     change = np.array([own[key] - other[key] for key in keys])
     better, worse = int((change > 0).sum()), int((change < 0).sum())
     p_value = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
-    difference = clustered_bootstrap(change, [clusters[key] for key in keys], resamples, confidence)
+    named = [trainings[key] for key in keys]
+    difference = clustered_bootstrap(change, [clusters[key] for key in keys], resamples, confidence, trainings=named)
     return Paired(difference, better, worse, p_value, len(keys))
 
 
@@ -253,7 +272,7 @@ def summarise(
         episodes=total,
         clusters=len(set(clusters)),
         wilson=wilson(float(wins.sum()) * scenes / total, scenes, confidence),
-        clustered=clustered_bootstrap(wins, clusters, resamples, confidence),
+        clustered=clustered_bootstrap(wins, clusters, resamples, confidence, trainings=[r.training for r in results]),
         within={} if "pick" not in phases else {k: counted(results, k) for k in within_of(cap)},
         steps_all=float(steps.mean()) if len(steps) else float("nan"),
         steps_all_se=float(steps.std(ddof=1) / np.sqrt(len(steps))) if len(steps) > 1 else float("nan"),

@@ -1,7 +1,7 @@
 """Rows of ablations and noise sweeps: each arm per training seed and pooled, and paired against a reference arm.
 
 An arm is one value of what is compared. All arms play the same episodes, so differences are taken episode by episode within a
-training seed; pooled rows resample whole cases with all their repeats and training seeds together.
+training seed; pooled rows resample whole cases with all their repeats, and, independently of them, the training seeds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class StudyRow:
 
     Attributes:
         seed: training seed, or ``POOLED``.
-        low, high: clustered interval of the rate; ``wilson_*`` the plain one.
+        low, high: clustered interval of the rate, over training seeds as well where the row has several; ``wilson_*`` the
+            plain one.
         first: share that succeeded at the first attempt (of each phase); ``first_low``, ``first_high``: Wilson where every
             episode is a case of its own, else whole cases resampled.
         steps: mean attempts over all episodes, with its clustered interval; ``steps_success`` over the successful ones.
@@ -121,7 +122,12 @@ def study_rows(
 def _results(episodes: Iterable[Episode], arm: str, seed: int, mixed: bool) -> list[Result]:
     """Results of an arm. Keys name the training seed, so that pairs are of one seed; ``mixed``: means over seeds are paired."""
     return [
-        replace(e.result, method=arm, key=e.result.key if mixed else f"{e.seed}/{e.result.key}")
+        replace(
+            e.result,
+            method=arm,
+            key=e.result.key if mixed else f"{e.seed}/{e.result.key}",
+            training="" if mixed else str(e.seed),
+        )
         for e in episodes
         if e.arm == arm and seed in (e.seed, POOLED)
     ]
@@ -143,7 +149,9 @@ def _row(
     first = summarise(at_once(own), resamples=resamples, confidence=confidence)
     first_ends = first.wilson if first.clusters == first.episodes else first.clustered
     tried = [r for r in own if not r.not_set_up]
-    steps = clustered_bootstrap(np.array([float(r.attempts) for r in tried]), [r.cluster for r in tried], resamples, confidence)
+    attempts = np.array([float(r.attempts) for r in tried])
+    names = [r.cluster for r in tried], [r.training for r in tried]
+    steps = clustered_bootstrap(attempts, names[0], resamples, confidence, trainings=names[1])
     values: dict[str, Any] = {}
     paired = compare(keyed, other, resamples, confidence) if other else None
     if paired is not None:
@@ -192,10 +200,11 @@ def _first(name: str, own: Sequence[Result], other: Sequence[Result], resamples:
 def steps_difference(own: Sequence[Result], other: Sequence[Result], resamples: int, confidence: float) -> Interval:
     """Attempts of one arm minus those of another over the shared episodes that were set up, clustered interval."""
     ours, theirs = _mean_steps(own), _mean_steps(other)
-    clusters = {r.key: r.cluster for r in own}
+    clusters, trainings = {r.key: r.cluster for r in own}, {r.key: r.training for r in own}
     keys = [key for key in ours if key in theirs]
     change = np.array([ours[key] - theirs[key] for key in keys])
-    return clustered_bootstrap(change, [clusters[key] for key in keys], resamples, confidence)
+    names = [trainings[key] for key in keys]
+    return clustered_bootstrap(change, [clusters[key] for key in keys], resamples, confidence, trainings=names)
 
 
 def _mean_steps(results: Sequence[Result]) -> dict[str, float]:
@@ -245,7 +254,8 @@ NOTE = (
     "`success`: k/n, rate in % with its interval (Wilson; whole cases resampled where cases repeat). "
     "`steps`: mean attempts over all episodes / over successful ones. "
     "`diff`: paired difference in points to the reference arm on the same episodes and training seeds, with the interval "
-    "clustered by case, episodes that only this arm / only the reference solved, exact McNemar p. "
+    "clustered by case (of pooled rows also over training seeds), episodes that only this arm / only the reference solved, exact "
+    "McNemar p, which knows neither. "
     "`first`: share solved at the first attempt of each phase, %, with its interval; `first diff`: its paired difference. "
     "`Δsteps`: paired difference in attempts."
 )

@@ -60,6 +60,20 @@ def test_bootstrap_of_identical_repeats_sees_only_the_cases() -> None:
     assert clustered.high - clustered.low > 3 * (plain.high - plain.low)
 
 
+def test_trainings_that_differ_widen_the_interval_of_cases_that_do_not() -> None:
+    """Two trainings, each alike on all cases: cases alone would say 0.5 for certain."""
+    cases, values = [str(i % 50) for i in range(100)], np.repeat([1.0, 0.0], 50)
+    alone = clustered_bootstrap(values, cases)
+    both = clustered_bootstrap(values, cases, trainings=["a"] * 50 + ["b"] * 50)
+    assert (alone.low, alone.high) == (0.5, 0.5) and (both.low, both.value, both.high) == (0.0, 0.5, 1.0)
+    # Trainings that are alike add next to nothing, and one of them nothing at all.
+    noisy = np.tile(np.array([1.0, 0.0, 1.0, 1.0, 0.0] * 10), 2)
+    alone = clustered_bootstrap(noisy, cases, resamples=8000)
+    both = clustered_bootstrap(noisy, cases, resamples=8000, trainings=["a"] * 50 + ["b"] * 50)
+    assert both.low == pytest.approx(alone.low, abs=0.02) and both.high == pytest.approx(alone.high, abs=0.02)
+    assert clustered_bootstrap(noisy, cases, trainings=["a"] * 100) == clustered_bootstrap(noisy, cases)
+
+
 def test_bootstrap_is_reproducible() -> None:
     values = np.array([1.0, 0.0, 1.0, 1.0])
     assert clustered_bootstrap(values, list("abcd")) == clustered_bootstrap(values, list("abcd"))

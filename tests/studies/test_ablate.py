@@ -263,6 +263,11 @@ def test_pairs_are_of_one_training_seed_and_cases_stay_together() -> None:
     assert (rows["a", 0].diff, rows["a", 1].diff, rows["a", POOLED].diff) == (1.0, -1.0, 0.0)
     assert (rows["a", POOLED].only_arm, rows["a", POOLED].only_reference) == (4, 4)
     assert rows["a", POOLED].cases == 2 and rows["a", 0].steps_diff == -2.0
+    # All cases agree within a training, and the trainings contradict each other: the pooled interval says so.
+    for name in ("diff", "first_diff"):
+        assert [getattr(rows["a", POOLED], f"{name}_{end}") for end in ("low", "high")] == [-1.0, 1.0]
+    assert (rows["a", POOLED].steps_diff_low, rows["a", POOLED].steps_diff_high) == (-2.0, 2.0)
+    assert (rows["a", POOLED].low, rows["a", POOLED].high) == (0.0, 1.0)
 
 
 def test_what_learns_nothing_is_paired_with_all_training_seeds() -> None:
