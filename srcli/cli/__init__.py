@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+from typing import NoReturn
 
 
 def main() -> None:
@@ -22,7 +24,23 @@ def main() -> None:
         # The reader of a help text has gone (`srcli evaluate --help | head`): Typer puts another stream there, rich ends with 1.
         if ended.code == 1 and (sys.stdout is not stdout or isinstance(ended.__context__, BrokenPipeError)):
             raise SystemExit(0) from None
+        if isinstance(ended.code, int) and ended.code in ENDED:
+            _leave(ended.code)
         raise
+
+
+ENDED = (130, 143)
+"""Exit codes of a command that was asked to end (``srcli/errors.py``)."""
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once, but for what has to be tidied up: threads that still compute would be cut off while libraries are unloaded."""
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 NO_HOME = "/nonexistent"
