@@ -74,6 +74,12 @@ def ablate(
         ),
     ] = None,
     no_train: NoTrain = False,
+    packaged: Annotated[
+        bool,
+        typer.Option(
+            "--shipped", help="Compare the policies of the package, whatever features are there.", rich_help_panel=RUNNING
+        ),
+    ] = False,
     reuse: Reuse = None,
     params: ParamsFile = None,
     episodes: Annotated[
@@ -112,6 +118,8 @@ def ablate(
     if study and names and len(names) > 1:
         raise ConfigError(f"--study {study}: of one method, not of {', '.join(names)}", "give -m once")
     given = [*(policies or ()), *files]
+    if packaged and (features or given):
+        raise ConfigError("--shipped: features or policies are given, too", "leave one of them away")
     count = worker_count(workers)
     from srcli.cli.output import emit, emit_plan
     from srcli.studies import ablate as stage
@@ -133,9 +141,10 @@ def ablate(
 
         scale, arms, reference = stage.plan(values, study, method)
         executor = values.evaluate.executor
-        check_run(values, device=device, executor=executor, inputs=[(features or store.FEATURES, FEATURES)])
         source = features or store.FEATURES
-        shipped = {} if features is not None or given or source.exists() else store.shipped_policies(arms, values)
+        check_run(values, device=device, executor=executor, inputs=[] if packaged else [(source, FEATURES)])
+        there = features is not None or bool(given) or source.exists()
+        shipped = stage.package_policies(arms, values, asked=packaged, there=there)
         trained = "; ".join(dict.fromkeys(arm.title for arm in arms if arm.learns and not arm.acts))
         first = f"train what is missing of: {trained}; with seeds {', '.join(map(str, scale.seeds))}"
         if no_train:
@@ -163,6 +172,7 @@ def ablate(
             policies_dir=policies_dir,
             demos=demos or store.DEMOS,
             train=not no_train,
+            packaged=packaged,
             reuse=reuse or (),
             workers=count,
             device=place,

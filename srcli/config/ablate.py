@@ -29,6 +29,12 @@ class ScaleConfig(Section):
     episodes: int = Field(
         30, ge=0, le=100_000, description="scenes per task and split, or repeats per case (paper); 0: the suite's own number"
     )
+    attempts: int = Field(
+        0,
+        ge=0,
+        le=50,
+        description="attempts of the pick phase; 0: evaluate.attempts. One is enough for the first attempt, and much quicker",
+    )
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] = Field(
         (0,), min_length=1, description="training seeds; everything is trained once with each"
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.errors import ConfigError, unknown_name
+from srcli.errors import ConfigError, MissingAssetError, unknown_name
 from srcli.methods.base import Study
 from srcli.methods.registry import UNTRAINED, spec_of, studies_of
 from srcli.studies.policy_store import (
@@ -14,6 +14,7 @@ from srcli.studies.policy_store import (
     FEATURES,
     POLICIES,
     Arm,
+    Kept,
     PolicyStore,
     check_features,
     collect_policies,
@@ -42,6 +43,7 @@ def run(
     policies_dir: Path = POLICIES,
     demos: Sequence[Path] = DEMOS,
     train: bool = True,
+    packaged: bool = False,
     reuse: Sequence[Path] = (),
     workers: int = 1,
     device: str = "cpu",
@@ -62,6 +64,7 @@ def run(
         policies_dir: where trained policies are kept and found again.
         demos: demonstrations, for studies that change the features.
         train: False: use only what is trained already.
+        packaged: compare the shipped policies, whatever features there are.
         reuse: folders of evaluations or studies; their episodes are taken where everything they depend on is the same.
 
     Raises:
@@ -90,7 +93,8 @@ def run(
         source = features or FEATURES
         notes: list[str] = []
         # What differs from an arm's weights when it acts only needs no training of its own.
-        shipped = {} if features is not None or policies or source.exists() else shipped_policies(arms, base)
+        there = features is not None or bool(policies) or source.exists()
+        shipped = package_policies(arms, base, asked=packaged, there=there)
         if shipped:
             seeds = (0,)
             given = dict(shipped)
@@ -163,6 +167,25 @@ def _title(params: Params, study: str, method: str) -> str:
     if study == ATTRIBUTION:
         return f"Attribution: what each part of {spec.title} is worth"
     return f"Study `{study}` of {spec.title}: {studies(params, method)[study].question}"
+
+
+def package_policies(arms: Sequence[Arm], base: Params, *, asked: bool, there: bool) -> dict[tuple[str, int], Kept]:
+    """The shipped policies of all arms that learn, where they are asked for or nothing else is there; else none.
+
+    Args:
+        there: whether there is something to train on, or are policies.
+
+    Raises:
+        MissingAssetError: they are asked for, and the package does not have them all.
+    """
+    found = shipped_policies(arms, base) if asked or not there else {}
+    learned = [arm.name for arm in arms if arm.learns]
+    if asked and learned and not found:
+        raise MissingAssetError(
+            f"the package has no policies for all of {', '.join(learned)} as the parameters describe them",
+            "leave --shipped away to train them, or compare others (`srcli methods` lists what is shipped)",
+        )
+    return found
 
 
 def plan(params: Params, study: str = "", method: str = "") -> tuple[ScaleConfig, tuple[Arm, ...], str]:

@@ -60,6 +60,7 @@ def at_scale(params: Params, scale: ScaleConfig) -> Params:
             "tasks": scale.tasks,
             "splits": scale.splits,
             "episodes": scale.episodes,
+            "attempts": scale.attempts or params.evaluate.attempts,
             "limit": 0,
             "figure_cases": 0,
             "similarity_rule": False,
@@ -200,7 +201,8 @@ def write_results(
     data = {**summary, "rows": rows_json(rows), "metrics": _metrics(rows)}
     _text(stem.with_suffix(".json"), json.dumps(data, indent=2) + "\n")
     chosen = {"learned": "chosen by what was learned alone", "combined": "chosen as each method is used"}[scale.choice]
-    words = f"suite `{scale.suite}`, seed {base.seed}, training seeds {', '.join(map(str, seeds))}, {section.attempts} attempts"
+    allowed = f"{section.attempts} attempt{'s' if section.attempts > 1 else ''}"
+    words = f"suite `{scale.suite}`, seed {base.seed}, training seeds {', '.join(map(str, seeds))}, {allowed}"
     text = f"# {title}\n\n{words}, {chosen}.\n\n" + markdown(rows, {a.name: a.title for a in arms}, bool(calm))
     text += "".join(f"\n- {note}" for note in told) + ("\n" if told else "")
     _text(stem.with_suffix(".md"), text)

@@ -95,7 +95,7 @@ def test_studies_are_listed() -> None:
 
 
 def test_a_dry_run_names_variants_and_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srcli.studies.policy_store.shipped_policies", lambda arms, base: {})
+    monkeypatch.setattr("srcli.studies.ablate.shipped_policies", lambda arms, base: {})
     result = runner.invoke(app, ["ablate", "--dry-run", "-S", "ablate.seeds=[3, 4]"])
     assert result.exit_code == 0, result.output
     assert "BASE+; SR-A+; SR+; with seeds 3, 4" in result.stdout and "pick, place, pick_place" in result.stdout
@@ -112,6 +112,20 @@ def test_a_dry_run_says_which_policies_are_taken(tmp_path: Path, monkeypatch: py
     words = ["compare", "-m", "rvt2", "-m", "sr", "--episodes", "1", "--dry-run", "--json", "-S", "compare.tasks=[pick]"]
     lines = json.loads(runner.invoke(app, words).stdout)["does"]
     assert lines[0].startswith("no row for rvt2") and lines[1].startswith("wide/pick: 2 episodes of sr, each that learns beside")
+
+
+def test_the_policies_of_the_package_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "features.h5").write_bytes(b"")
+    words = ["ablate", "--shipped", "-m", "base", "-m", "sr_a", "-m", "sr", "-m", "random", "--dry-run", "--json"]
+    told = json.loads(runner.invoke(app, words).stdout)
+    assert told["does"][0] == "take the policies shipped with the package" and told["reads"] == []
+    result = runner.invoke(app, [*words, "-m", "sr_relu"])
+    assert result.exit_code == 4 and "no policies for all of base, sr_a, sr, sr_relu" in result.stderr
+    for more in (["data/features.h5"], ["--policy", "sr=sr.h5"]):
+        result = runner.invoke(app, [*words, *more])
+        assert result.exit_code == 2 and "--shipped" in result.stderr and len(result.stderr.splitlines()) == 2
 
 
 def test_errors_at_the_door() -> None:

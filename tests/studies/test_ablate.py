@@ -324,6 +324,15 @@ def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkey
     summary = stage.run(tiny(), done / "shipped", executor=FakeExecutor())
     assert (summary.given, summary.trained) == (3, 0) and len(summary.rows) == 2 * 3
     assert "shipped with the package" in summary.markdown
+    # With features there they have to be asked for; one attempt is a scale of its own.
+    params = tiny(ablate={"attempts": 1})
+    executor = FakeExecutor()
+    summary = stage.run(params, done / "asked", policies_dir=done / "policies", packaged=True, executor=executor)
+    assert (summary.given, summary.trained, summary.reused) == (3, 0, 0)
+    assert {setup.attempts for setup in executor.setups} == {1} and ", 1 attempt, " in summary.markdown
+    monkeypatch.setattr(stage, "shipped_policies", lambda arms, base: {})
+    with pytest.raises(MissingAssetError, match="the package has no policies for all of base_plus"):
+        stage.run(params, done / "none", packaged=True, executor=FakeExecutor())
 
 
 def test_shipped_policies_stand_for_no_other_network_and_no_other_points(monkeypatch: pytest.MonkeyPatch) -> None:
