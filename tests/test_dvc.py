@@ -17,7 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from srcli.cli.app import app
-from srcli.methods.registry import UNTRAINED, folder_of, spec_of
+from srcli.methods.registry import UNTRAINED, folder_of, shipped, spec_of
 from srcli.params import Params
 from srcli.params.loading import load_params, validate
 
@@ -128,6 +128,7 @@ def test_commands_have_paths_only_and_sections_exist() -> None:
             "--method",
             "--seed",
             "--no-train",
+            "--shipped",
             "--reuse",
             "--out",
         }
@@ -151,18 +152,25 @@ def test_no_command_sets_what_dvc_tracks(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_settings_of_all_methods_that_are_evaluated_are_tracked() -> None:
     params = load_params(ROOT / "params.yaml")
-    played = (*params.evaluate.methods, *params.ablate.methods, *params.noise.methods)
-    groups = {spec_of(name).key for name in played if type(spec_of(name).section()).model_fields}
-    for stage in ("evaluate", "report"):
-        tracked = {key.split(".")[1] for key in map(str, _stages()[stage]["params"]) if key.startswith("methods.")}
+    for stage, played in (
+        ("evaluate", params.evaluate.methods),
+        ("report", params.evaluate.methods),
+        ("ablate", params.ablate.methods),
+        ("noise-sweep", params.noise.methods),
+    ):
+        groups = {spec_of(name).key for name in played if type(spec_of(name).section()).model_fields}
+        keys = [str(key).split(".") for key in _stages()[stage]["params"]]
+        tracked = groups if ["methods"] in keys else {key[1] for key in keys if key[0] == "methods"}
         assert groups <= tracked, f"dvc.yaml: stage {stage} has to track the sections of {sorted(groups - tracked)}"
 
 
-def test_what_is_trained_is_what_the_studies_compare() -> None:
+def test_what_is_trained_is_what_is_compared() -> None:
     params = load_params(ROOT / "params.yaml")
-    compared = {name for name in (*params.ablate.methods, *params.noise.methods) if not name.startswith(UNTRAINED)}
+    compared = {name for name in (*params.evaluate.methods, *params.noise.methods) if not name.startswith(UNTRAINED)}
     learned = {name for name in compared if spec_of(name).fit is not None}
     assert set(_trained()) == learned
+    for name in params.ablate.methods:
+        assert spec_of(name).fit is None or shipped(spec_of(name).name).is_file()
     train = _stages()["train"]
     for name in learned:
         assert f"srcli/{folder_of(name)}" in train["deps"], f"the folder of {name} is no dependency of its training"
@@ -191,12 +199,19 @@ TINY = {
         "bootstrap": 100,
         "similarity_rule": False,
     },
-    "ablate": {"suite": "development", "tasks": ["place"], "splits": ["unseen"], "episodes": 1},
+    "ablate": {
+        "suite": "development",
+        "tasks": ["place"],
+        "splits": ["unseen"],
+        "episodes": 1,
+        "methods": ["base", "sr", "random"],
+        "reference": "sr",
+    },
     "noise": {"suite": "development", "sigma": [0.1], "episodes": 1},
     "report": {"replay": False},
 }
 REST = {
-    "train@base_plus-0", "train@sr_a_plus-0", "train@sr_plus-0", "train@sr_plus_softmax-0", "train@sr_plus_relu-0",
+    "train@sr_plus-0", "train@sr_plus_softmax-0", "train@sr_plus_relu-0",
     "evaluate@pick", "evaluate@place", "evaluate@pick_place", "ablate", "noise-sweep", "report",
 }  # fmt: skip
 
@@ -276,4 +291,4 @@ def test_pipeline_runs_what_has_changed_and_keeps_collections(tmp_path: Path) ->
     longer = {**TINY["methods"]["sr"]["train"], "updates": 3}
     project.write({**TINY, "methods": {"sr": {"train": longer}}})
     # Nothing is run, so what depends on the new policies alone is not known to change yet.
-    assert set(project.repro("--dry")) == {name for name in REST if not name.startswith(("evaluate", "report"))}
+    assert set(project.repro("--dry")) == {name for name in REST if name.startswith(("train", "noise-sweep"))}

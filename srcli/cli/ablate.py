@@ -156,7 +156,8 @@ def ablate(
         )
         reads = (*(() if shipped else (str(source),)), *given)
         settings = {"seed": values.seed, section: scale.model_dump(mode="json", exclude={"study", "attribution"})}
-        emit_plan(Plan("ablate", reads, does, (str(out), str(policies_dir)), settings), as_json)
+        writes = (str(out), *(() if shipped else (str(policies_dir),)))
+        emit_plan(Plan("ablate", reads, does, writes, settings), as_json)
         return
     place = torch_device(device)
     from srcli.cli.progress import progress

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srcli.evaluation.figures import new_figure, save_figure
-from srcli.studies.tables import POOLED, StudyRow, interval
+from srcli.studies.tables import POOLED, StudyRow, interval, one_attempt
 
 COLOURS = ("#1b6ca8", "#d95f02", "#4d9221", "#7570b3", "#c51b7d", "#666666", "#b8860b", "#01665e")
 
@@ -84,19 +84,20 @@ def _shown(row: StudyRow, first: bool) -> tuple[float, float, float]:
 
 
 def draw_arms(path: Path, rows: Sequence[StudyRow], names: Mapping[str, str], confidence: float = 0.95) -> Path:
-    """Success of every arm: a dot within all attempts, a ring at the first one, each with its interval.
+    """Success of every arm: a dot within all attempts, a ring at the first one where there were more, each with its interval.
 
     Small dots are single training seeds; one panel per task and split.
     """
     shown = pooled(rows)
     tasks, splits = list(dict.fromkeys(r.task for r in shown)), list(dict.fromkeys(r.split for r in shown))
     arms = list(dict.fromkeys(r.arm for r in shown))
+    once = one_attempt(rows)
     figure = new_figure(1.6 + 3.4 * len(tasks), 0.6 + len(splits) * (0.9 + 0.42 * len(arms)))
     axes = figure.subplots(len(splits), len(tasks), squeeze=False, sharex=True, sharey=True)
     for panel, ax in (((t, s), axes[i, j]) for i, s in enumerate(splits) for j, t in enumerate(tasks)):
         for row in (r for r in shown if (r.task, r.split) == panel):
             place, colour = arms.index(row.arm), COLOURS[arms.index(row.arm) % len(COLOURS)]
-            for first, face, shift in ((False, colour, -0.13), (True, "white", 0.13)):
+            for first, face, shift in ((False, colour, 0.0),) if once else ((False, colour, -0.13), (True, "white", 0.13)):
                 value, low, high = _shown(row, first)
                 ends = [[value - low], [high - value]]
                 ax.errorbar(
@@ -109,7 +110,8 @@ def draw_arms(path: Path, rows: Sequence[StudyRow], names: Mapping[str, str], co
         ax.set_xlim(-2, 102)
         ax.grid(alpha=0.3, axis="x")
     for ax in axes[-1]:
-        ax.set_xlabel(f"success (%), ring: at the first attempt; {100 * confidence:.0f}% interval", fontsize=9)
+        ring = "" if once else ", ring: at the first attempt"
+        ax.set_xlabel(f"success (%){ring}; {100 * confidence:.0f}% interval", fontsize=9)
     axes[0, 0].set_yticks(range(len(arms)), [names.get(arm, arm) for arm in arms])
     axes[0, 0].set_ylim(len(arms) - 0.5, -0.5)
     return save_figure(figure, path)

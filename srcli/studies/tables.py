@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -250,15 +250,26 @@ def rows_json(rows: Sequence[StudyRow]) -> list[dict[str, Any]]:
     ]
 
 
-NOTE = (
-    "`success`: k/n, rate in % with its interval (Wilson; whole cases resampled where cases repeat). "
-    "`steps`: mean attempts over all episodes / over successful ones. "
-    "`diff`: paired difference in points to the reference arm on the same episodes and training seeds, with the interval "
-    "clustered by case (of pooled rows also over training seeds), episodes that only this arm / only the reference solved, exact "
-    "McNemar p, which knows neither. "
-    "`first`: share solved at the first attempt of each phase, %, with its interval; `first diff`: its paired difference. "
-    "`Δsteps`: paired difference in attempts."
-)
+NOTES = {
+    "success": "k/n, rate in % with its interval (Wilson; whole cases resampled where cases repeat)",
+    "steps": "mean attempts over all episodes / over successful ones",
+    "diff": (
+        "paired difference in points to the reference arm on the same episodes and training seeds, with the interval clustered "
+        "by case (of pooled rows also over training seeds), episodes that only this arm / only the reference solved, exact "
+        "McNemar p, which knows neither"
+    ),
+    "first": "share solved at the first attempt of each phase, %, with its interval",
+    "first diff": "its paired difference",
+    "Δsteps": "paired difference in attempts",
+    "drop": "paired difference in points to the same branch without noise",
+    "first drop": "the same at the first attempt",
+}
+"""What the columns say."""
+
+
+def one_attempt(rows: Sequence[StudyRow]) -> bool:
+    """Whether all that succeeded did so at the first attempt: then first attempts need no numbers of their own."""
+    return all(row.first == row.rate for row in rows)
 
 
 def markdown(rows: Sequence[StudyRow], names: Mapping[str, str], noisy: bool = False) -> str:
@@ -268,26 +279,32 @@ def markdown(rows: Sequence[StudyRow], names: Mapping[str, str], noisy: bool = F
         names: what an arm is called in the table; unnamed ones by their own name.
         noisy: with a column for the change against no noise.
     """
-    common = ("task", "split", "", "training seed", "success", "first", "steps", "diff", "first diff", "Δsteps")
-    heads = (*common, *(("drop", "first drop") if noisy else ()))
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    left_out: set[str] = {"first", "first diff", "first drop"} if one_attempt(rows) else set()
+    if all(row.steps == 1.0 or isnan(row.steps) for row in rows):
+        left_out |= {"steps", "Δsteps"}
+    lines: list[str] = []
+    shown: dict[str, str] = {}
     for row in rows:
         low, high = interval(row)
-        cells = (
-            row.task,
-            row.split,
-            names.get(row.arm, row.arm),
-            "pooled" if row.seed == POOLED else str(row.seed),
-            f"{row.successes}/{row.episodes}  {100 * row.rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
-            f"{100 * row.first:.1f} [{100 * row.first_low:.1f}, {100 * row.first_high:.1f}]",
-            f"{row.steps:.2f} / {_number(row.steps_success)}",
-            _difference(row),
-            _signed(row.first_diff, row.first_diff_low, row.first_diff_high, 100, 1),
-            _signed(row.steps_diff, row.steps_diff_low, row.steps_diff_high, 1, 2),
-            *((_signed(row.drop, row.drop_low, row.drop_high, 100, 1), _first_drop(row)) if noisy else ()),
-        )
-        lines.append("| " + " | ".join(map(as_text, cells)) + " |")
-    note = NOTE + (" `drop`, `first drop`: paired differences in points to the same branch without noise." if noisy else "")
+        cells = {
+            "task": row.task,
+            "split": row.split,
+            "": names.get(row.arm, row.arm),
+            "training seed": "pooled" if row.seed == POOLED else str(row.seed),
+            "success": f"{row.successes}/{row.episodes}  {100 * row.rate:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
+            "first": f"{100 * row.first:.1f} [{100 * row.first_low:.1f}, {100 * row.first_high:.1f}]",
+            "steps": f"{row.steps:.2f} / {_number(row.steps_success)}",
+            "diff": _difference(row),
+            "first diff": _signed(row.first_diff, row.first_diff_low, row.first_diff_high, 100, 1),
+            "Δsteps": _signed(row.steps_diff, row.steps_diff_low, row.steps_diff_high, 1, 2),
+        }
+        if noisy:
+            cells |= {"drop": _signed(row.drop, row.drop_low, row.drop_high, 100, 1), "first drop": _first_drop(row)}
+        shown = {name: cell for name, cell in cells.items() if name not in left_out}
+        if not lines:
+            lines += ["| " + " | ".join(shown) + " |", "|" + "---|" * len(shown)]
+        lines.append("| " + " | ".join(map(as_text, shown.values())) + " |")
+    note = " ".join(f"`{name}`: {told}." for name, told in NOTES.items() if name in shown)
     return "\n".join(lines) + f"\n\n{note}\n"
 
 

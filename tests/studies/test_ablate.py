@@ -20,7 +20,7 @@ from srcli.params import Params, method_settings
 from srcli.params.loading import override
 from srcli.studies import policy_store
 from srcli.studies.policy_store import effective
-from srcli.studies.tables import POOLED, Episode, at_once, study_rows
+from srcli.studies.tables import NOTES, POOLED, Episode, at_once, markdown, study_rows
 
 
 @pytest.fixture(autouse=True)
@@ -270,6 +270,19 @@ def test_pairs_are_of_one_training_seed_and_cases_stay_together() -> None:
     assert (rows["a", POOLED].low, rows["a", POOLED].high) == (0.0, 1.0)
 
 
+def test_a_table_of_single_attempts_has_no_columns_of_first_ones() -> None:
+    def rows(attempts: int) -> tuple[Any, ...]:
+        results = [Result(arm, "seen", f"k{i}", f"k{i}", i > 1, attempts) for arm in ("a", "b") for i in range(4)]
+        return study_rows([Episode(r.method, 0, "pick", r) for r in results], {"a": "b"}, resamples=20)
+
+    one, more = (markdown(rows(attempts), {}) for attempts in (1, 3))
+    assert one.splitlines()[0] == "| task | split |  | training seed | success | diff |"
+    assert more.splitlines()[0].count("first") == 2 and "| steps |" in more
+    for text in (one, more):
+        heads = text.splitlines()[0]
+        assert all((f"| {name} |" in heads) == (f"`{name}`:" in text) for name in NOTES)
+
+
 def test_what_learns_nothing_is_paired_with_all_training_seeds() -> None:
     def episode(arm: str, seed: int, index: int, wins: bool) -> Episode:
         return Episode(arm, seed, "pick", Result(arm, "seen", f"k{index}", f"k{index}", wins, 1))
@@ -330,6 +343,7 @@ def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkey
     summary = stage.run(params, done / "asked", policies_dir=done / "policies", packaged=True, executor=executor)
     assert (summary.given, summary.trained, summary.reused) == (3, 0, 0)
     assert {setup.attempts for setup in executor.setups} == {1} and ", 1 attempt, " in summary.markdown
+    assert "| steps |" in summary.markdown and "`Δsteps`" in summary.markdown, "the made-up episodes take more"
     monkeypatch.setattr(stage, "shipped_policies", lambda arms, base: {})
     with pytest.raises(MissingAssetError, match="the package has no policies for all of base_plus"):
         stage.run(params, done / "none", packaged=True, executor=FakeExecutor())
