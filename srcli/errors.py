@@ -2,7 +2,7 @@
 
 Exit codes: 0 ok, 1 unexpected failure, 2 usage or configuration, 3 file missing or invalid, 4 weights or assets missing,
 5 file valid but made for something else, 6 disk or permission, 7 output in use, 8 unknown name, 9 scene or data unusable,
-130 interrupted (work kept).
+130 interrupted, 143 terminated (work kept).
 """
 
 from __future__ import annotations

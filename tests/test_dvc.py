@@ -152,16 +152,20 @@ def test_no_command_sets_what_dvc_tracks(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_settings_of_all_methods_that_are_evaluated_are_tracked() -> None:
     params = load_params(ROOT / "params.yaml")
+    shown = (*params.evaluate.methods, *params.ablate.methods)
     for stage, played in (
         ("evaluate", params.evaluate.methods),
-        ("report", params.evaluate.methods),
+        ("report", shown),
         ("ablate", params.ablate.methods),
         ("noise-sweep", params.noise.methods),
     ):
-        groups = {spec_of(name).key for name in played if type(spec_of(name).section()).model_fields}
-        keys = [str(key).split(".") for key in _stages()[stage]["params"]]
-        tracked = groups if ["methods"] in keys else {key[1] for key in keys if key[0] == "methods"}
-        assert groups <= tracked, f"dvc.yaml: stage {stage} has to track the sections of {sorted(groups - tracked)}"
+        tracked = {str(key) for key in _stages()[stage]["params"]}
+        for name in played:
+            spec = spec_of(name)
+            keys = {f"methods.{spec.key}.{key}" for key in type(spec.section()).model_fields if key != "train"}
+            missing = {key for key in keys if not tracked & {key, key.rpartition(".")[0], "methods"}}
+            assert not missing, f"dvc.yaml: stage {stage} has to track {sorted(missing)}"
+    assert "ablate" in {str(key) for key in _stages()["report"]["params"]}, "its case studies are played by those methods"
 
 
 def test_what_is_trained_is_what_is_compared() -> None:

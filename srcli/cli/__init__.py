@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 
@@ -36,9 +37,11 @@ ENDED = (130, 143)
 def _leave(code: int) -> NoReturn:
     """End at once, but for what has to be tidied up: threads that still compute would be cut off while libraries are unloaded."""
     try:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        # Python's own list of what runs at the end has no public door.
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
     finally:
         os._exit(code)
 

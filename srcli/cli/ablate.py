@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +28,10 @@ from srcli.cli.options import (
 )
 from srcli.cli.running import Flag, Plan, parameters, resumable, torch_device, worker_count
 from srcli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from srcli.params import Params
+    from srcli.studies.policy_store import Arm
 
 Policies = Annotated[
     list[str] | None,
@@ -125,6 +130,11 @@ def ablate(
     from srcli.studies import ablate as stage
     from srcli.studies import policy_store as store
 
+    if packaged and (asked := stage.plan(values, study, method)[0].seeds) != (0,):
+        told = ", ".join(map(str, asked))
+        raise ConfigError(
+            f"--shipped: the package has one training of each, not seeds {told}", "leave the section's seeds at [0]"
+        )
     if listed:
         emit(
             {
@@ -143,20 +153,17 @@ def ablate(
         executor = values.evaluate.executor
         source = features or store.FEATURES
         check_run(values, device=device, executor=executor, inputs=[] if packaged else [(source, FEATURES)])
-        there = features is not None or bool(given) or source.exists()
-        shipped = stage.package_policies(arms, values, asked=packaged, there=there)
-        trained = "; ".join(dict.fromkeys(arm.title for arm in arms if arm.learns and not arm.acts))
-        first = f"train what is missing of: {trained}; with seeds {', '.join(map(str, scale.seeds))}"
-        if no_train:
-            first = "take the policies that are trained already"
+        free = features is None and not given and not source.exists()
+        first, arms = _policies(arms, values, scale.seeds, packaged, free, no_train)
+        made = bool(first) and first[0] != SHIPPED
         does = (
-            "take the policies shipped with the package" if shipped else first,
+            *first,
             f"run {len(arms)} arms on tasks {', '.join(scale.tasks)}, suite '{scale.suite}', reference {reference}, "
             f"{count} worker(s): {'; '.join(arm.title for arm in arms)}",
         )
-        reads = (*(() if shipped else (str(source),)), *given)
+        reads = (*((str(source),) if made else ()), *given)
         settings = {"seed": values.seed, section: scale.model_dump(mode="json", exclude={"study", "attribution"})}
-        writes = (str(out), *(() if shipped else (str(policies_dir),)))
+        writes = (str(out), *((str(policies_dir),) if made else ()))
         emit_plan(Plan("ablate", reads, does, writes, settings), as_json)
         return
     place = torch_device(device)
@@ -184,3 +191,30 @@ def ablate(
         return
     typer.echo(summary.markdown)
     emit({"results": summary.results, "numbers": summary.json, "table": summary.table, "picture": summary.figure}, False)
+
+
+SHIPPED = "take the policies shipped with the package"
+
+
+def _policies(
+    arms: Sequence[Arm], values: Params, seeds: Sequence[int], packaged: bool, free: bool, no_train: bool
+) -> tuple[list[str], tuple[Arm, ...]]:
+    """Where the policies would come from, in words, none where nothing learns; and the arms that would be run.
+
+    Args:
+        free: neither features nor policies are there.
+    """
+    from srcli.studies import policy_store as store
+
+    if packaged:
+        found = store.packaged_policies(arms, values, lambda: store.encoder_identity(values))
+        left_out = [note for note in found.notes if "left out" in note]
+        return [SHIPPED, *left_out], tuple(arm for arm in arms if arm.name not in found.left_out)
+    learned = "; ".join(dict.fromkeys(arm.title for arm in arms if arm.learns))
+    if not learned:
+        return [], tuple(arms)
+    if free and store.shipped_policies(arms, values):
+        return [SHIPPED], tuple(arms)
+    if no_train:
+        return ["take the policies that are trained already"], tuple(arms)
+    return [f"train what is missing of: {learned}; with seeds {', '.join(map(str, seeds))}"], tuple(arms)

@@ -175,29 +175,37 @@ def clustered_bootstrap(
     Args:
         clusters: n names; values of one name are drawn together.
         seed: of the resampling, so that a table is reproducible.
-        trainings: n names, or none; where there are several, they are resampled, too, independently of the clusters: another
-            training would have given other numbers on the same cases. Of a few trainings such an interval is a little narrow.
+        trainings: n names, or none. Where there are several, another training would have given other numbers on the same cases:
+            the interval is then that of Student's t, with the variance over clusters and that over the k trainings added
+            (Welch's degrees of freedom, k - 1 at least), within the values that occur.
     """
     if len(values) == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.bincount(index, weights=values)
+    counts = np.bincount(index).astype(np.float64)
     rng = generator((seed,), *BOOTSTRAP)
-    names, column = np.unique(np.asarray(trainings), return_inverse=True)
-    if len(names) > 1:
-        sums, counts = (np.zeros((index.max() + 1, len(names))) for _ in range(2))
-        np.add.at(sums, (index, column), values)
-        np.add.at(counts, (index, column), 1.0)
-        cases, networks = (rng.multinomial(n, np.full(n, 1.0 / n), resamples).astype(np.float64) for n in sums.shape)
-        total, number = (((cases @ table) * networks).sum(axis=1) for table in (sums, counts))
-        means = total[number > 0] / number[number > 0]
-    else:
-        sums = np.bincount(index, weights=values)
-        counts = np.bincount(index).astype(np.float64)
-        draws: I64 = rng.integers(len(sums), size=(resamples, len(sums)))
-        means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    draws: I64 = rng.integers(len(sums), size=(resamples, len(sums)))
+    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
+    between = _variance_between(values, trainings)
+    if between > 0.0:
+        from scipy.stats import t
+
+        within, last = float(means.var()), len(set(trainings)) - 1
+        half = float(t.ppf(1.0 - tail, last * (within + between) ** 2 / between**2)) * (within + between) ** 0.5
+        low, high = max(values.mean() - half, values.min()), min(values.mean() + half, values.max())
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def _variance_between(values: F64, trainings: Sequence[str]) -> float:
+    """Variance of the mean of all values that comes from a few trainings out of many; 0 where they are one, or not named."""
+    names = sorted(set(trainings))
+    if len(names) < 2:
+        return 0.0
+    named = np.asarray(trainings)
+    return float(np.var([values[named == name].mean() for name in names], ddof=1)) / len(names)
 
 
 def picked_within(results: Sequence[Result], attempts: int) -> int:

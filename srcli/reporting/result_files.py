@@ -129,7 +129,8 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class ResultFiles:
-    """Everything found. ``comparisons``: file and summary; ``unreadable``: files that could not be used, with the reason."""
+    """Everything found. ``comparisons``: file and summary; ``unreadable``: files that could not be used, with the reason;
+    ``packaged``: policies of the package that an ablation compared."""
 
     evaluations: tuple[Evaluated, ...] = ()
     ablations: tuple[Study, ...] = ()
@@ -137,6 +138,7 @@ class ResultFiles:
     policies: tuple[Trained, ...] = ()
     comparisons: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     unreadable: tuple[tuple[str, str], ...] = field(default=())
+    packaged: tuple[Trained, ...] = ()
 
     def fitted(self, method: str) -> tuple[Trained, ...]:
         """The policies of a method by training seed: those with its usual settings, or all if there is none such."""
@@ -180,7 +182,7 @@ def gather(paths: Sequence[Path]) -> ResultFiles:
         elif found is not None:
             (ablations if kind == "ablation" else sweeps).append(found)
     if not policies:
-        policies += _shipped()
+        policies += _shipped(str(EvaluateConfig.model_fields["reference"].default))
     return ResultFiles(
         tuple(sorted(evaluations, key=lambda e: (_rank(e.task, TASKS), _rank(e.suite, SUITE_ORDER), e.disturbance, e.name))),
         tuple(ablations),
@@ -188,6 +190,7 @@ def gather(paths: Sequence[Path]) -> ResultFiles:
         tuple(sorted(policies, key=lambda p: (p.method, p.seed, p.name))),
         tuple(comparisons),
         tuple(unreadable),
+        tuple(found for name in _packaged(ablations) for found in _shipped(name)),
     )
 
 
@@ -299,9 +302,18 @@ def _policy(path: Path) -> Trained:
     )
 
 
-def _shipped() -> list[Trained]:
+def _packaged(ablations: Sequence[Study]) -> list[str]:
+    """Methods whose policies the package gave to an ablation, each once."""
+    found: dict[str, None] = {}
+    for study in ablations:
+        given = {str(p.get("arm")) for p in study.summary.get("policies", ()) if p.get("origin") == "shipped"}
+        found |= dict.fromkeys(str(arm["method"]) for arm in study.summary.get("arms", ()) if str(arm.get("arm")) in given)
+    return list(found)
+
+
+def _shipped(name: str) -> list[Trained]:
     try:
-        path = shipped(str(EvaluateConfig.model_fields["reference"].default))
+        path = shipped(name)
     except (MissingAssetError, UnknownNameError, ConfigError):
         return []
     return [replace(_policy(path), name="shipped with the package")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil, floor, isfinite
 
 from srcli.reporting.blocks import Block, Chart, Missing, Row, Section, Table
@@ -27,9 +28,12 @@ def pairs(results: ResultFiles) -> tuple[Pair, ...]:
 
 
 def training(results: ResultFiles) -> Section:
-    """SR-A against SR, every training seed; all trained files in a table."""
+    """SR-A against SR, every training seed; all trained files in a table. Without such policies: those that the ablation took of
+    the package."""
     blocks: list[Block] = []
-    for pair in pairs(results):
+    found = pairs(results)
+    origin = "" if found else " Policies of the package."
+    for pair in found or pairs(replace(results, policies=results.packaged)):
         own = [policy for row in SHOWN for policy in pair[row]]
         chart = line_chart(*_lines(own), dots=False)
         updates = sorted({int(p.training.get("updates", 0)) for p in own})
@@ -37,7 +41,7 @@ def training(results: ResultFiles) -> Section:
         titles = " against ".join(pair[row][0].named.title for row in reversed(SHOWN))
         caption = (
             f"Cross-entropy on the augmented training batches (dashed) and on the validation split (solid), {titles}, "
-            f"{budget}; thin lines are further training seeds."
+            f"{budget}; thin lines are further training seeds.{origin}"
         )
         blocks.append(Chart(chart, caption))
     if not blocks:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.errors import ConfigError, MissingAssetError, unknown_name
+from srcli.errors import ConfigError, unknown_name
 from srcli.methods.base import Study
 from srcli.methods.registry import UNTRAINED, spec_of, studies_of
 from srcli.studies.policy_store import (
@@ -14,13 +14,13 @@ from srcli.studies.policy_store import (
     FEATURES,
     POLICIES,
     Arm,
-    Kept,
     PolicyStore,
     check_features,
     collect_policies,
     encoder_identity,
     features_of,
     given_policies,
+    packaged_policies,
     shipped_policies,
 )
 from srcli.studies.study import Summary, at_scale, play, scaled, write_results
@@ -59,12 +59,13 @@ def run(
     Args:
         features: what is trained on; None: ``data/features.h5``, and without it the shipped policies are compared.
         study: name of a study, or ``attribution``; empty: the methods of section ``ablate``.
-        method: whose study it is; empty: ``ablate.reference``.
+        method: whose study it is; empty: ``evaluate.reference``.
         policies: policies that are already trained, each ``ARM=FILE``.
         policies_dir: where trained policies are kept and found again.
         demos: demonstrations, for studies that change the features.
         train: False: use only what is trained already.
-        packaged: compare the shipped policies, whatever features there are.
+        packaged: compare the policies of the package (training seed 0), whatever features there are; an arm whose policy belongs
+            to another encoder is left out, and a note says so.
         reuse: folders of evaluations or studies; their episodes are taken where everything they depend on is the same.
 
     Raises:
@@ -92,12 +93,14 @@ def run(
     with artifact_lock(stem.with_suffix(".h5")):
         source = features or FEATURES
         notes: list[str] = []
+        if packaged:
+            found_there = packaged_policies(arms, base, encoder)
+            seeds, given = (0,), dict(found_there.kept)
+            arms = tuple(arm for arm in arms if arm.name not in found_there.left_out)
+            notes += found_there.notes
         # What differs from an arm's weights when it acts only needs no training of its own.
-        there = features is not None or bool(policies) or source.exists()
-        shipped = package_policies(arms, base, asked=packaged, there=there)
-        if shipped:
-            seeds = (0,)
-            given = dict(shipped)
+        elif features is None and not policies and not source.exists() and (shipped := shipped_policies(arms, base)):
+            seeds, given = (0,), dict(shipped)
             notes.append("policies shipped with the package were used: give features to train your own")
         else:
             given = given_policies(policies, arms, seeds, encoder, base)
@@ -128,7 +131,7 @@ def run(
                 told = ((arm.name, arm.title, arm.facts, bool(arm.against)) for arm in arms)
                 removed = {name: Removed(title, facts["part"], facts["kind"], anew) for name, title, facts, anew in told}
                 return draw_attribution(path, rows, removed, base.evaluate.confidence)
-            return draw_arms(path, rows, names, base.evaluate.confidence)
+            return draw_arms(path, rows, names, base.evaluate.confidence, base.evaluate.attempts)
 
         references = {arm.name: arm.against or reference for arm in arms}
         return write_results(
@@ -157,42 +160,23 @@ def studies(params: Params, method: str = "") -> dict[str, Study]:
     Raises:
         UnknownNameError: no such method.
     """
-    return dict(studies_of(spec_of(method or params.ablate.reference)))
+    return dict(studies_of(spec_of(method or params.evaluate.reference)))
 
 
 def _title(params: Params, study: str, method: str) -> str:
     if not study:
         return "Ablation: forms of the network"
-    spec = spec_of(method or params.ablate.reference)
+    spec = spec_of(method or params.evaluate.reference)
     if study == ATTRIBUTION:
         return f"Attribution: what each part of {spec.title} is worth"
     return f"Study `{study}` of {spec.title}: {studies(params, method)[study].question}"
-
-
-def package_policies(arms: Sequence[Arm], base: Params, *, asked: bool, there: bool) -> dict[tuple[str, int], Kept]:
-    """The shipped policies of all arms that learn, where they are asked for or nothing else is there; else none.
-
-    Args:
-        there: whether there is something to train on, or are policies.
-
-    Raises:
-        MissingAssetError: they are asked for, and the package does not have them all.
-    """
-    found = shipped_policies(arms, base) if asked or not there else {}
-    learned = [arm.name for arm in arms if arm.learns]
-    if asked and learned and not found:
-        raise MissingAssetError(
-            f"the package has no policies for all of {', '.join(learned)} as the parameters describe them",
-            "leave --shipped away to train them, or compare others (`srcli methods` lists what is shipped)",
-        )
-    return found
 
 
 def plan(params: Params, study: str = "", method: str = "") -> tuple[ScaleConfig, tuple[Arm, ...], str]:
     """Scale, arms and reference arm of the ablation, of a study, or of the attribution.
 
     Args:
-        method: whose study it is; empty: ``ablate.reference``.
+        method: whose study it is; empty: ``evaluate.reference``.
 
     Raises:
         UnknownNameError: no such method or study.
@@ -201,9 +185,9 @@ def plan(params: Params, study: str = "", method: str = "") -> tuple[ScaleConfig
     if study == ATTRIBUTION:
         from srcli.studies.attribution import plan_attribution
 
-        return plan_attribution(params, method or params.ablate.reference)
+        return plan_attribution(params, method or params.evaluate.reference)
     if study:
-        return _study(params, study, method or params.ablate.reference)
+        return _study(params, study, method or params.evaluate.reference)
     section = params.ablate
     names = (method,) if method else tuple(dict.fromkeys(section.methods))
     reference = method or section.reference

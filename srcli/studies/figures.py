@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srcli.evaluation.figures import new_figure, save_figure
-from srcli.studies.tables import POOLED, StudyRow, interval, one_attempt
+from srcli.studies.tables import POOLED, StudyRow, interval
 
 COLOURS = ("#1b6ca8", "#d95f02", "#4d9221", "#7570b3", "#c51b7d", "#666666", "#b8860b", "#01665e")
 
@@ -83,15 +83,17 @@ def _shown(row: StudyRow, first: bool) -> tuple[float, float, float]:
     return 100 * value, 100 * min(low, value), 100 * max(high, value)
 
 
-def draw_arms(path: Path, rows: Sequence[StudyRow], names: Mapping[str, str], confidence: float = 0.95) -> Path:
-    """Success of every arm: a dot within all attempts, a ring at the first one where there were more, each with its interval.
+def draw_arms(
+    path: Path, rows: Sequence[StudyRow], names: Mapping[str, str], confidence: float = 0.95, attempts: int = 0
+) -> Path:
+    """Success of every arm: a dot within all attempts, a ring at the first one where more are allowed, each with its interval.
 
     Small dots are single training seeds; one panel per task and split.
     """
     shown = pooled(rows)
     tasks, splits = list(dict.fromkeys(r.task for r in shown)), list(dict.fromkeys(r.split for r in shown))
     arms = list(dict.fromkeys(r.arm for r in shown))
-    once = one_attempt(rows)
+    once = attempts == 1
     figure = new_figure(1.6 + 3.4 * len(tasks), 0.6 + len(splits) * (0.9 + 0.42 * len(arms)))
     axes = figure.subplots(len(splits), len(tasks), squeeze=False, sharex=True, sharey=True)
     for panel, ax in (((t, s), axes[i, j]) for i, s in enumerate(splits) for j, t in enumerate(tasks)):

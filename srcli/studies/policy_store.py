@@ -404,3 +404,66 @@ def shipped_policies(arms: Sequence[Arm], base: Params) -> dict[tuple[str, int],
         note = f"'{arm.name}' is shipped, and was trained otherwise than the parameters say: {'; '.join(training)}"
         found[arm.name, 0] = Kept(path, file_digest(path), "shipped", note if training else "", stored.weights.training)
     return found
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """The policies of the package for the arms that learn.
+
+    Attributes:
+        kept: by arm and training seed 0.
+        left_out: names of arms whose shipped weights belong to another encoder.
+        notes: what a reader has to know.
+    """
+
+    kept: Mapping[tuple[str, int], Kept]
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def packaged_policies(arms: Sequence[Arm], base: Params, encoder: Callable[[], Mapping[str, Any]]) -> Packaged:
+    """The package's policies, whatever the parameters say of training: each acts with the network that it was trained with.
+
+    Raises:
+        MissingAssetError: a method has no weights in the package, or an arm is no method but a form of one.
+    """
+    kept: dict[tuple[str, int], Kept] = {}
+    left_out: list[str] = []
+    notes: list[str] = []
+    for arm in (arm for arm in arms if arm.learns):
+        plain = method_settings(base, arm.trains.name)[1]
+        try:
+            path = shipped_file(arm.spec.name, base.encoder)
+        except MissingAssetError:
+            path = None
+        if path is None and not _ships(arm.spec.name):
+            raise MissingAssetError(
+                f"the package has no policy of '{arm.title}' ({arm.spec.name})", "`srcli methods` lists what is shipped"
+            )
+        if _without_training(arm.trains, arm.trained_with()) != _without_training(arm.trains, plain):
+            raise MissingAssetError(f"the package has no policy of '{arm.title}', a form of {arm.spec.title}", "train it")
+        stored = None if path is None else read_policy(path)
+        ours = dict(encoder())
+        if path is None or stored is None or not (stored.weights.encoder == ours or taught_from(ours, stored.weights.encoder)):
+            left_out.append(arm.name)
+            notes.append(f"'{arm.name}' is left out: the package has no policy of it for encoder '{encoder_label(ours)}'")
+            continue
+        updates = stored.weights.training.get("updates")
+        notes.append(f"'{arm.name}': policy of the package" + (f", trained with {updates} updates" if updates else ""))
+        own = _without_training(arm.trains, stored_section(arm.trains.section, stored.weights))
+        differing = differing_keys(_without_training(arm.trains, arm.trained_with()), own)
+        note = f"'{arm.name}' acts with the network of its weights: {'; '.join(differing[:3])}" if differing else ""
+        kept[arm.name, 0] = Kept(path, file_digest(path), "shipped", note, stored.weights.training)
+    return Packaged(kept, tuple(left_out), tuple(notes))
+
+
+def _ships(name: str) -> bool:
+    try:
+        shipped_file(name)
+    except MissingAssetError:
+        return False
+    return True
+
+
+def _without_training(spec: MethodSpec, section: Section) -> dict[str, Any]:
+    return {key: value for key, value in effective(spec, section).items() if key != "train"}

@@ -203,7 +203,7 @@ def write_results(
     chosen = {"learned": "chosen by what was learned alone", "combined": "chosen as each method is used"}[scale.choice]
     allowed = f"{section.attempts} attempt{'s' if section.attempts > 1 else ''}"
     words = f"suite `{scale.suite}`, seed {base.seed}, training seeds {', '.join(map(str, seeds))}, {allowed}"
-    text = f"# {title}\n\n{words}, {chosen}.\n\n" + markdown(rows, {a.name: a.title for a in arms}, bool(calm))
+    text = f"# {title}\n\n{words}, {chosen}.\n\n" + markdown(rows, {a.name: a.title for a in arms}, bool(calm), section.attempts)
     text += "".join(f"\n- {note}" for note in told) + ("\n" if told else "")
     _text(stem.with_suffix(".md"), text)
     figure = draw(stem.with_suffix(".png"), rows)

@@ -1,12 +1,13 @@
 """Rows of ablations and noise sweeps: each arm per training seed and pooled, and paired against a reference arm.
 
 An arm is one value of what is compared. All arms play the same episodes, so differences are taken episode by episode within a
-training seed; pooled rows resample whole cases with all their repeats, and, independently of them, the training seeds.
+training seed; intervals of pooled rows are those of cases resampled whole, with all their repeats, and of few trainings out of
+many (:func:`~srcli.evaluation.statistics.clustered_bootstrap`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite, isnan, nan
 from typing import Any
@@ -101,7 +102,7 @@ def study_rows(
         references: arm -> the arm that its differences are taken against; an arm that is its own reference has none.
         calm: arm -> the same arm without noise.
         untaught: arms without training seeds: controls, whose seeds are of initial weights, and what learns nothing. One row
-            each, their mean; between them and others, means over seeds are paired episode by episode.
+            each, their mean; each training of another arm is paired with that mean, episode by episode.
     """
     rows: list[StudyRow] = []
     groups = dict.fromkeys((e.task, e.result.split, e.arm) for e in episodes)
@@ -109,28 +110,42 @@ def study_rows(
         here = [e for e in episodes if (e.task, e.result.split) == (task, split)]
         seeds = sorted({e.seed for e in here if e.arm == arm})
         against, quiet = references.get(arm, arm), (calm or {}).get(arm, arm)
-        mixed = arm in untaught or against in untaught
         for seed in [POOLED] if arm in untaught else [*seeds, POOLED] if len(seeds) > 1 else seeds:
-            own = _results(here, arm, seed, arm in untaught)
-            paired = _results(here, arm, seed, mixed)
-            other = _results(here, against, POOLED if against in untaught else seed, mixed) if against != arm else []
-            still = _results(here, quiet, seed, mixed) if quiet != arm else []
-            rows.append(_row(task, arm, seed, own, paired, other, still, resamples, confidence))
+            own = _results(here, arm, seed, untaught)
+            beside, still = (_pair(here, arm, other, seed, untaught) for other in (against, quiet))
+            rows.append(_row(task, arm, seed, own, beside, still, resamples, confidence))
     return tuple(rows)
 
 
-def _results(episodes: Iterable[Episode], arm: str, seed: int, mixed: bool) -> list[Result]:
-    """Results of an arm. Keys name the training seed, so that pairs are of one seed; ``mixed``: means over seeds are paired."""
-    return [
-        replace(
-            e.result,
-            method=arm,
-            key=e.result.key if mixed else f"{e.seed}/{e.result.key}",
-            training="" if mixed else str(e.seed),
-        )
-        for e in episodes
-        if e.arm == arm and seed in (e.seed, POOLED)
-    ]
+def _results(
+    episodes: Sequence[Episode], arm: str, seed: int, untaught: Collection[str], trainings: Sequence[int] = ()
+) -> list[Result]:
+    """Results of an arm, named after their training.
+
+    Args:
+        trainings: of an untaught arm: those that it is paired with, each with all of its episodes.
+    """
+    own = [e for e in episodes if e.arm == arm and (arm in untaught or seed in (e.seed, POOLED))]
+    if arm not in untaught:
+        return [_trained(e.result, arm, e.seed) for e in own]
+    if not trainings:
+        return [replace(e.result, method=arm) for e in own]
+    return [_trained(e.result, arm, training) for training in trainings for e in own]
+
+
+def _trained(result: Result, arm: str, training: int) -> Result:
+    return replace(result, method=arm, key=f"{training}/{result.key}", training=str(training))
+
+
+def _pair(
+    episodes: Sequence[Episode], arm: str, other: str, seed: int, untaught: Collection[str]
+) -> tuple[list[Result], list[Result]] | None:
+    """Results of an arm and of another, to be paired within each training; None where they are one."""
+    if arm == other:
+        return None
+    taught = {e.seed for e in episodes if e.arm in (arm, other) and e.arm not in untaught and seed in (e.seed, POOLED)}
+    own, theirs = (_results(episodes, name, seed, untaught, sorted(taught)) for name in (arm, other))
+    return own, theirs
 
 
 def _row(
@@ -138,13 +153,12 @@ def _row(
     arm: str,
     seed: int,
     own: Sequence[Result],
-    keyed: Sequence[Result],
-    other: Sequence[Result],
-    still: Sequence[Result],
+    beside: tuple[Sequence[Result], Sequence[Result]] | None,
+    still: tuple[Sequence[Result], Sequence[Result]] | None,
     resamples: int,
     confidence: float,
 ) -> StudyRow:
-    """Args: keyed: ``own`` under the keys by which they are paired with ``other`` and ``still``."""
+    """Args: beside, still: results of the arm, and of the reference or of the same without noise, that pairs are made of."""
     plain = summarise(own, resamples=resamples, confidence=confidence)
     first = summarise(at_once(own), resamples=resamples, confidence=confidence)
     first_ends = first.wilson if first.clusters == first.episodes else first.clustered
@@ -153,16 +167,16 @@ def _row(
     names = [r.cluster for r in tried], [r.training for r in tried]
     steps = clustered_bootstrap(attempts, names[0], resamples, confidence, trainings=names[1])
     values: dict[str, Any] = {}
-    paired = compare(keyed, other, resamples, confidence) if other else None
-    if paired is not None:
+    paired = compare(*beside, resamples, confidence) if beside else None
+    if beside and paired is not None:
         values |= _named("diff", paired.difference)
         values |= {"only_arm": paired.only_method, "only_reference": paired.only_reference, "p_value": paired.p_value}
-        values |= _named("steps_diff", steps_difference(keyed, other, resamples, confidence))
-        values |= _first("first_diff", keyed, other, resamples, confidence)
-    without = compare(keyed, still, resamples, confidence) if still else None
-    if without is not None:
+        values |= _named("steps_diff", steps_difference(*beside, resamples, confidence))
+        values |= _first("first_diff", *beside, resamples, confidence)
+    without = compare(*still, resamples, confidence) if still else None
+    if still and without is not None:
         values |= _named("drop", without.difference)
-        values |= _first("first_drop", keyed, still, resamples, confidence)
+        values |= _first("first_drop", *still, resamples, confidence)
     return StudyRow(
         task=task,
         split=plain.split,
@@ -250,13 +264,29 @@ def rows_json(rows: Sequence[StudyRow]) -> list[dict[str, Any]]:
     ]
 
 
+COLUMNS = (
+    "task",
+    "split",
+    "",
+    "training seed",
+    "success",
+    "first",
+    "steps",
+    "diff",
+    "first diff",
+    "Δsteps",
+    "drop",
+    "first drop",
+)
 NOTES = {
-    "success": "k/n, rate in % with its interval (Wilson; whole cases resampled where cases repeat)",
+    "success": (
+        "k/n, rate in % with its interval (Wilson; whole cases where they repeat; cases and trainings where they are pooled)"
+    ),
     "steps": "mean attempts over all episodes / over successful ones",
     "diff": (
-        "paired difference in points to the reference arm on the same episodes and training seeds, with the interval clustered "
-        "by case (of pooled rows also over training seeds), episodes that only this arm / only the reference solved, exact "
-        "McNemar p, which knows neither"
+        "paired difference in points to the reference arm on the same episodes and training seeds, with the interval of whole "
+        "cases (and trainings where seeds are pooled), episodes that only this arm / only the reference solved, exact McNemar p, "
+        "which knows neither"
     ),
     "first": "share solved at the first attempt of each phase, %, with its interval",
     "first diff": "its paired difference",
@@ -267,23 +297,21 @@ NOTES = {
 """What the columns say."""
 
 
-def one_attempt(rows: Sequence[StudyRow]) -> bool:
-    """Whether all that succeeded did so at the first attempt: then first attempts need no numbers of their own."""
-    return all(row.first == row.rate for row in rows)
-
-
-def markdown(rows: Sequence[StudyRow], names: Mapping[str, str], noisy: bool = False) -> str:
+def markdown(rows: Sequence[StudyRow], names: Mapping[str, str], noisy: bool = False, attempts: int = 0) -> str:
     """The Markdown table of a study.
 
     Args:
         names: what an arm is called in the table; unnamed ones by their own name.
-        noisy: with a column for the change against no noise.
+        noisy: with columns for the change against no noise.
+        attempts: that were allowed; with a single one there are no columns of first attempts, nor of steps where a task has but
+            one phase.
     """
-    left_out: set[str] = {"first", "first diff", "first drop"} if one_attempt(rows) else set()
-    if all(row.steps == 1.0 or isnan(row.steps) for row in rows):
-        left_out |= {"steps", "Δsteps"}
-    lines: list[str] = []
-    shown: dict[str, str] = {}
+    left_out: set[str] = set() if noisy else {"drop", "first drop"}
+    if attempts == 1:
+        left_out |= {"first", "first diff", "first drop"}
+        left_out |= {"steps", "Δsteps"} if all(row.steps == 1.0 or isnan(row.steps) for row in rows) else set()
+    shown = [name for name in COLUMNS if name not in left_out]
+    lines = ["| " + " | ".join(shown) + " |", "|" + "---|" * len(shown)]
     for row in rows:
         low, high = interval(row)
         cells = {
@@ -297,13 +325,10 @@ def markdown(rows: Sequence[StudyRow], names: Mapping[str, str], noisy: bool = F
             "diff": _difference(row),
             "first diff": _signed(row.first_diff, row.first_diff_low, row.first_diff_high, 100, 1),
             "Δsteps": _signed(row.steps_diff, row.steps_diff_low, row.steps_diff_high, 1, 2),
+            "drop": _signed(row.drop, row.drop_low, row.drop_high, 100, 1),
+            "first drop": _first_drop(row),
         }
-        if noisy:
-            cells |= {"drop": _signed(row.drop, row.drop_low, row.drop_high, 100, 1), "first drop": _first_drop(row)}
-        shown = {name: cell for name, cell in cells.items() if name not in left_out}
-        if not lines:
-            lines += ["| " + " | ".join(shown) + " |", "|" + "---|" * len(shown)]
-        lines.append("| " + " | ".join(map(as_text, shown.values())) + " |")
+        lines.append("| " + " | ".join(as_text(cells[name]) for name in shown) + " |")
     note = " ".join(f"`{name}`: {told}." for name, told in NOTES.items() if name in shown)
     return "\n".join(lines) + f"\n\n{note}\n"
 

@@ -226,3 +226,24 @@ def test_numpys_library_gets_one_thread_unless_told_otherwise(given: dict[str, s
     place = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"} | given
     done = subprocess.run([sys.executable, "-c", code], env=place, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == expected
+
+
+def test_a_command_that_was_asked_to_end_waits_for_no_thread_and_tidies_up(tmp_path: Path) -> None:
+    """A thread that computes for a minute, as a training's does; temporary folders are removed when Python ends."""
+    code = f"""
+import atexit, pathlib, sys, threading, time, types
+app = types.ModuleType("srcli.cli.app")
+def ended(prog_name):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    atexit.register(pathlib.Path({str(tmp_path / "tidied")!r}).touch)
+    print("told")
+    raise SystemExit(int(sys.argv[1]))
+app.app = ended
+sys.modules["srcli.cli.app"] = app
+from srcli.cli import main
+main()
+"""
+    for number in (130, 143):
+        done = subprocess.run([sys.executable, "-c", code, str(number)], capture_output=True, text=True, timeout=30)
+        assert (done.returncode, done.stdout) == (number, "told\n") and (tmp_path / "tidied").is_file()
+        (tmp_path / "tidied").unlink()

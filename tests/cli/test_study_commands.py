@@ -95,7 +95,7 @@ def test_studies_are_listed() -> None:
 
 
 def test_a_dry_run_names_variants_and_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srcli.studies.ablate.shipped_policies", lambda arms, base: {})
+    monkeypatch.setattr("srcli.studies.policy_store.shipped_policies", lambda arms, base: {})
     result = runner.invoke(app, ["ablate", "--dry-run", "-S", "ablate.seeds=[3, 4]"])
     assert result.exit_code == 0, result.output
     assert "BASE+; SR-A+; SR+; with seeds 3, 4" in result.stdout and "pick, place, pick_place" in result.stdout
@@ -121,11 +121,25 @@ def test_the_policies_of_the_package_can_be_asked_for(tmp_path: Path, monkeypatc
     words = ["ablate", "--shipped", "-m", "base", "-m", "sr_a", "-m", "sr", "-m", "random", "--dry-run", "--json"]
     told = json.loads(runner.invoke(app, words).stdout)
     assert told["does"][0] == "take the policies shipped with the package" and told["reads"] == []
-    result = runner.invoke(app, [*words, "-m", "sr_relu"])
-    assert result.exit_code == 4 and "no policies for all of base, sr_a, sr, sr_relu" in result.stderr
-    for more in (["data/features.h5"], ["--policy", "sr=sr.h5"]):
+    chance = json.loads(runner.invoke(app, ["ablate", "--shipped", "-m", "random", "--dry-run", "--json"]).stdout)
+    assert len(chance["does"]) == 2 and chance["reads"] == [] and "results/policies" not in chance["writes"]
+    # Its weights say how it is built, whatever the parameters do.
+    for change in ("methods.sr.network.encoder.layers=2", "ablate.updates=500"):
+        assert runner.invoke(app, [*words, "-S", change]).exit_code == 0
+    other = json.loads(runner.invoke(app, [*words, "-S", "encoder.pretrained=seen-only"]).stdout)["does"]
+    assert (
+        other[1].startswith("'base' is left out: the package has no policy of it for encoder 'embedded") and "random" in other[-1]
+    )
+    for more, exit_code, told in (
+        (["-m", "sr_relu"], 4, "no policy of 'SR, ReLU branch' (sr_relu)"),
+        (["-S", "ablate.seeds=[0, 1]"], 2, "not seeds 0, 1"),
+        (["data/features.h5"], 2, "--shipped: features or policies"),
+        (["--policy", "sr=sr.h5"], 2, "--shipped: features or policies"),
+    ):
         result = runner.invoke(app, [*words, *more])
-        assert result.exit_code == 2 and "--shipped" in result.stderr and len(result.stderr.splitlines()) == 2
+        assert result.exit_code == exit_code and told in result.stderr and len(result.stderr.splitlines()) == 2
+    study = runner.invoke(app, ["ablate", "--shipped", "--study", "layers", "--dry-run"])
+    assert study.exit_code == 4 and "no policy of 'layers: 0', a form of SR+" in study.stderr
 
 
 def test_errors_at_the_door() -> None:

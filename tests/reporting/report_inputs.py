@@ -100,7 +100,9 @@ def _policies(arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"arm": arm["arm"], "seed": 0, "sha256": "cd" * 32} for arm in arms if not arm["control"]]
 
 
-def ablation(path: Path, wins: dict[str, int], n: int = 40, reference: str = TOP, study: str = "variants") -> Path:
+def ablation(
+    path: Path, wins: dict[str, int], n: int = 40, reference: str = TOP, study: str = "variants", origin: str = "trained"
+) -> Path:
     """Methods compared: each wins its first k of n unseen picks. Of another study the arms are values of one method."""
     episodes = [Episode(arm, 0, "pick", result(arm, "pick", "unseen", i, i < k)) for arm, k in wins.items() for i in range(n)]
     controls = [arm for arm in wins if arm.startswith(UNTRAINED)]
@@ -110,7 +112,8 @@ def ablation(path: Path, wins: dict[str, int], n: int = 40, reference: str = TOP
     else:
         arms = [_arm(arm, TOP, f"{study}: {arm}", reference, study=study, value=arm) for arm in wins]
     scale = {"suite": "wide", "episodes": n, "seeds": [0], "updates": 600, "choice": "learned"}
-    summary = {"study": study, "arms": arms, "policies": _policies(arms), "scale": scale, "notes": []}
+    policies = [{**policy, "origin": origin} for policy in _policies(arms)]
+    summary = {"study": study, "arms": arms, "policies": policies, "scale": scale, "notes": []}
     save_study(path, ABLATION, {"arm": [e.arm for e in episodes]}, row_columns(rows), summary, {})
     return path
 

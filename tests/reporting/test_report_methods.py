@@ -215,6 +215,15 @@ def test_attribution_shows_what_each_part_is_worth(tmp_path: Path, control: bool
     assert isinstance(section(gather([policy(tmp_path / "p.h5", TOP, 2.0)])).blocks[0], Missing)
 
 
+def test_curves_of_the_package_stand_in_where_an_ablation_took_its_policies(tmp_path: Path) -> None:
+    ablation(tmp_path / "ablation.h5", {"base": 12, "sr_a": 26, "sr": 20}, reference="sr", origin="shipped")
+    drawn = training(gather([tmp_path]))
+    assert drawn.missing == () and [type(block) for block in drawn.blocks][:1] == [Chart]
+    assert isinstance(drawn.blocks[0], Chart) and drawn.blocks[0].caption.endswith("Policies of the package.")
+    ablation(tmp_path / "ablation.h5", {"base": 12, "sr_a": 26, "sr": 20}, reference="sr")
+    assert training(gather([tmp_path])).missing
+
+
 def test_defaults_are_found_by_specification() -> None:
     reference = EvaluateConfig().reference
     assert default_method("SR") == reference and default_method("no such row") == ""

@@ -271,16 +271,27 @@ def test_pairs_are_of_one_training_seed_and_cases_stay_together() -> None:
 
 
 def test_a_table_of_single_attempts_has_no_columns_of_first_ones() -> None:
-    def rows(attempts: int) -> tuple[Any, ...]:
-        results = [Result(arm, "seen", f"k{i}", f"k{i}", i > 1, attempts) for arm in ("a", "b") for i in range(4)]
-        return study_rows([Episode(r.method, 0, "pick", r) for r in results], {"a": "b"}, resamples=20)
-
-    one, more = (markdown(rows(attempts), {}) for attempts in (1, 3))
+    results = [Result(arm, "seen", f"k{i}", f"k{i}", i > 1, 1) for arm in ("a", "b") for i in range(4)]
+    rows = study_rows([Episode(r.method, 0, "pick", r) for r in results], {"a": "b"}, resamples=20)
+    one, more = markdown(rows, {}, attempts=1), markdown(rows, {}, attempts=8)
     assert one.splitlines()[0] == "| task | split |  | training seed | success | diff |"
     assert more.splitlines()[0].count("first") == 2 and "| steps |" in more
     for text in (one, more):
         heads = text.splitlines()[0]
         assert all((f"| {name} |" in heads) == (f"`{name}`:" in text) for name in NOTES)
+    assert markdown((), {}, attempts=8).startswith("| task |")
+
+
+def test_a_control_beside_trainings_that_differ_is_no_certain_difference() -> None:
+    """One training solves everything, the other nothing: what another would do, nobody knows."""
+    episodes = [Episode("sr", s, "pick", Result("sr", "seen", f"k{i}", f"k{i}", s == 1, 1)) for s in (1, 2) for i in range(9)]
+    episodes += [
+        Episode("raw", s, "pick", Result("raw", "seen", f"k{i}", f"k{i}", False, 1)) for s in (0, 1, 2) for i in range(9)
+    ]
+    rows = study_rows(episodes, {"raw": "sr"}, resamples=50, untaught=["raw"])
+    (control,) = (r for r in rows if r.arm == "raw")
+    assert (control.diff, control.diff_low, control.diff_high) == (-0.5, -1.0, 0.0) and control.episodes == 27
+    assert (control.only_arm, control.only_reference) == (0, 9)
 
 
 def test_what_learns_nothing_is_paired_with_all_training_seeds() -> None:
@@ -342,11 +353,17 @@ def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkey
     executor = FakeExecutor()
     summary = stage.run(params, done / "asked", policies_dir=done / "policies", packaged=True, executor=executor)
     assert (summary.given, summary.trained, summary.reused) == (3, 0, 0)
+    assert summary.notes[0].startswith("'base_plus': policy of the package, trained with ")
     assert {setup.attempts for setup in executor.setups} == {1} and ", 1 attempt, " in summary.markdown
-    assert "| steps |" in summary.markdown and "`Δsteps`" in summary.markdown, "the made-up episodes take more"
-    monkeypatch.setattr(stage, "shipped_policies", lambda arms, base: {})
-    with pytest.raises(MissingAssetError, match="the package has no policies for all of base_plus"):
-        stage.run(params, done / "none", packaged=True, executor=FakeExecutor())
+    assert "| first |" not in summary.markdown and "`Δsteps`" in summary.markdown, "the made-up episodes take more steps"
+
+
+def test_of_the_package_what_belongs_to_another_encoder_is_left_out(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_store, "shipped_file", lambda name, encoder=None: next(done.glob(f"policies/{name}-seed0-*.h5")))
+    monkeypatch.setattr(stage, "encoder_identity", lambda params, device: {**ENCODER, "name": "another"})
+    params = tiny(ablate={"methods": ["base_plus", "random"], "reference": "base_plus"})
+    summary = stage.run(params, done / "other", packaged=True, executor=FakeExecutor())
+    assert {row.arm for row in summary.rows} == {"random"} and "'base_plus' is left out" in summary.markdown
 
 
 def test_shipped_policies_stand_for_no_other_network_and_no_other_points(monkeypatch: pytest.MonkeyPatch) -> None:
