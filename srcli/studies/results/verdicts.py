@@ -44,8 +44,8 @@ def claims() -> tuple[Claim, ...]:
 
 ELSEWHERE = (
     "Not measured with these networks: fewer planning steps (these rows have one attempt), squared ReLU under point noise (Table "
-    "4), perturbed actions, unseen relations, other training seeds. Single evaluations of pick-and-place and of seen objects, "
-    "and the losses of these networks (Fig. 8), stand in [method.md](method.md#the-shipped-strict-networks)."
+    "4), perturbed actions, unseen relations. Single evaluations of pick-and-place and of seen objects, and the losses of these "
+    "networks (Fig. 8), stand in [method.md](method.md#the-shipped-strict-networks)."
 )
 
 HEAD = (
@@ -53,7 +53,8 @@ HEAD = (
     "attempts, unseen objects unless said otherwise. *Confirmed* "
     "and *refuted*: the interval of the paired difference lies on one side of what is claimed. *Not resolved*: it does not; a "
     "difference would have been seen in four of five such measurements from the points that are named on. One training of each: "
-    "another one may turn a verdict."
+    "another one may turn a verdict. What three trainings of SR, SR-A and BASE say on 626 scenes stands in "
+    "[method.md](method.md#three-trainings)."
 )
 
 
