@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from contextlib import suppress
-from typing import NoReturn
 
 
 def main() -> None:
@@ -25,25 +23,16 @@ def main() -> None:
         # The reader of a help text has gone (`srcli evaluate --help | head`): Typer puts another stream there, rich ends with 1.
         if ended.code == 1 and (sys.stdout is not stdout or isinstance(ended.__context__, BrokenPipeError)):
             raise SystemExit(0) from None
-        if isinstance(ended.code, int) and ended.code in ENDED:
-            _leave(ended.code)
+        from srcli.cli.running import INTERRUPTED, TERMINATED
+
+        if ended.code in (INTERRUPTED, TERMINATED):
+            from srcli.parallel.processes import leave
+
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    stream.flush()
+            leave(int(ended.code))
         raise
-
-
-ENDED = (130, 143)
-"""Exit codes of a command that was asked to end (``srcli/errors.py``)."""
-
-
-def _leave(code: int) -> NoReturn:
-    """End at once, but for what has to be tidied up: threads that still compute would be cut off while libraries are unloaded."""
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        # Python's own list of what runs at the end has no public door.
-        atexit._run_exitfuncs()
-    finally:
-        os._exit(code)
 
 
 NO_HOME = "/nonexistent"

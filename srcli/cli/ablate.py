@@ -208,8 +208,7 @@ def _policies(
 
     if packaged:
         found = store.packaged_policies(arms, values, lambda: store.encoder_identity(values))
-        left_out = [note for note in found.notes if "left out" in note]
-        return [SHIPPED, *left_out], tuple(arm for arm in arms if arm.name not in found.left_out)
+        return [SHIPPED, *found.left_out.values()], tuple(arm for arm in arms if arm.name not in found.left_out)
     learned = "; ".join(dict.fromkeys(arm.title for arm in arms if arm.learns))
     if not learned:
         return [], tuple(arms)

@@ -82,8 +82,8 @@ def random_rotation(dim: int, rng: np.random.Generator) -> F32:
 def rotations_from(normal: F64) -> F32:
     """Such rotations, (n, D, D), one from each matrix of independent normal numbers (QR with a positive diagonal of R).
 
-    By torch, which computes in the threads that it is told to use: numpy's library would start its own, and they wait for cores
-    that the training keeps busy (32 rotations of 128 channels then take seconds instead of 20 ms).
+    By torch, all at once and in the threads that it is told to use. Numpy's library starts its own unless told to use one, as the
+    command line does, and they wait for cores that are busy: seconds instead of 20 ms for 32 rotations of 128 channels.
     """
     q, r = (x.numpy() for x in torch.linalg.qr(torch.from_numpy(normal)))
     rotations: F32 = (q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None]).astype(np.float32)

@@ -197,7 +197,7 @@ class TrainingSet:
 
 
 def _turned(features: Array, turn: F32) -> F32:
-    """Features (..., D) times a rotation, by torch: numpy would start threads beside those that train."""
+    """Features (..., D) times a rotation, by torch, in the threads that train."""
     turned: F32 = (torch.from_numpy(features.astype(np.float32)) @ torch.from_numpy(turn)).numpy()
     return turned
 

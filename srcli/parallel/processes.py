@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import wait
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from srcli.errors import ConfigError, SrcliError
 from srcli.parallel.quiet import quiet_import
@@ -99,7 +99,7 @@ def start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, .
     """Prepare a worker: Ctrl-C is the parent's business, and a worker must not outlive its parent."""
     global _failed_start
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _leave(143))
+    signal.signal(signal.SIGTERM, lambda *_: leave(143))
     # Results go to the parent's standard output; what a library prints in a worker must not mix with them.
     os.dup2(2, 1)
     quiet_import()
@@ -122,12 +122,16 @@ def _leave_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        _leave(1)
+        leave(1)
 
 
-def _leave(code: int) -> None:
-    """End this process at once, but for what has to be tidied up: temporary folders."""
+def leave(code: int) -> NoReturn:
+    """End this process at once, but for what has to be tidied up: temporary folders.
+
+    Threads that still compute are left as they are: while Python unloads libraries they would crash.
+    """
     try:
+        # Python's own list of what runs at the end has no public door.
         atexit._run_exitfuncs()
     finally:
         os._exit(code)

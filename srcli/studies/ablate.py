@@ -94,10 +94,10 @@ def run(
         source = features or FEATURES
         notes: list[str] = []
         if packaged:
-            found_there = packaged_policies(arms, base, encoder)
-            seeds, given = (0,), dict(found_there.kept)
-            arms = tuple(arm for arm in arms if arm.name not in found_there.left_out)
-            notes += found_there.notes
+            shipment = packaged_policies(arms, base, encoder)
+            seeds, given = (0,), dict(shipment.kept)
+            arms = tuple(arm for arm in arms if arm.name not in shipment.left_out)
+            notes += [*shipment.notes, *shipment.left_out.values()]
         # What differs from an arm's weights when it acts only needs no training of its own.
         elif features is None and not policies and not source.exists() and (shipped := shipped_policies(arms, base)):
             seeds, given = (0,), dict(shipped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -412,13 +413,13 @@ class Packaged:
 
     Attributes:
         kept: by arm and training seed 0.
-        left_out: names of arms whose shipped weights belong to another encoder.
-        notes: what a reader has to know.
+        left_out: arms whose shipped policy belongs to another encoder, each with what a reader is told.
+        notes: what a reader has to know of those that are kept.
     """
 
     kept: Mapping[tuple[str, int], Kept]
-    left_out: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    left_out: Mapping[str, str]
+    notes: tuple[str, ...]
 
 
 def packaged_policies(arms: Sequence[Arm], base: Params, encoder: Callable[[], Mapping[str, Any]]) -> Packaged:
@@ -428,41 +429,28 @@ def packaged_policies(arms: Sequence[Arm], base: Params, encoder: Callable[[], M
         MissingAssetError: a method has no weights in the package, or an arm is no method but a form of one.
     """
     kept: dict[tuple[str, int], Kept] = {}
-    left_out: list[str] = []
+    left_out: dict[str, str] = {}
     notes: list[str] = []
     for arm in (arm for arm in arms if arm.learns):
-        plain = method_settings(base, arm.trains.name)[1]
-        try:
-            path = shipped_file(arm.spec.name, base.encoder)
-        except MissingAssetError:
-            path = None
-        if path is None and not _ships(arm.spec.name):
+        path = shipped_file(arm.spec.name)
+        asked = _without_training(arm.trains, arm.trained_with())
+        if asked != _without_training(arm.trains, method_settings(base, arm.trains.name)[1]):
             raise MissingAssetError(
-                f"the package has no policy of '{arm.title}' ({arm.spec.name})", "`srcli methods` lists what is shipped"
+                f"no policy of '{arm.title}', a form of {arm.spec.title}, is shipped", "leave --shipped away to train it"
             )
-        if _without_training(arm.trains, arm.trained_with()) != _without_training(arm.trains, plain):
-            raise MissingAssetError(f"the package has no policy of '{arm.title}', a form of {arm.spec.title}", "train it")
-        stored = None if path is None else read_policy(path)
         ours = dict(encoder())
-        if path is None or stored is None or not (stored.weights.encoder == ours or taught_from(ours, stored.weights.encoder)):
-            left_out.append(arm.name)
-            notes.append(f"'{arm.name}' is left out: the package has no policy of it for encoder '{encoder_label(ours)}'")
+        with suppress(MissingAssetError):  # Another than the usual encoder may have none.
+            path = shipped_file(arm.spec.name, base.encoder)
+        stored = read_policy(path)
+        if stored.weights.encoder != ours and not taught_from(ours, stored.weights.encoder):
+            left_out[arm.name] = f"'{arm.name}' is left out: no policy of it is shipped for encoder '{encoder_label(ours)}'"
             continue
         updates = stored.weights.training.get("updates")
         notes.append(f"'{arm.name}': policy of the package" + (f", trained with {updates} updates" if updates else ""))
-        own = _without_training(arm.trains, stored_section(arm.trains.section, stored.weights))
-        differing = differing_keys(_without_training(arm.trains, arm.trained_with()), own)
+        differing = differing_keys(asked, _without_training(arm.trains, stored_section(arm.trains.section, stored.weights)))
         note = f"'{arm.name}' acts with the network of its weights: {'; '.join(differing[:3])}" if differing else ""
         kept[arm.name, 0] = Kept(path, file_digest(path), "shipped", note, stored.weights.training)
-    return Packaged(kept, tuple(left_out), tuple(notes))
-
-
-def _ships(name: str) -> bool:
-    try:
-        shipped_file(name)
-    except MissingAssetError:
-        return False
-    return True
+    return Packaged(kept, left_out, tuple(notes))
 
 
 def _without_training(spec: MethodSpec, section: Section) -> dict[str, Any]:

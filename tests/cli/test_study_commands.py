@@ -127,11 +127,9 @@ def test_the_policies_of_the_package_can_be_asked_for(tmp_path: Path, monkeypatc
     for change in ("methods.sr.network.encoder.layers=2", "ablate.updates=500"):
         assert runner.invoke(app, [*words, "-S", change]).exit_code == 0
     other = json.loads(runner.invoke(app, [*words, "-S", "encoder.pretrained=seen-only"]).stdout)["does"]
-    assert (
-        other[1].startswith("'base' is left out: the package has no policy of it for encoder 'embedded") and "random" in other[-1]
-    )
+    assert other[1].startswith("'base' is left out: no policy of it is shipped for encoder 'embedded") and "random" in other[-1]
     for more, exit_code, told in (
-        (["-m", "sr_relu"], 4, "no policy of 'SR, ReLU branch' (sr_relu)"),
+        (["-m", "sr_relu"], 4, "no policy 'sr_relu' is shipped"),
         (["-S", "ablate.seeds=[0, 1]"], 2, "not seeds 0, 1"),
         (["data/features.h5"], 2, "--shipped: features or policies"),
         (["--policy", "sr=sr.h5"], 2, "--shipped: features or policies"),
@@ -139,7 +137,7 @@ def test_the_policies_of_the_package_can_be_asked_for(tmp_path: Path, monkeypatc
         result = runner.invoke(app, [*words, *more])
         assert result.exit_code == exit_code and told in result.stderr and len(result.stderr.splitlines()) == 2
     study = runner.invoke(app, ["ablate", "--shipped", "--study", "layers", "--dry-run"])
-    assert study.exit_code == 4 and "no policy of 'layers: 0', a form of SR+" in study.stderr
+    assert study.exit_code == 4 and "no policy of 'layers: 0', a form of SR+, is shipped" in study.stderr
 
 
 def test_errors_at_the_door() -> None:

@@ -343,7 +343,7 @@ def test_regions_that_a_policy_was_trained_with_make_it_another(name: str, tmp_p
 
 
 def test_shipped_policies_are_compared_where_nothing_is_there(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_store, "shipped_file", lambda name, encoder: next(done.glob(f"policies/{name}-seed0-*.h5")))
+    monkeypatch.setattr(policy_store, "shipped_file", lambda name, encoder=None: next(done.glob(f"policies/{name}-seed0-*.h5")))
     monkeypatch.chdir(done)
     summary = stage.run(tiny(), done / "shipped", executor=FakeExecutor())
     assert (summary.given, summary.trained) == (3, 0) and len(summary.rows) == 2 * 3
