@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from srcli.methods.sr.dssa import SelfAttention
+from srcli.methods.sr.radial_pooling import RadialPooling
 from srcli.methods.sr.section import DSSAConfig
 from srcli.models.attention import CrossAttention
 from srcli.models.branches import branches, plain_branches
@@ -190,6 +191,24 @@ def test_tool_window_equals_explicit_offsets() -> None:
         local = (points[:, None] - poses[:, :, None, :3]) @ axes
         slow = -0.5 * (((local - window.centre[h] * window.scale) / window.log_radius[h].exp()) ** 2).sum(-1)
         torch.testing.assert_close(bias[:, h], slow)
+
+
+def test_positions_are_read_exactly_though_autocast_computes_in_bf16() -> None:
+    window, waves, rings = ToolWindow(H, 0.025), RelativeWaves(H, 6), RadialPooling(D)
+    poses = torch.cat([torch.tensor(CENTRE) + 0.05 * normal(B, 5, 3), normal(B, 5, 4, seed=2)], -1).float()
+    points = (torch.tensor(CENTRE) + 0.05 * normal(B, N, 3, seed=6)).float()
+    cosine, real = torch.rand(B, N), torch.ones(B, N, dtype=torch.bool)
+    learned = normal(B, N, 2, seed=7).float()
+
+    def read() -> list[torch.Tensor]:
+        return [window(poses, points), *waves(points), rings.read(poses, points, learned, real, cosine, None)]
+
+    exact = read()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (points @ torch.eye(3)).dtype == torch.bfloat16
+        found = read()
+    for one, other in zip(found, exact, strict=True):
+        assert one.dtype == torch.float32 and torch.equal(one, other)
 
 
 def test_waves_depend_on_differences_only() -> None:

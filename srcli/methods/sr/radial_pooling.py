@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from srcli.models.geometry import exactly
 from srcli.models.sparsity import MASKED
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ class RadialPooling(nn.Module):
         # In place: this is the largest tensor of the network, and nothing in it has a gradient.
         rings = (rho - radii).abs_().neg_().add_(1.0).clamp_min_(0.0)  # (b, k, r, n)
         b, k, r, n = rings.shape
-        sums = torch.bmm(rings.view(b, k * r, n), channels).view(b, k, r, -1)  # (b, k, r, 8 + c)
+        with exactly(points):
+            sums = torch.bmm(rings.view(b, k * r, n), channels).view(b, k, r, -1)  # (b, k, r, 8 + c)
         # One point more than there are, so that an empty ring reads 0 and a thin one little.
         mean = sums[..., 1:] / (sums[..., :1] + 1.0)
         total = channels[..., 4:8].sum(dim=1)[:, None, None]  # (b, 1, 1, 4)
