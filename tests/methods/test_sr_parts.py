@@ -107,6 +107,10 @@ def test_the_mask_left_out_is_the_mask_switched_off(name: str) -> None:
         net.load_state_dict(whole.state_dict())
     torch.testing.assert_close(logits(left_out, batch), logits(off, batch))
     assert not torch.allclose(logits(left_out, batch), logits(whole, batch))
+    # Nor does it speak in the choice.
+    with torch.no_grad():
+        told, said = left_out(batch).mask, whole(batch).mask
+    assert torch.equal(told, batch.point_mask.to(told)) and not torch.equal(said, told)
 
 
 def test_quality_left_out_is_the_same_for_every_candidate() -> None:

@@ -131,6 +131,9 @@ class SRNetwork(nn.Module):
         tokens = torch.cat([text[:, None], tokens], dim=1)
         token_mask = torch.cat([torch.ones_like(batch.token_mask[:, :1]), batch.token_mask], dim=1)
         cloud, mask = stage1(features, similarity, batch.point_mask, tokens, token_mask, self.bypass)  # (b, n, d), (b, n)
+        if "mask" in self.bypass:
+            # Nor does the choice read it.
+            mask = torch.ones_like(mask)
         reach = mask if self.config.stage2.mask == "on" and not {"mask", "one_align"} & self.bypass else None
         if self.strength is not None and "strength" not in self.bypass:
             # Before the encoder, so that self-attention can average the strength of language over neighbours.
