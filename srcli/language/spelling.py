@@ -3,7 +3,8 @@
 An encoder with a declared vocabulary takes nothing from a word that it has never read. Such a word is read as the known one that
 is meant: as another form of it ("lemons", "cutting", "color"), as two words that are written as one or one written as two
 ("tooth paste"), as what an abbreviation stands for ("plz"), or as the closest spelling ("suger"). A real English word is never
-read as a different word, however close: it stays unknown, as does every word that is near nothing, in any script.
+read as a different word, however close: it stays unknown, as does every word that is near nothing, in any script. The one
+exception are words that hardly anybody writes and that are a usual one with two letters swapped ("appel").
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ Option = tuple[float, tuple[str, ...]]
 
 _BEST = 5
 """Candidates kept for one word."""
+_RARE = 50
+"""The least count of the word list; two thirds of its words have it."""
 _OTHER_INITIAL, _IN_CONTEXT, _UNUSUAL = 0.5, 0.6, 0.9
 """Cost of another first letter, which fingers rarely miss, what two words that go together are worth, and cost of a word that is
 rarely said here, in edits."""
@@ -170,6 +173,9 @@ class Reader:
         form = next((form for words in (self._usual, known) for form in forms(word) if form in words), "")
         if form:
             return [(0.0, (form,))]
+        turned: list[Option] = [(1.0, (other,)) for other in swapped(word) if other in self._usual] if is_rare(word) else []
+        if turned:
+            return turned
         # What the phrases say and the encoder has not read is a name of its own.
         if "'" in word or not word.isascii() or not word.isalpha() or is_real(word) or word in self._names:
             return [(0.0, ())]
@@ -241,14 +247,27 @@ def closest(word: str, known: Collection[str], usual: frozenset[str] | None = No
     return sorted(found)[:_BEST]
 
 
+def swapped(word: str) -> tuple[str, ...]:
+    """The word with each pair of neighbouring letters swapped, in order; none where it has fewer than three."""
+    pairs = range(len(word) - 1) if len(word) > 2 else ()
+    turned = (f"{word[:at]}{word[at + 1]}{word[at]}{word[at + 2 :]}" for at in pairs)
+    return tuple(dict.fromkeys(other for other in turned if other != word))
+
+
 def is_real(word: str) -> bool:
     """Whether this is an English word, known to the encoder or not."""
     return word in _english()
 
 
+def is_rare(word: str) -> bool:
+    """Whether this is an English word that hardly anybody writes: one of those that the list counts least often."""
+    counts = _english()
+    return word in counts and counts[word] <= _RARE
+
+
 @lru_cache(maxsize=1)
-def _english() -> frozenset[str]:
-    """160,000 English words of the package `pyspellchecker`."""
+def _english() -> dict[str, int]:
+    """160,000 English words of the package `pyspellchecker`, and how often films say each."""
     from spellchecker import SpellChecker
 
-    return frozenset(SpellChecker(language="en").word_frequency.words())
+    return dict(SpellChecker(language="en").word_frequency.dictionary)
