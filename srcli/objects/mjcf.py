@@ -33,6 +33,8 @@ _KEPT = {
     "default": ("default", "mesh", "material", "geom", "joint"),
 }
 """What is read below each element; a missing parent keeps nothing."""
+_SIDES = tuple(f"file{side}" for side in ("right", "left", "up", "down", "front", "back"))
+"""Six pictures of a texture that MuJoCo would look up by itself, wherever they lie; what is seen of an object are flat ones."""
 _FOLDERS = ("meshdir", "texturedir", "assetdir", "strippath")
 _MOST_ELEMENTS, _DEEPEST = 5_000, 8
 _MESH_KINDS = (".obj", ".stl", ".msh")
@@ -170,7 +172,11 @@ def _pick(root: ET.Element, path: Path, files: Files) -> dict[str, bytes]:
             compiler.attrib.pop(name, None)
     data: dict[str, bytes] = {}
     for element in [child for asset in root.findall("asset") for child in asset]:
+        sides = [element.attrib.pop(side) for side in _SIDES if side in element.attrib]
         named = element.get("file")
+        if not named and sides:
+            files.note("the pictures of a cube's six sides are not taken: grey")
+            _grey(element)
         if not named:
             continue
         below = folders["meshdir" if element.tag == "mesh" else "texturedir"] or folders["assetdir"]

@@ -34,6 +34,20 @@ def test_an_mjcf_body_becomes_an_object(tmp_path: Path) -> None:
         prepare(tmp_path / "can.xml")
 
 
+def test_pictures_of_a_cubes_sides_are_not_looked_up(tmp_path: Path) -> None:
+    (tmp_path / "model" / "meshes").mkdir(parents=True)
+    (tmp_path / "model" / "meshes" / "part.obj").write_text(laid(1.0))
+    picture(tmp_path / "secret.png")
+    sides = " ".join(f'file{side}="../secret.png"' for side in ("right", "left", "up", "down", "front", "back"))
+    text = MJCF.format(texture="t.png").replace('type="2d" file="t.png"', f'type="cube" {sides}')
+    assert "fileright" in text
+    (tmp_path / "model" / "can.xml").write_text(text)
+    made = prepare(tmp_path / "model" / "can.xml")
+    assert "the pictures of a cube's six sides are not taken: grey" in made.notes
+    colors = np.array([rgb for rgb, _ in made.surfaces])
+    assert np.ptp(colors, axis=1).max() < 0.01
+
+
 SCENE = """<mujocoinclude><asset><texture name="wood" type="2d" file="wood.png"/><mesh name="top" file="top.stl"/>
 <material name="wood" texture="wood"/></asset><worldbody><light pos="0 0 3"/><camera name="corner" pos="1 1 1"/>
 <geom name="floor" type="plane" size="4 4 0.1" pos="0 0 -0.9"/><geom type="box" size="2 0.1 1" pos="0 1 0"/>
