@@ -103,6 +103,13 @@ def _task_of(entry: _CaseModel) -> str:
 
 
 def _checked(entry: _CaseModel, where: str, task: str) -> Case:
+    try:
+        return _case(entry, where, task)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{where}: case '{entry.name}': {error.message}", error.hint) from error
+
+
+def _case(entry: _CaseModel, where: str, task: str) -> Case:
     known = catalogue()
     for name in (*entry.objects, *entry.place_objects, *([entry.held] if entry.held else [])):
         known[name]
@@ -114,7 +121,7 @@ def _checked(entry: _CaseModel, where: str, task: str) -> Case:
             _check_targets(entry, where, task)
     if task in ("place", "pick_place") or entry.place_objects:
         if entry.relation not in RELATIONS:
-            raise unknown_name(f"relation of case '{entry.name}'", entry.relation, RELATIONS)
+            raise unknown_name("relation", entry.relation, RELATIONS)
         if entry.references is not None:
             found = _slots(entry.references, entry.place_objects, f"{said}: references")
             references = tuple(len(entry.objects) + slot for slot in found)

@@ -154,6 +154,21 @@ def test_all_unknown_references_are_listed_at_once(tmp_path: Path) -> None:
     assert f"065.urdf ({one}:4 and 1 more)" in message and f"teapot.urdf ({two}:6)" in message
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("objects: [cup, teapod]", "unknown object 'teapod'"),
+        ("objects: [cup, apple]\n    place_objects: [cup]\n    relation: nearby", "unknown relation 'nearby'"),
+    ],
+)
+def test_an_unknown_name_of_our_own_format_is_said_with_its_file_and_case(tmp_path: Path, line: str, what: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"cases:\n  - name: tea\n    instruction: give me tea\n    targets: [0]\n    {line}\n")
+    with pytest.raises(UnknownNameError) as caught:
+        read_cases_folder(tmp_path)
+    assert caught.value.message == f"{path}: case 'tea': {what}" and "known:" in caught.value.hint
+
+
 def test_repeats_keep_poses_and_sentence_and_can_be_found_by_name(tmp_path: Path) -> None:
     write(tmp_path, "pick/seen/case00.txt", PICK + objects(SEEN))
     write(tmp_path, "place/seen/case00.txt", PLACE + objects(ZONE))
