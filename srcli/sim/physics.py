@@ -33,7 +33,8 @@ _TOUCH = 5e-4
 @contextmanager
 def _muted() -> Iterator[None]:
     """Nothing reaches stdout: PyBullet prints a line whenever it connects, which would tear lines of progress."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     try:
         kept = os.dup(1)
     except OSError:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TOWER_NAME = "srcli_conv8"
 STRIDE = 8
 
 
