@@ -220,12 +220,14 @@ class SceneTruth:
         present: (S,) True while the object is in the workspace.
         segmentation: (M, H, W) uint16: slot + 1, 0 = background, robot = 65535.
         contacts: pairs of slots that touch, the smaller first; -1 stands for the table.
+        workspace: bounds along x and along y, metres; None: those of the cell.
     """
 
     poses: F64
     present: Bool
     segmentation: npt.NDArray[np.uint16]
     contacts: tuple[tuple[int, int], ...] = ()
+    workspace: tuple[tuple[float, float], tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field, model_validator
 
 from srcli.config.base import Section
@@ -16,9 +19,6 @@ class SimConfig(Section):
     )
     workspace_y: tuple[float, float] = Field(
         default=(-0.224, 0.224), strict=False, description="Workspace bounds along y, metres."
-    )
-    workspace_z: tuple[float, float] = Field(
-        default=(-0.0001, 0.4), strict=False, description="Workspace bounds along z, metres."
     )
     camera_scale: float = Field(default=0.5, ge=0.1, le=1.0, description="Rendered fraction of the camera's 1280x720 pixels.")
     noise: bool = Field(default=True, description="Add sensor noise to every observation.")
@@ -36,9 +36,14 @@ class SimConfig(Section):
     lift: float = Field(default=0.15, ge=0.05, le=0.3, description="Height of the straight lift after closing, metres.")
     contact_force: float = Field(default=60.0, ge=5.0, le=500.0, description="Force on the gripper (N) that stops a descent.")
 
+    @classmethod
+    def recorded(cls, values: Mapping[str, Any]) -> SimConfig:
+        """The section as a file has it, maybe one of an earlier version, without keys that are gone."""
+        return cls.model_validate({key: value for key, value in values.items() if key in cls.model_fields})
+
     @model_validator(mode="after")
     def _ordered(self) -> SimConfig:
-        for axis in ("workspace_x", "workspace_y", "workspace_z"):
+        for axis in ("workspace_x", "workspace_y"):
             low, high = getattr(self, axis)
             if not low < high:
                 raise ConfigError(f"sim.{axis}: lower bound {low} is not below upper bound {high}")

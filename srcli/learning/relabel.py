@@ -47,7 +47,7 @@ def recorded_truth(poses: F64, sim: SimConfig) -> SceneTruth:
         (x0, x1), (y0, y1) = sim.workspace_x, sim.workspace_y
         x, y, z = poses[:, 0], poses[:, 1], poses[:, 2]
         present = (x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1) & (z > -0.01)
-    return SceneTruth(poses, present, np.zeros((0, 0, 0), dtype=np.uint16))
+    return SceneTruth(poses, present, np.zeros((0, 0, 0), dtype=np.uint16), workspace=(sim.workspace_x, sim.workspace_y))
 
 
 def ask_anew(

@@ -144,12 +144,16 @@ def _error(source: str, problem: Any, more: int) -> ConfigError:
 
 MOVED = {"model": "methods.sr", "train": "methods.sr.train", "evaluate.combine": "methods.sr.choice"}
 """Keys of the first version, and where they are now."""
+GONE = ("sim.workspace_z",)
+"""Keys of earlier versions that had no effect."""
 
 
 def _unknown(source: str, location: tuple[Any, ...]) -> ConfigError:
     dotted = ".".join(str(part) for part in location)
     if now := next((new for old, new in MOVED.items() if dotted == old or dotted.startswith(f"{old}.")), ""):
         return ConfigError(f"{source}: unknown key '{dotted}'", f"it is below '{now}' now; `srcli params` prints all keys")
+    if dotted in GONE:
+        return ConfigError(f"{source}: unknown key '{dotted}'", "it never had an effect: leave it out")
     _, owner = _field(location[:-1])
     names = sorted(owner.model_fields) if owner is not None else []
     key, where = str(location[-1]), ".".join(str(part) for part in location[:-1])

@@ -185,6 +185,7 @@ class World:
             present=self._physics.present(self._shift),
             segmentation=segmentation,
             contacts=self._physics.contacts(),
+            workspace=(self._physics.config.workspace_x, self._physics.config.workspace_y),
         )
 
     def execute(self, action: Action) -> Execution:

@@ -362,7 +362,7 @@ def _asked_anew(dataset: DemoDataset, job: _Job, params: Params, own: Demonstrat
     found = ask_anew(
         get_task(spec.task, params.language),
         spec,
-        recorded_truth(step.poses, SimConfig.model_validate(dataset.config["sim"])),
+        recorded_truth(step.poses, SimConfig.recorded(dataset.config["sim"])),
         step.candidates,
         step.phase,
         slots=step.slots,

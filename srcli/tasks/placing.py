@@ -8,14 +8,13 @@ from functools import lru_cache
 import numpy as np
 
 from srcli.config.scene import SceneConfig
-from srcli.config.sim import SimConfig
 from srcli.errors import SceneError
 from srcli.language import could_mean
 from srcli.language.relations import RELATIONS, Region, Relation
 from srcli.objects import build, catalogue
 from srcli.tasks.draws import draw_names, random_rotations, split_names, split_of_pool
 from srcli.tasks.outlines import body, distance, opening_size, outline, outlines
-from srcli.tasks.regions import index_region, satisfied, valid_region
+from srcli.tasks.regions import default_bounds, index_region, satisfied, valid_region
 from srcli.types import F64, Action, Bool, Candidates, EpisodeSpec, Execution, HeldExtent, Outcome, Reason, SceneTruth
 
 CARRIERS: dict[str, tuple[str, ...]] = {
@@ -210,22 +209,21 @@ def place_possible(spec: EpisodeSpec, truth: SceneTruth) -> bool:
     held = [spec.held] if spec.held >= 0 else list(spec.goal.targets)
     sizes = sorted(_sides(spec.objects[slot]) for slot in held)
     nominal = HeldExtent(sizes[0][2] / 2, sizes[0][1] / 2, sizes[0][0])
-    config = SimConfig()
-    x, y = (np.arange(low, high, _GRID) for low, high in (config.workspace_x, config.workspace_y))
+    x, y = (np.arange(low, high, _GRID) for low, high in truth.workspace or default_bounds())
     grid = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
     scene = outlines(spec.objects, truth)
     # A grid point may miss a small opening that a candidate hits.
     centers = [scene[slot].center for slot in spec.goal.references if slot in scene]
     points = np.vstack([grid, *(center[None] for center in centers)])
     region = region_of(spec)
-    found = int(valid_region(points, region, spec.goal.references, scene, nominal).sum())
+    found = int(valid_region(points, region, spec.goal.references, scene, nominal, truth.workspace).sum())
     return found >= (_LEAST_AROUND if region == "around" else 1)
 
 
 def place_valid(spec: EpisodeSpec, truth: SceneTruth, candidates: Candidates, held: HeldExtent | None) -> Bool:
     """(K,) which release positions are right; see :func:`srcli.tasks.regions.valid_region`."""
     points = candidates.poses[:, :2].astype(np.float64)
-    return valid_region(points, region_of(spec), spec.goal.references, outlines(spec.objects, truth), held)
+    return valid_region(points, region_of(spec), spec.goal.references, outlines(spec.objects, truth), held, truth.workspace)
 
 
 def place_expert(

@@ -17,6 +17,8 @@ RING_INNER, RING_OUTER = 0.05, 0.15
 GAP = 0.12
 """What is supervised as beside a reference lies at most so far from its outline: things roll a little when released."""
 
+Bounds = tuple[tuple[float, float], tuple[float, float]]
+"""Of a workspace along x and along y, metres."""
 _SPARE = 0.005
 _SLACK = 0.012
 _TIGHT = 0.03
@@ -24,7 +26,12 @@ _TABLE = -1
 
 
 def valid_region(
-    points: F64, region: Region, references: Iterable[int], scene: Mapping[int, Outline], held: HeldExtent | None
+    points: F64,
+    region: Region,
+    references: Iterable[int],
+    scene: Mapping[int, Outline],
+    held: HeldExtent | None,
+    workspace: Bounds | None = None,
 ) -> Bool:
     """(K,) release positions (K, 2) that are right and where the held object stays.
 
@@ -37,6 +44,7 @@ def valid_region(
         points: metres, frame of the place zone.
         scene: outlines of all objects in the zone by slot.
         held: measured size of what is to be placed; None: no size.
+        workspace: bounds along x and along y, metres; None: those of the cell.
     """
     size = held or HeldExtent(0.0, 0.0, 0.0)
     ok = np.zeros(len(points), dtype=np.bool_)
@@ -53,7 +61,7 @@ def valid_region(
             if other != slot:
                 right &= far >= size.half_width
         ok |= right
-    return ok & _inside_workspace(points, size.half_width)
+    return ok & _inside_workspace(points, size.half_width, workspace or default_bounds())
 
 
 def index_region(
@@ -100,10 +108,14 @@ def _upon(points: F64, shape: Outline, region: Region, size: HeldExtent) -> Bool
     return right
 
 
-def _inside_workspace(points: F64, margin: float) -> Bool:
+def default_bounds() -> Bounds:
+    """The cell's workspace along x and along y, metres."""
     config = SimConfig()
-    low = np.array([config.workspace_x[0], config.workspace_y[0]]) + margin
-    high = np.array([config.workspace_x[1], config.workspace_y[1]]) - margin
+    return config.workspace_x, config.workspace_y
+
+
+def _inside_workspace(points: F64, margin: float, workspace: Bounds) -> Bool:
+    low, high = np.array(workspace, dtype=np.float64).T + np.array([[margin], [-margin]])
     return np.asarray(((points >= low) & (points <= high)).all(axis=1), dtype=np.bool_)
 
 

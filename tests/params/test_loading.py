@@ -15,6 +15,7 @@ from srcli.params.loading import load_params, override
 TRAIN = "methods:\n  sr:\n    train:\n      "
 BAD = {
     "unknown section": ("colect:\n  seed: 1\n", ["unknown key 'colect'"], ["did you mean 'collect'?"]),
+    "key without effect": ("sim:\n  workspace_z: [0, 1]\n", ["unknown key 'sim.workspace_z'"], ["leave it out"]),
     "key of the first version": ("train:\n  lr: 0.1\n", ["unknown key 'train'"], ["below 'methods.sr.train' now"]),
     "moved key": ("evaluate:\n  combine:\n    prior: 1\n", ["'evaluate.combine'"], ["below 'methods.sr.choice' now"]),
     "unknown key": (

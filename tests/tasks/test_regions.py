@@ -96,6 +96,15 @@ def test_around_keeps_clear_and_near() -> None:
     assert valid_region(np.array([[0.74, 0.0]]), "around", [0], {0: standing("apple", 0.67)}, None).tolist() == [False]
 
 
+def test_the_workspace_is_the_one_of_the_settings() -> None:
+    scene, rings = {0: standing("apple")}, around(0.5, 0.0, radius=0.1)
+    assert valid_region(rings, "around", [0], scene, HELD).all()
+    narrow = ((0.4, 0.6), (-0.2, 0.0))
+    inside = valid_region(rings, "around", [0], scene, HELD, narrow)
+    clear = (rings[:, 1] <= -HELD.half_width) & (np.abs(rings[:, 0] - 0.5) <= 0.1 - HELD.half_width)
+    assert 0 < clear.sum() < len(rings) and inside.tolist() == clear.tolist()
+
+
 def test_the_benchmarks_rule_is_a_disc_or_a_ring_without_boxes() -> None:
     scene = {0: standing("gelatin_box")}
     points = np.array([[0.5, 0.0], [0.532, 0.0], [0.536, 0.0], [0.56, 0.0], [0.64, 0.0], [0.66, 0.0]])
