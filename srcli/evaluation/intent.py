@@ -26,8 +26,9 @@ def stands_for(text: str, names: Sequence[str]) -> tuple[int, ...]:
     """
     wish = split_denied(" ".join(text.split()))
     wanted = _words(_before_relation(wish.wanted))
-    denied = _words(wish.denied)
-    scores = [0 if denied and _covered(denied, name) == len(denied) else _covered(wanted, name) for name in names]
+    denied = [_words(thing) for thing in wish.denied]
+    refused = [any(_covered(words, name) == len(words) for words in denied) for name in names]
+    scores = [0 if no else _covered(wanted, name) for no, name in zip(refused, names, strict=True)]
     most = max(scores, default=0)
     return tuple(i for i, score in enumerate(scores) if score == most) if most else ()
 

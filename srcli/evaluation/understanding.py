@@ -149,7 +149,7 @@ class Listener:
         labels, directions = self._names
         closeness = directions @ sentence(whole, self._encoder, phase, self._denied).pooled
         order = np.argsort(-closeness, kind="stable")[:count]
-        denied = split_denied(text if phase == "pick" else reference_prompt(text)).denied if self._denied else ""
+        denied = split_denied(text if phase == "pick" else reference_prompt(text)).told() if self._denied else ""
         names = tuple(Named(labels[i], round(float(closeness[i]), 3)) for i in order)
         far = self._encoder.vocabulary is not None and not denied and names[0].closeness < CLOSE
         described = (vocabulary() - FUNCTION_WORDS).intersection(words_of(text))

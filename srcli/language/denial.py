@@ -29,8 +29,8 @@ _FORMS = tuple(
         # "but not the zebra", "apart from the orange"
         rf"\b(?:(?:but|and|just|only)\s+)*(?:{_NO_AUXILIARY}not|except\s+for|except|apart\s+from|other\s+than|rather\s+than|instead\s+of|"
         rf"excluding|without)\s+{_ARTICLE}{_THING}",
-        # ", no bleach", "but no cup"
-        rf"(?:[,;]\s*(?:but\s+)?|\bbut\s+)no\s+{_THING}",
+        # ", no bleach", "but no cup", "and no saucer"
+        rf"(?:[,;]\s*(?:(?:but|and)\s+)?|\b(?:but|and)\s+)no\s+{_THING}",
     )
 )
 _MOST_WORDS = 5
@@ -45,11 +45,15 @@ class Wish:
 
     Attributes:
         wanted: the sentence without what it denies.
-        denied: what is not to be taken; empty where nothing is denied.
+        denied: what is not to be taken, each thing by itself; empty where nothing is denied.
     """
 
     wanted: str
-    denied: str = ""
+    denied: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """All that is denied, in words."""
+        return " or ".join(self.denied)
 
 
 def split_denied(text: str) -> Wish:
@@ -59,21 +63,31 @@ def split_denied(text: str) -> Wish:
     says what for, not what not. Where nothing else is named ("not the black marker, the other one") another of its kind is
     wanted, which its last word names.
     """
+    wanted, denied = text, list[str]()
+    while (found := _denial(wanted)) is not None:
+        wanted = found.wanted
+        denied += found.denied
+    if denied and _names_nothing(wanted):
+        kind = next((words[-1] for words in map(str.split, denied) if len(words) > 1), "")
+        return Wish(f"{wanted} {kind}", tuple(denied)) if kind else Wish(text)
+    return Wish(wanted, tuple(denied))
+
+
+def _denial(text: str) -> Wish | None:
+    """The first denial of a sentence, and the rest of it; None where it has none."""
     named = vocabulary() - _EMPTY
     for form in _FORMS:
         for found in form.finditer(text):
             denied = found["denied"].strip()
             words = denied.lower().split()
-            if len(words) > _MOST_WORDS or words[0] in _OTHERWISE or words[0].endswith("ing") or not named & {*words}:
+            how = text[found.start() : found.start("denied")].lower().split()
+            doing = words and words[0].endswith("ing") and how[-1:] in (["without"], ["of"], ["than"])
+            if not words or len(words) > _MOST_WORDS or words[0] in _OTHERWISE or doing or not named & {*words}:
                 continue
             rest = f"{text[: found.start()]} {text[found.end() :]}"
-            wanted = re.sub(r"\s+([,;.!?])", r"\1", re.sub(r"\s+", " ", rest)).strip(" ,;")
-            if _names_nothing(wanted):
-                if len(words) < 2:
-                    continue
-                wanted = f"{wanted} {words[-1]}"
-            return Wish(wanted, denied)
-    return Wish(text)
+            rest = re.sub(r"\s+([,;.!?])", r"\1", re.sub(r"\s+", " ", rest))
+            return Wish(re.sub(r"[,;](?=[,;.!?])", "", rest).strip(" ,;"), tuple(re.split(rf"\s+n?or\s+{_ARTICLE}", denied)))
+    return None
 
 
 def _names_nothing(text: str) -> bool:

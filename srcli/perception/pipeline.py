@@ -102,11 +102,11 @@ def sentence(instruction: str, encoder: JointEncoder, phase: Phase, denied: floa
             the half as it stands.
     """
     pick, place = split_instruction(instruction)
-    half = (pick if phase == "pick" else place) or instruction
+    half = (pick if phase == "pick" else place) or " ".join(instruction.split())
     named = half if phase == "pick" else reference_prompt(half)
     wish = split_denied(named) if denied else Wish(named)
     texts = [wish.wanted] if phase == "pick" else [half, wish.wanted]
-    found = encoder.text([*texts, wish.denied] if wish.denied else texts)
+    found = encoder.text([*texts, wish.told()] if wish.denied else texts)
     pooled = found[len(texts) - 1].pooled
     if wish.denied:
         pooled = pooled - denied * found[-1].pooled

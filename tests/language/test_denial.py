@@ -25,10 +25,31 @@ from srcli.language.templates import TEMPLATES
         ("not the red marker, another one", "another one marker", "red marker"),
         ("the bowl rather than the cup", "the bowl", "cup"),
         ("a carton without a lid and quickly", "a carton and quickly", "lid"),
+        ("a toy but not the wing", "a toy", "wing"),
+        ("the cup, not the bowling ball", "the cup", "bowling ball"),
+        ("something soft without the spring", "something soft", "spring"),
     ],
 )
 def test_what_is_denied_is_taken_out(said: str, wanted: str, denied: str) -> None:
-    assert split_denied(said) == Wish(wanted, denied)
+    assert split_denied(said) == Wish(wanted, (denied,))
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "denied"),
+    [
+        ("a fruit, not the apple, not the pear", "a fruit", ("apple", "pear")),
+        ("a fruit but no apple and no pear, please", "a fruit, please", ("apple", "pear")),
+        ("a container but not the cup and not the mug", "a container", ("cup", "mug")),
+        ("a tool except the hammer or the drill", "a tool", ("hammer", "drill")),
+        ("a cup that is not red, not the mug", "a cup", ("red", "mug")),
+        ("not the red marker, not the blue marker, another one", "another one marker", ("red marker", "blue marker")),
+        ("anything to eat, but no lemon and no pear  , thanks", "anything to eat, thanks", ("lemon", "pear")),
+    ],
+)
+def test_all_that_is_denied_is_taken_out(said: str, wanted: str, denied: tuple[str, ...]) -> None:
+    wish = split_denied(said)
+    assert wish.wanted == wanted and sorted(wish.denied) == sorted(denied)
+    assert sorted(wish.told().split(" or ")) == sorted(denied)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +69,9 @@ def test_what_is_denied_is_taken_out(said: str, wanted: str, denied: str) -> Non
         "",
         "not",
         "no",
+        "not the apple, not the pear",
+        "the cup but not  , thanks",
+        "a knife without cutting myself",
         "not " * 40,
     ],
 )
