@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +19,10 @@ UPRIGHT = float(np.cos(np.radians(25.0)))
 _LEAST_OPENING = 0.05
 _LEAST_TOP = 0.045
 _FLAT = 0.004
+_MESHES = ("mesh", "stored")
+"""Parts of users' own objects, which do not say where they are hollow."""
+_CELL, _DEEP, _LOWEST_EDGE = 0.002, 0.01, 0.02
+_STEEP = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,60 @@ def body(name: str) -> Body:
         axis = linear @ np.array([0.0, 0.0, 1.0])
         if np.sort(np.ptp(rim, axis=0))[1] >= _LEAST_OPENING:
             return Body(hull, rim, axis / np.linalg.norm(axis))
+    if any(part.shape in _MESHES for part in entry.parts):
+        found = opening_of(model.hulls)
+        if found is not None:
+            return Body(hull, found, np.array([0.0, 0.0, 1.0]))
     return Body(hull, None, np.zeros(3))
+
+
+def opening_of(hulls: Sequence[F64]) -> F64 | None:
+    """The inner edge (R, 3) of the widest hollow that looks up, of what is solid; None where there is none of 5 cm.
+
+    Seen from above on a grid of 2 mm, a hollow is what a closed edge surrounds at most 2 cm below the highest point, and what is
+    1 cm and more deep below that edge. Its convex hull is taken.
+
+    Args:
+        hulls: convex vertex sets (P, 3), z up, metres.
+    """
+    from scipy import ndimage
+    from scipy.spatial import ConvexHull
+
+    points = np.vstack(hulls)
+    low, high = points.min(axis=0), points.max(axis=0)
+    # One cell around, so that an edge at the border is closed from outside.
+    axes = [np.arange(low[a] - _CELL, high[a] + 2 * _CELL, _CELL) for a in (0, 1)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    heights = np.full(grid.shape[:2], -np.inf)
+    for hull in hulls:
+        np.maximum(heights, _height(hull, grid), out=heights)
+    for level in np.arange(high[2] - _CELL, max(high[2] - _LOWEST_EDGE, low[2] + _DEEP), -_CELL):
+        edge = ndimage.binary_closing(heights >= level, iterations=1)
+        hollow, count = ndimage.label(ndimage.binary_fill_holes(edge) & ~edge & (heights <= level - _DEEP))
+        if not count:
+            continue
+        widest = int(np.argmax(np.bincount(hollow.ravel())[1:])) + 1
+        cells = grid[hollow == widest]
+        if np.ptp(cells, axis=0).min() >= _LEAST_OPENING:
+            around = cells[ConvexHull(cells).vertices]
+            return np.column_stack([around, np.full(len(around), level)])
+    return None
+
+
+def _height(hull: F64, grid: F64) -> F64:
+    """How high a convex set (P, 3) reaches over each cell of a grid (X, Y, 2); -inf beside it."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        planes = ConvexHull(hull).equations
+    except QhullError:
+        return np.full(grid.shape[:2], -np.inf)
+    flat = planes[:, :2] @ grid.reshape(-1, 2).T + planes[:, 3:]  # (F, X * Y): n_x x + n_y y + d
+    up, down = planes[:, 2] > _STEEP, planes[:, 2] < -_STEEP
+    upper = (-flat[up] / planes[up, 2:3]).min(axis=0)
+    lower = (-flat[down] / planes[down, 2:3]).max(axis=0)
+    beside = (flat[~up & ~down] > 0).any(axis=0) | (upper < lower)
+    return np.where(beside, -np.inf, upper).reshape(grid.shape[:2])
 
 
 @lru_cache(maxsize=256)

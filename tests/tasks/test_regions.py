@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srcli.tasks.outlines import Outline, body, distance, opening_size, outline
+from srcli.objects import build, catalogue
+from srcli.tasks.outlines import Outline, body, distance, opening_of, opening_size, outline
 from srcli.tasks.regions import index_region, lies_in, rests_on, satisfied, valid_region
 from srcli.types import F64, HeldExtent
 
@@ -103,6 +104,39 @@ def test_the_workspace_is_the_one_of_the_settings() -> None:
     inside = valid_region(rings, "around", [0], scene, HELD, narrow)
     clear = (rings[:, 1] <= -HELD.half_width) & (np.abs(rings[:, 0] - 0.5) <= 0.1 - HELD.half_width)
     assert 0 < clear.sum() < len(rings) and inside.tolist() == clear.tolist()
+
+
+def block(low: tuple[float, float, float], high: tuple[float, float, float]) -> F64:
+    return np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+
+
+def open_box(walls: int = 4) -> list[F64]:
+    """12 cm wide, 5 cm high, walls of 3 mm."""
+    sides = [
+        ((-0.06, -0.06), (-0.057, 0.06)),
+        ((0.057, -0.06), (0.06, 0.06)),
+        ((-0.06, -0.06), (0.06, -0.057)),
+        ((-0.06, 0.057), (0.06, 0.06)),
+    ]
+    floor = block((-0.06, -0.06, 0.0), (0.06, 0.06, 0.004))
+    return [floor, *(block((*low, 0.0), (*high, 0.05)) for low, high in sides[:walls])]
+
+
+def test_the_opening_of_a_mesh_is_found_where_it_is_closed_around() -> None:
+    edge = opening_of(open_box())
+    assert edge is not None and np.ptp(edge, axis=0) == pytest.approx([0.114, 0.114, 0.0], abs=0.004)
+    assert edge[:, 2] == pytest.approx(0.05, abs=0.003) and np.abs(edge[:, :2].mean(axis=0)).max() < 0.003
+    assert opening_of(open_box(walls=3)) is None and opening_of([block((-0.06, -0.06, 0.0), (0.06, 0.06, 0.05))]) is None
+
+
+@pytest.mark.parametrize("name", ["red_bowl", "red_mug", "cup", "soap_dish", "yellow_bowl", "yellow_cup", "apple", "gelatin_box"])
+def test_the_opening_of_solid_pieces_is_the_one_that_the_catalogue_states(name: str) -> None:
+    found, stated = opening_of(build(catalogue()[name]).hulls), body(name).rim
+    if stated is None:
+        assert found is None
+        return
+    assert found is not None and np.abs(np.ptp(found, axis=0) - np.ptp(stated, axis=0)).max() < 0.016
+    assert np.linalg.norm(found.mean(axis=0) - stated.mean(axis=0)) < 0.008
 
 
 def test_the_benchmarks_rule_is_a_disc_or_a_ring_without_boxes() -> None:
