@@ -11,11 +11,11 @@ is one convex piece; without collision shapes the convex hull of what is seen. S
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, cast
 
@@ -31,7 +31,7 @@ from srcli.objects.mesh import Mesh, has_volume, hull_mesh, joined, mass_propert
 from srcli.objects.palette import GREY, RGB, Color, palette
 from srcli.objects.parts import MM, PartBase
 from srcli.objects.shapes import Solid
-from srcli.objects.sources import Files, Places
+from srcli.objects.sources import Files, Places, is_file
 from srcli.objects.wavefront import Group, read_obj, rgb_of
 from srcli.types import F64
 
@@ -127,9 +127,12 @@ def find_asset(folder: Path, reference: str, namesake: str | None = None) -> Ass
     """
     parts = Path(reference.replace("\\", "/")).parts
     for start in range(len(parts)):
-        wanted = folder.joinpath(*(part for part in parts[start:] if part not in ("/", "..")))
+        kept = [part for part in parts[start:] if part not in ("/", "..")]
+        if not kept:
+            continue
+        wanted = folder.joinpath(*kept)
         for path in dict.fromkeys((wanted, *(wanted.with_suffix(kind) for kind in KINDS))):
-            if path.is_file() and path.suffix.lower() in KINDS:
+            if is_file(path) and path.suffix.lower() in KINDS:
                 body = load_body(str(path), str(folder))
                 digest = digest_of(body.files)
                 # Names of files lose what no identifier may hold; the content tells two apart that then read alike.
@@ -200,9 +203,8 @@ def palette_name(rgb: RGB, mesh: Mesh | None = None) -> str:
     return name
 
 
-@lru_cache(maxsize=256)
 def load_body(path: str, folder: str = "") -> Body:
-    """Read a URDF, MJCF or OBJ file.
+    """Read a URDF, MJCF or OBJ file; once, until one of the files that it is made of has changed.
 
     Args:
         folder: what it names may lie anywhere below it; empty: its own folder.
@@ -211,8 +213,26 @@ def load_body(path: str, folder: str = "") -> Body:
         ArtifactError: missing mesh, several links, no solid shape, mass or size out of range; names the file.
         MissingAssetError: a mesh needs trimesh, which is not installed.
     """
-    reader, mass, friction = _read(Path(path), Places(folder=folder), upright=True)
-    return reader.body(mass, friction)
+    stamps, body = _BODIES.get((path, folder), ((), None))
+    if body is None or stamps != _stamps(body.files):
+        reader, mass, friction = _read(Path(path), Places(folder=folder), upright=True)
+        body = reader.body(mass, friction)
+        while len(_BODIES) >= _MOST_BODIES:
+            del _BODIES[next(iter(_BODIES))]
+        _BODIES[path, folder] = (_stamps(body.files), body)
+    return body
+
+
+def _stamps(files: Sequence[Path]) -> tuple[tuple[int, int, int], ...]:
+    """What tells that files are those that were read; empty where one is gone."""
+    try:
+        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in map(os.stat, files))
+    except OSError:
+        return ()
+
+
+_BODIES: dict[tuple[str, str], tuple[tuple[tuple[int, int, int], ...], Body]] = {}
+_MOST_BODIES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +414,7 @@ class _Reader:
             self.fail(f"the {element.tag} {numbers} has no volume ({error})")
 
     def mesh(self, file: Path, pose: F64, scale: F64, color: RGB | None, visual: bool, solid: bool) -> None:
-        if not file.is_file():
+        if not is_file(file):
             self.fail(f"the mesh {file.name} is missing (looked at {file})", "put the mesh beside its URDF")
         kind = file.suffix.lower()
         if kind not in MESHES:

@@ -90,7 +90,7 @@ class Files:
         for path in self._candidates(name, base):
             if not self._allowed(path):
                 outside = True
-            elif path.is_file():
+            elif is_file(path):
                 return self.take(path)
         shown = short(name)
         if outside:
@@ -114,7 +114,7 @@ class Files:
         for path in self._candidates(name, base):
             if not self._allowed(path):
                 outside = True
-            elif path.is_file():
+            elif is_file(path):
                 return self.take(path)
         found = self._beside(name, base)
         if found is not None:
@@ -174,7 +174,7 @@ class Files:
         try:
             # Symbolic links count as what they lead to.
             whole = path.resolve()
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError, ValueError):
             return False
         return any(whole.is_relative_to(root.resolve()) for root in roots)
 
@@ -188,13 +188,13 @@ class Files:
             below = PurePosixPath(*[part for part in PurePosixPath(plain(name)).parts if part not in ("/", "..", ".")])
             for start in range(len(below.parts)):
                 path = folder.joinpath(*below.parts[start:])
-                if path.is_file() and self._allowed(path):
+                if is_file(path) and self._allowed(path):
                     return path
-            deeper = sorted(path for path in folder.rglob(glob_escape(last)) if path.is_file() and self._allowed(path))
+            deeper = sorted(path for path in folder.rglob(glob_escape(last)) if is_file(path) and self._allowed(path))
             if deeper:
                 return deeper[0]
         path = base / last
-        return path if path.is_file() and self._allowed(path) else None
+        return path if is_file(path) and self._allowed(path) else None
 
     def _package_hint(self, name: str) -> str:
         match = re.match(r"\s*(?:package|model)://([^/\\]+)", name)
@@ -219,3 +219,11 @@ def short(name: str) -> str:
     """A name from a file, fit for one line of a message."""
     text = "".join(c if c.isprintable() else "?" for c in name.strip())
     return f"'{text}'" if len(text) <= 60 else f"'{text[:28]}...{text[-28:]}'"
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path leads to a regular file; not where no file can have such a name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -191,11 +191,15 @@ def damaged(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.write_text(box_text((0.05, 0.05, 0.05)).replace("v 0.05 0.05 0.05", "v 0.05 0.05"))
     elif kind == "endless":
         path.write_text(box_text((0.05, 0.05, 0.05)).replace("v 0.05 0.05 0.05", "v 1e300 -1e300 0.05"))
-    elif kind == "name":
-        path.write_text("mtllib " + "m" * 300 + ".mtl\n" + box_text((0.05, 0.05, 0.05)))
     elif kind in SHAPES:
         path = urdf(folder, SHAPES[kind])
     return path
+
+
+def test_a_material_library_that_no_file_can_be_named_like_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.obj"
+    path.write_text("mtllib " + "m" * 300 + ".mtl\n" + box_text((0.05, 0.05, 0.05)))
+    assert any("is not there" in note for note in prepare(path).notes)
 
 
 SHAPES = {
@@ -225,7 +229,6 @@ DAMAGES = {
     "encoding": "cannot be read as URDF",
     "two numbers": "x.obj:8: 'v 0.05 0.05' cannot be read",
     "endless": "not three finite numbers up to 1e+09",
-    "name": "cannot be read (file name too long",
     "box 0": "the size of a box '0 0 0' is not three lengths above 0",
     "box -1": "the size of a box '0.05 -1 0.05' is not three lengths above 0",
     "sphere nan": "the radius of a sphere 'nan' is not a length above 0",

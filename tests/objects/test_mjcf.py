@@ -141,7 +141,6 @@ def test_flat_geoms_of_mjcf_are_left_out_or_refused(kind: str, tmp_path: Path) -
         assert len(made.hulls) == 1 and np.ptp(made.hulls[0], axis=0) == pytest.approx([0.02, 0.04, 0.06])
         assert re.match(r"1 of 2 (geoms|collision shapes) are flat and left out$", made.notes[0])
     path.write_text(f"<mujoco><worldbody><body>{flat}</body></worldbody></mujoco>")
-    load_body.cache_clear()
     for read in (lambda: prepare(path, mass=0.1), lambda: load_body(str(path))):
         with pytest.raises(ArtifactError, match="flat"):
             read()

@@ -101,3 +101,31 @@ def test_case_files_take_the_users_objects_first(tmp_path: Path) -> None:
     # Nothing generated ever draws them.
     assert not {a.name for a in folder.assets} & {*catalogue().seen, *catalogue().unseen}
     assert isinstance(folder.assets[0], Asset) and len({a.digest for a in folder.assets}) == 2
+
+
+def test_a_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
+    (tmp_path / "box.obj").write_text(cube(0.05))
+    first = find_asset(tmp_path, "box.obj")
+    assert load_body(str(tmp_path / "box.obj")) is load_body(str(tmp_path / "box.obj"))
+    (tmp_path / "box.obj").write_text(cube(0.1))
+    again = find_asset(tmp_path, "box.obj")
+    assert first is not None and again is not None and first.name != again.name
+    catalogue().include(entry_of(asset) for asset in (again,))
+    assert build(catalogue()[again.name]).extent[0] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("reference", ["../..", "/", "..", "x" * 300, "a\0b"])
+def test_references_that_name_no_file_find_none(reference: str, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub.urdf").write_text("<robot/>")
+    assert find_asset(tmp_path / "sub", reference) is None
+
+
+@pytest.mark.parametrize("name", ["a%00.obj", "x" * 300 + ".obj"])
+def test_a_mesh_that_no_file_can_be_named_like_is_missing(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.urdf"
+    path.write_text(
+        f'<robot name="x"><link name="a"><visual><geometry><mesh filename="{name}"/></geometry></visual></link></robot>'
+    )
+    with pytest.raises(ArtifactError, match=r"is missing|not read"):
+        load_body(str(path))

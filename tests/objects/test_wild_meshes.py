@@ -55,7 +55,6 @@ def test_a_texture_is_part_of_what_a_file_is(tmp_path: Path) -> None:
     path = textured(tmp_path)
     picture(tmp_path / "t.png")
     first, asset = prepare(path).sha256, find_asset(tmp_path, "x.obj")
-    load_body.cache_clear()
     picture(tmp_path / "t.png", 32)
     again = find_asset(tmp_path, "x.obj")
     assert prepare(path).sha256 != first and asset is not None and again is not None and asset.name != again.name
