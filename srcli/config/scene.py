@@ -38,7 +38,7 @@ class SceneConfig(Section):
         default=0.1, ge=0.0, le=0.3, description="least distance between the drop positions of these objects, metres"
     )
     place_half_width: float = Field(
-        default=0.15, gt=0.0, le=0.3, description="half the side of the square that they are dropped in, metres"
+        default=0.15, ge=0.05, le=0.3, description="half the side of the square that they are dropped in, metres"
     )
 
     @model_serializer(mode="wrap")

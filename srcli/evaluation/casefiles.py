@@ -104,7 +104,7 @@ def read_cases_folder(folder: Path, assets: Path | None = None) -> CaseFolder:
         assets: folder with the user's own URDF or OBJ files. What is not found there is taken from the catalogue.
 
     Raises:
-        ArtifactError: nothing to read, or a damaged file (names file and line).
+        ArtifactError: nothing to read, a damaged file (names file and line), or two cases of one name.
         UnknownNameError: objects that exist nowhere; lists all of them.
     """
     folder = Path(folder)
@@ -123,6 +123,12 @@ def read_cases_folder(folder: Path, assets: Path | None = None) -> CaseFolder:
     listed = [_case(item, names) for item in parsed]
     for path in own:
         listed += read_file_cases(_text(path), str(path), f"{path.relative_to(base).with_suffix('').as_posix()}/")
+    named = [(item.task, item.case.name) for item in listed]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise ArtifactError(
+            f"{folder}: two cases of the task {twice[0]} are named '{twice[1]}'", "rename one of them, or its file"
+        )
     return CaseFolder(tuple(listed), used)
 
 

@@ -157,11 +157,13 @@ def suite_episodes(
     if suite == "paper" and task not in TASK_OFFSET:
         raise ConfigError(f"suite 'paper' has no cases of the task '{task}'", "run --suite wide, or cases of your own (--cases)")
     count = episodes or DEFAULT_EPISODES[suite]
+    if suite in (*FREE, "paper"):
+        _check_repeats(count)
     if suite in FREE:
         return _free_episodes(suite, root, splits, count, limit)
     listed: list[SuiteEpisode] = []
     plan: list[tuple[int, Case | None]]
-    for split in splits:
+    for split in dict.fromkeys(splits):
         start = COMPOSED.get(suite, 0) + task_offset(task) + SPLIT_STRIDE * (split == "unseen")
         if suite == "paper":
             cases = [case for case in paper_cases(task) if case.split == split]
@@ -176,10 +178,20 @@ def suite_episodes(
     return tuple(listed)
 
 
+def _check_repeats(count: int) -> None:
+    """Seeds of one case would be those of the next.
+
+    Raises:
+        ConfigError: there are more repeats than seeds of a case.
+    """
+    if count > CASE_STRIDE:
+        raise ConfigError(f"{count} repeats of a case: there are seeds for {CASE_STRIDE}", "ask for fewer")
+
+
 def _free_episodes(suite: str, root: int, splits: Sequence[str], repeats: int, limit: int) -> tuple[SuiteEpisode, ...]:
     """Repeats go round the sentences. Seeds follow from a sentence's words, whatever lines stand beside it."""
     listed: list[SuiteEpisode] = []
-    for split in splits:
+    for split in dict.fromkeys(splits):
         own = [case for case in free_cases(suite) if case.split == split]
         plan = [(repeat, case) for repeat in range(repeats) for case in own]
         for repeat, case in plan[: limit or None]:
@@ -208,18 +220,27 @@ def file_episodes(
     Args:
         repeats: per case; 0: 15, as in the `paper` suite.
         limit: at most so many episodes per task and split; 0: all. Repeats go round the cases.
+
+    Raises:
+        ConfigError: too many repeats.
     """
     count = repeats or DEFAULT_EPISODES["paper"]
+    _check_repeats(count)
     listed: list[SuiteEpisode] = []
     for task in dict.fromkeys(item.task for item in cases):
-        for split in splits:
+        for split in dict.fromkeys(splits):
             own = [item.case for item in cases if item.task == task and item.case.split == split]
             plan = [(repeat, case) for repeat in range(count) for case in own]
             for repeat, case in plan[: limit or None]:
-                number = int(hashlib.sha256(f"{task}/{case.name}".encode()).hexdigest()[:10], 16)
-                seed = episode_seed(root, Domain.PAPER, FILE_OFFSET + number * CASE_STRIDE + repeat)
+                seed = episode_seed(root, Domain.PAPER, _first_of(task, case) + repeat)
                 listed.append(SuiteEpisode(len(listed), split, seed, case.wording, case, task, _content(case)))
     return tuple(listed)
+
+
+def _first_of(task: str, case: Case) -> int:
+    """The index of the first repeat of a case from a file."""
+    number = int(hashlib.sha256(f"{task}/{case.name}".encode()).hexdigest()[:10], 16)
+    return FILE_OFFSET + number * CASE_STRIDE
 
 
 def _content(case: Case) -> str:
@@ -247,7 +268,7 @@ def find_episode(
     """
     if repeat < 1:
         raise ConfigError(f"repeat {repeat}: repeats are counted from 1", "give --repeat 1 or more")
-    generated = _by_key(name)
+    generated = _of_files(name, cases) or _by_key(name)
     if generated is not None:
         return generated
     free = {case.name: (suite, case) for suite in (() if cases else HALVES) for case in free_cases(suite)}
@@ -279,6 +300,17 @@ def find_episode(
     else:
         listed = suite_episodes("paper", root, (case.split,), episodes=repeat, task=kind)
     return next(e for e in reversed(listed) if e.case is not None and e.case.name == case.name)
+
+
+def _of_files(key: str, cases: Sequence[FileCase]) -> SuiteEpisode | None:
+    """The episode of a case from a file whose key this is; None where it is no such key."""
+    match = _KEY.fullmatch(key)
+    root, domain, index = (int(part) for part in match.groups()[:3]) if match else (0, 0, 0)
+    for item in cases if domain == Domain.PAPER else ():
+        repeat = index - _first_of(item.task, item.case)
+        if 0 <= repeat < CASE_STRIDE:
+            return file_episodes([item], root, (item.case.split,), repeat + 1)[-1]
+    return None
 
 
 _KEY = re.compile(r"(\d+)-(\d+)-(\d+)(?:-(train|heldout)(?:-([0-9a-f]{8}))?)?")

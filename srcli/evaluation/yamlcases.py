@@ -21,9 +21,16 @@ from srcli.language.templates import KeywordKind
 from srcli.objects import catalogue
 from srcli.tasks.base import Case
 from srcli.tasks.composed import has_attribute, outsizes
+from srcli.tasks.placing import named
 from srcli.types import F64, OWN_LOOK
 
 _Slots = list[int | str]
+_OF_OTHERS = {
+    "pick": ("place_objects", "references", "held", "relation"),
+    "place": ("objects", "targets", "keyword", "kind", "modifier"),
+    "pick_place": ("held",),
+}
+"""What a case of a task does not say."""
 _LARGEST = 100
 """Of a pose's numbers, metres and radians."""
 
@@ -114,6 +121,9 @@ def _case(entry: _CaseModel, where: str, task: str) -> Case:
     for name in (*entry.objects, *entry.place_objects, *([entry.held] if entry.held else [])):
         known[name]
     said = f"{where}: case '{entry.name}'"
+    stray = next((field for field in _OF_OTHERS.get(task, ()) if getattr(entry, field)), None)
+    if stray is not None:
+        raise ArtifactError(f"{said}: the task {task} has no '{stray}'", "remove it, or correct the task")
     targets = references = None
     if task in ("pick", "pick_place") or (entry.objects and task != "place"):
         targets = None if entry.targets is None else _slots(entry.targets, entry.objects, f"{said}: targets")
@@ -125,11 +135,14 @@ def _case(entry: _CaseModel, where: str, task: str) -> Case:
         if entry.references is not None:
             found = _slots(entry.references, entry.place_objects, f"{said}: references")
             references = tuple(len(entry.objects) + slot for slot in found)
-        elif not referred(entry.reference, entry.place_objects):
+        elif not (found := referred(entry.reference, entry.place_objects)):
             raise ArtifactError(
                 f"{said}: no object of the place zone is called '{entry.reference}'",
                 "correct the reference or its place_objects",
             )
+        elif found != named(entry.reference, entry.place_objects):
+            # What it is called by here is not what generated scenes would say.
+            references = tuple(len(entry.objects) + slot for slot in found)
     keyword, kind = entry.keyword, str(entry.kind)
     if targets is not None and not keyword:
         keyword, kind = keyword_of(entry.instruction, [entry.objects[slot] for slot in targets])
@@ -182,6 +195,9 @@ def _check_targets(entry: _CaseModel, where: str, task: str) -> None:
     if entry.kind in PHRASE_KINDS:
         _check_phrase(entry, f"{where}: case '{entry.name}'", task)
         return
+    if entry.modifier:
+        hint = f"kinds with one: {', '.join(PHRASE_KINDS)}"
+        raise ArtifactError(f"{where}: case '{entry.name}': the kind '{entry.kind}' takes no modifier", hint)
     targets = keyword_table(entry.kind, entry.objects).get(entry.keyword, ())  # type: ignore[arg-type]
     if not targets:
         raise ArtifactError(f"{where}: case '{entry.name}' has no object with the {entry.kind} '{entry.keyword}'")

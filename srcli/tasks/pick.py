@@ -222,7 +222,7 @@ def draw_pick(
     names = split_names(drawn)
     kind, keyword, fitting = draw_keyword(rng, names, wording)
     few = config.targets_seen if split_of_pool(drawn) == "seen" else config.targets_unseen
-    count = min(len(fitting) if len(fitting) <= config.all_targets else few, config.objects)
+    count = min(len(fitting), config.objects, len(fitting) if len(fitting) <= config.all_targets else few)
     chosen = [fitting[i] for i in rng.choice(len(fitting), size=count, replace=False)]
     pool = [name for name in names if name not in fitting and not could_mean(name, keyword)]
     objects = [*chosen, *draw_names(rng, pool, config.objects - count)]

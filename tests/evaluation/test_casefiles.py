@@ -12,12 +12,12 @@ import pytest
 
 from srcli.config.scene import SceneConfig
 from srcli.config.sim import SimConfig
-from srcli.errors import ArtifactError, UnknownNameError
+from srcli.errors import ArtifactError, ConfigError, UnknownNameError
 from srcli.evaluation.casefiles import namesake, read_cases_folder
 from srcli.evaluation.casewords import quaternion, referred
 from srcli.evaluation.plan import planned_episodes
 from srcli.evaluation.setup import set_up
-from srcli.evaluation.suites import file_episodes, find_episode
+from srcli.evaluation.suites import file_episodes, find_episode, suite_episodes
 from srcli.evaluation.yamlcases import read_file_cases
 from srcli.params import Params
 from srcli.sim import World
@@ -327,3 +327,67 @@ def test_explicit_targets_win_over_geometry_and_an_edit_is_played_anew() -> None
         (other,) = read_file_cases(COMPOSED.format(rest=PHRASE.replace("leftmost", word), other="red_marker"), "x.yaml")
         keys.add(file_episodes((other,), 0, ("unseen",), repeats=1)[0].key)
     assert len(keys) == 3
+
+
+def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = "cases:\n  - {name: tea, instruction: give me tea, objects: [cup, apple], targets: [0]}\n"
+    for ending in ("yaml", "yml"):
+        (tmp_path / f"mine.{ending}").write_text(text)
+    with pytest.raises(ArtifactError, match="two cases of the task pick are named 'mine/tea'"):
+        read_cases_folder(tmp_path)
+
+
+def test_an_episode_is_listed_once_and_repeats_end_where_the_next_cases_seeds_begin(tmp_path: Path) -> None:
+    write(tmp_path, "pick/seen/case00.txt", PICK + objects(SEEN))
+    cases = read_cases_folder(tmp_path).cases
+    assert len(file_episodes(cases, 3, ("seen", "seen"), repeats=2)) == 2
+    for suite in ("paper", "free-development", "wide"):
+        keys = [episode.key for episode in suite_episodes(suite, 3, ("seen", "seen"), episodes=2)]
+        assert len(keys) == len(set(keys)) > 0
+    with pytest.raises(ConfigError, match="10001 repeats"):
+        file_episodes(cases, 3, ("seen",), repeats=10_001)
+    with pytest.raises(ConfigError, match="10001 repeats"):
+        suite_episodes("paper", 3, episodes=10_001)
+
+
+def test_an_episode_of_a_case_file_is_found_by_its_key(tmp_path: Path) -> None:
+    write(tmp_path, "pick/seen/case00.txt", PICK + objects(SEEN))
+    cases = read_cases_folder(tmp_path).cases
+    for episode in file_episodes(cases, 3, ("seen",), repeats=3):
+        found = find_episode(episode.key, 1, 99, cases)
+        assert (found.key, found.seed, found.case) == (episode.key, episode.seed, episode.case)
+    with pytest.raises(UnknownNameError):
+        find_episode("0-3-1-train-00000000", 1, 3, cases)
+
+
+HEAD = "name: tea\n    instruction: give me tea\n    "
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "message"),
+    [
+        ("pick", "objects: [cup, apple]\n    targets: [0]\n    place_objects: [cup]", "the task pick has no 'place_objects'"),
+        ("pick", "objects: [cup, apple]\n    targets: [0]\n    held: cup", "the task pick has no 'held'"),
+        (
+            "place",
+            "objects: [cup]\n    place_objects: [cup]\n    relation: near\n    reference: cup",
+            "the task place has no 'objects'",
+        ),
+        (
+            "pick",
+            "objects: [cup, apple]\n    kind: label\n    keyword: cup\n    modifier: leftmost",
+            "the kind 'label' takes no modifier",
+        ),
+    ],
+)
+def test_what_a_case_of_the_task_does_not_say_is_refused(task: str, fields: str, message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        read_file_cases(f"task: {task}\ncases:\n  - {HEAD}{fields}\n", "mine.yaml")
+
+
+def test_a_reference_counts_by_the_rule_that_accepted_it() -> None:
+    fields = "relation: near\n    reference: suger\n    place_objects: [yellow_bowl, red_marker, suger_1, gelatin_box]"
+    (case,) = (item.case for item in read_file_cases(f"cases:\n  - {HEAD}{fields}\n", "mine.yaml"))
+    assert case.references == (2,)
+    spec = get_task("place").from_case(case, (0, 1, 2), SceneConfig())
+    assert [spec.objects[slot] for slot in spec.goal.references] == ["suger_1"]

@@ -83,7 +83,7 @@ cases:
 
 def test_place_cases_are_checked() -> None:
     assert read_cases(PLACE_CASE.format(relation="near", reference="apple"), "x.yaml", "place")[0].relation == "near"
-    with pytest.raises(UnknownNameError, match="relation of case 'a' 'over'"):
+    with pytest.raises(UnknownNameError, match="case 'a': unknown relation 'over'"):
         read_cases(PLACE_CASE.format(relation="over", reference="apple"), "x.yaml", "place")
     with pytest.raises(ArtifactError, match="no object of the place zone is called 'cup'"):
         read_cases(PLACE_CASE.format(relation="near", reference="cup"), "x.yaml", "place")

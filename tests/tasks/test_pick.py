@@ -142,3 +142,10 @@ def test_unknown_names() -> None:
         get_task("push")
     with pytest.raises(UnknownNameError, match="split 'hidden'"):
         TASK.sample((0, 7, 0), "hidden", "train", CONFIG)
+
+
+def test_no_more_targets_are_drawn_than_fit_the_sentence() -> None:
+    config = SceneConfig(targets_seen=6, targets_unseen=6, all_targets=1)
+    for index in range(30):
+        spec = TASK.sample(episode_seed(0, Domain.PROBE, index), ("seen", "unseen")[index % 2], "train", config)
+        assert 1 <= len(spec.goal.targets) <= 6 and len(spec.objects) == config.objects
