@@ -77,7 +77,7 @@ def loss_of(logits: torch.Tensor, labels: Labels, target: str) -> torch.Tensor:
     in proportion to the prior's quality among them. Of placements y is uniform over all that are right, the region that the
     paper supervises. A sample without any falls back to the expert's. Logits (B, K), -inf where padded.
     """
-    log_p = torch.log_softmax(logits, dim=1)
+    log_p = torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=1)
     expert = -log_p.gather(1, labels.expert[:, None])[:, 0]
     valid = labels.valid & torch.isfinite(logits)
     weight = valid.to(log_p.dtype)

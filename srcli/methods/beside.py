@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from srcli.config.cloud import CloudConfig
+from srcli.errors import SceneError
 from srcli.methods.base import EVERY_TASK, Choice, Decision, MethodSpec
 from srcli.perception.cloud import unproject
 from srcli.types import F32
@@ -38,8 +39,12 @@ class BesideNearestObject:
         if decision.phase == "pick":
             return Choice(decision.take(decision.best(candidates.quality)), scores=candidates.quality)
         config = CloudConfig()
-        points = unproject(decision.observation, config, "pick")
         middle = (np.array(config.lower[:2]) + np.array(config.upper[:2])) / 2
+        try:
+            points = unproject(decision.observation, config, "pick")
+        except SceneError:
+            # Nothing stands on the table.
+            points = np.array([[*middle, 0.0]], dtype=np.float32)
         nearest = points[int(np.argmin(np.linalg.norm(points[:, :2] - middle, axis=1)))]
         positions = candidates.poses[:, :3]
         scores: F32 = -np.linalg.norm(positions[:, :2] - nearest[:2], axis=1).astype(np.float32)

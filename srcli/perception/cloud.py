@@ -90,7 +90,9 @@ def neighbour_mean(points: F32, values: F32, radius: float) -> F32:
 def farthest_points(points: F32, count: int) -> I64:
     """Indices of a farthest-point sample that starts with the point nearest to the centroid; (min(count, N),) int64."""
     count = min(count, len(points))
-    chosen = np.empty(count, dtype=np.int64)
+    chosen = np.empty(max(count, 0), dtype=np.int64)
+    if count <= 0:
+        return chosen
     chosen[0] = np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1))
     distance = ((points - points[chosen[0]]) ** 2).sum(axis=1)
     for step in range(1, count):

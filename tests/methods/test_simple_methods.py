@@ -81,6 +81,9 @@ def test_beside_places_on_the_table_next_to_what_is_nearest_to_the_middle() -> N
     blocked = replace(shown, excluded=np.array([True, False, False, False]))
     assert simple("beside").act(blocked).action.index == 3
     assert simple("beside").act(decision(xyz)).action.index == 3
+    seen = from_above()
+    bare = replace(shown, observation=replace(seen, depth=np.ones_like(seen.depth)))
+    assert simple("beside").act(bare).action.index == 0, "the middle, where nothing stands"
 
 
 def test_average_over_neighbours_is_the_mean_of_the_nearest() -> None:

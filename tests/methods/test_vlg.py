@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,17 @@ def test_scores_are_those_of_the_slow_reference() -> None:
     found = net(batch).logits.detach().numpy()
     for row in range(2):
         np.testing.assert_allclose(found[row], slow_scores(net, batch, row, 4), rtol=1e-9)
+
+
+def test_its_scores_are_of_full_precision_though_autocast_computes_in_bf16() -> None:
+    made = network().float()
+    batch = make_batch(points=5)
+    batch = replace(
+        batch, **{f.name: v.float() for f in fields(batch) if (v := getattr(batch, f.name)) is not None and v.is_floating_point()}
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = made(batch).logits
+    assert logits.dtype == torch.float32
 
 
 def test_padding_changes_nothing_and_no_candidate_depends_on_another() -> None:

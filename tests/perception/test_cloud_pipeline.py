@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from srcli.config.cloud import CloudConfig
 from srcli.errors import SceneError
 from srcli.evaluation.attempt import LazyPercept
-from srcli.perception.cloud import farthest_points, neighbour_mean, unproject, voxel_means
+from srcli.perception.cloud import farthest_points, neighbour_mean, select, unproject, voxel_means
 from srcli.perception.pipeline import perceive, sentence
-from srcli.types import Observation, TextEmbedding
+from srcli.types import Observation, Phase, TextEmbedding
 
 HEIGHT, WIDTH = 144, 256
 K = np.array([[183.0, 0.0, 127.5], [0.0, 183.0, 71.5], [0.0, 0.0, 1.0]])
@@ -207,6 +207,13 @@ def test_farthest_points_spread() -> None:
     chosen = farthest_points(line, 5)
     np.testing.assert_allclose(np.sort(line[chosen, 0]), [0, 0.25, 0.5, 0.75, 1], atol=0.011)
     assert len(farthest_points(line, 500)) == 101
+    assert farthest_points(line, 0).shape == (0,)
+
+
+@pytest.mark.parametrize("phase", ["pick", "place"])
+def test_one_point_can_be_kept_in_both_phases(phase: Phase) -> None:
+    points, similarity = np.eye(3, dtype=np.float32), np.array([0.1, 0.9, 0.3], np.float32)
+    assert select(points, similarity, CloudConfig(count=1), phase).tolist() == [1]
 
 
 def test_neighbour_mean_equals_brute_force() -> None:

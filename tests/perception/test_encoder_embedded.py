@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from srcli.config.encoder import EncoderConfig
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, SceneError
+from srcli.perception.encoders.conv import _within
 from srcli.perception.encoders.embedded import SHIPPED, create_model, dense_forward, image_tensor, load_embedded, save_embedded
 from srcli.perception.encoders.loading import load_encoder
 from srcli.perception.encoders.text import forward_text
@@ -190,3 +191,15 @@ def test_shipped_weights_ground_words():
     assert e[0] @ e[1] > e[0] @ e[2], "two wordings of one wish are closer than two wishes"
     assert encoder.unknown_words("give me the banana") == ()
     assert encoder.unknown_words("give me the quokka") == ("quokka",)
+
+
+@pytest.mark.parametrize(("height", "width"), [(252, 448), (249, 441), (256, 256)])
+def test_cells_share_the_image_evenly_whatever_its_size(height: int, width: int) -> None:
+    """Features that say where they are: a ramp in pixels, read at the centres of the cells."""
+    rows, columns = -(-height // 8), -(-width // 8)
+    y, x = torch.meshgrid(8 * torch.arange(rows) + 4.0, 8 * torch.arange(columns) + 4.0, indexing="ij")
+    found = _within(torch.stack([y, x])[None], height, width)[0].numpy()
+    wanted_y, wanted_x = (np.arange(rows) + 0.5) * height / rows, (np.arange(columns) + 0.5) * width / columns
+    # The first cell's centre is nearer to the edge than that of the padded one, where there is nothing to read between.
+    np.testing.assert_allclose(found[0, :, 0], np.maximum(wanted_y, 4.0), atol=1e-3)
+    np.testing.assert_allclose(found[1, 0], np.maximum(wanted_x, 4.0), atol=1e-3)

@@ -66,7 +66,9 @@ class VlgNetwork(nn.Module):
         read, weights = self.attention(self.norm_q(query), self.norm_k(key), value, batch.point_mask)
         state = query + read
         state = state + self.down(quick_gelu(self.up(self.norm_out(state))))
-        logits = self.head(state)[..., 0].masked_fill(~batch.candidate_mask, float("-inf"))  # (b, k)
+        logits = self.head(state)[..., 0]  # (b, k)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        logits = logits.masked_fill(~batch.candidate_mask, float("-inf"))
         return Scores(logits=logits, mask=batch.point_mask.to(logits.dtype), attention=weights)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from srcli.perception.encoders.interface import DenseFeatures, EncoderIdentity
 from srcli.perception.encoders.text import UNREAD, SentenceReader, unknown_words
 from srcli.perception.encoders.tower import STRIDE
 from srcli.types import U8, TextEmbedding
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
 
 
 def check_images(rgb: U8) -> None:
@@ -71,7 +75,10 @@ class ConvEncoder:
         return self._vocabulary
 
     def dense(self, rgb: U8) -> DenseFeatures:
-        """(M, H, W, 3) uint8 to (M, ceil(H / 8), ceil(W / 8), D); a size that is no multiple of 8 is padded with the edge.
+        """(M, H, W, 3) uint8 to (M, ceil(H / 8), ceil(W / 8), D) of cells that share the image evenly.
+
+        An image whose size is no multiple of 8 is padded with its edge; its cells, then a little smaller than 8 pixels, are read
+        bilinearly between those of the padded one.
 
         Raises:
             SceneError: not an array of colour images.
@@ -83,7 +90,9 @@ class ConvEncoder:
         values = []
         with torch.inference_mode():
             for view in padded:  # one view at a time stays in the processor's cache
-                features = dense_forward(self._model, image_tensor(view[None]).to(self._device))
+                features = dense_forward(self._model, image_tensor(view[None]).to(self._device))  # (1, d, h, w)
+                if down or right:
+                    features = _within(features, height, width)
                 values.append(functional.normalize(features, dim=1)[0].permute(1, 2, 0).cpu().numpy())
         return DenseFeatures(np.ascontiguousarray(np.stack(values), np.float32))
 
@@ -94,3 +103,12 @@ class ConvEncoder:
     def unknown_words(self, text: str) -> tuple[str, ...]:
         """Words that never occurred in pre-training."""
         return unknown_words(text, self._vocabulary)
+
+
+def _within(features: Float[Tensor, "1 d h w"], height: int, width: int) -> Float[Tensor, "1 d h w"]:
+    """Features of cells of ``STRIDE`` pixels at the centres of as many cells that share height by width pixels."""
+    rows, columns = features.shape[2:]
+    y = (2 * torch.arange(rows, device=features.device) + 1) * height / (rows * rows * STRIDE) - 1
+    x = (2 * torch.arange(columns, device=features.device) + 1) * width / (columns * columns * STRIDE) - 1
+    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[None].to(features.dtype)
+    return functional.grid_sample(features, grid, mode="bilinear", padding_mode="border", align_corners=False)
