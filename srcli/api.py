@@ -188,11 +188,11 @@ def evaluate(
 
 def _names(policies: Sequence[Path | str]) -> list[str] | None:
     """What the rows of given policies are called; None without any."""
-    from srcli.evaluation.methods import parse_method
+    from srcli.evaluation.methods import parse_policy
     from srcli.methods.policy_file import read_policy
 
-    texts = [str(policy) for policy in policies]
-    return [parse_method(text)[0] if "=" in text else read_policy(Path(text)).method for text in texts] or None
+    given = [parse_policy(str(policy)) for policy in policies]
+    return [name or read_policy(path).method for name, path in given] or None
 
 
 def read(file: Path | str) -> Artifact | GraspGroup:

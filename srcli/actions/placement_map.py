@@ -115,8 +115,9 @@ def _tops(points: F32, lower: F32, upper: F32, cell: float) -> F32:
     """
     size = np.ceil((upper[:2] - lower[:2]) / cell).astype(np.int64)
     place = ((points[:, :2] - lower[:2]) / np.float32(cell)).astype(np.int64)
-    # One sort orders by cell, then by height in steps of 0.1 mm.
-    key = np.sort((place[:, 0] * size[1] + place[:, 1]) * 8192 + (points[:, 2] * 1e4).astype(np.int64))
+    # One sort orders by cell, then by height in steps of 0.1 mm; what is higher than 0.81 m counts as that.
+    high = np.minimum((points[:, 2] * 1e4).astype(np.int64), 8191)
+    key = np.sort((place[:, 0] * size[1] + place[:, 1]) * 8192 + high)
     index, z = key // 8192, (key % 8192) * 1e-4
     starts = np.flatnonzero(np.diff(index, prepend=-1))
     counts = np.diff(starts, append=len(index))

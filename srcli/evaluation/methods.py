@@ -116,6 +116,15 @@ def parse_method(text: str) -> tuple[str, Path | None]:
     return name, Path(file) if separator else None
 
 
+def parse_policy(text: str) -> tuple[str, Path]:
+    """``FILE`` or ``NAME=FILE`` as a name, empty where none is given, and the file; a path that leads to a file is one."""
+    if "=" not in text or Path(text).is_file():
+        return "", Path(text)
+    name, path = parse_method(text)
+    assert path is not None
+    return name, path
+
+
 def shipped_file(name: str, encoder: EncoderConfig | None = None) -> Path:
     """The policy file that comes with a method.
 
@@ -159,8 +168,7 @@ def resolve_methods(
     given: dict[str, Method] = {}
     stored: dict[str, Weights] = {}
     for text in policies:
-        name, path = parse_method(str(text)) if "=" in str(text) else ("", Path(text))
-        assert path is not None
+        name, path = parse_policy(str(text))
         if not path.is_file():
             raise ArtifactError(f"{path}: no policy there", "name a file that `srcli train` has written")
         file = read_policy(path)
@@ -182,8 +190,8 @@ def resolve_methods(
             methods += [Method(f"{name}#{seed}", spec.name, section, seed=seed, row=name) for seed in range(initialisations)]
         elif name in specs() or name in broken():
             spec = spec_of(name)
-            path = shipped_file(name, encoder) if spec.fit is not None else None
-            methods.append(Method(name, name, _section(name, sections), None if path is None else str(path)))
+            own = str(shipped_file(name, encoder)) if spec.fit is not None else None
+            methods.append(Method(name, name, _section(name, sections), own))
         elif Path(name).suffix == ".h5":
             raise ConfigError(f"'{name}' is not a method", f"a policy file is given as NAME=FILE, e.g. mine={name}")
         else:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from srcli.actions.placement_map import build_placement_map
+from srcli.actions.placement_map import _tops, build_placement_map
 from srcli.actions.placements import _balance, sample_placements
 from srcli.actions.quality import rounded
 from srcli.config.placements import PlacementConfig
@@ -214,3 +214,9 @@ def test_damaged_views_are_refused(observation: Observation) -> None:
     broken = Observation(observation.rgb, depth, observation.K, observation.T_world_cam)
     with pytest.raises(SceneError, match="NaN"):
         sample_placements(broken, SMALL, CONFIG, generator((1,)))
+
+
+def test_what_is_higher_than_the_map_can_say_stays_in_its_cell() -> None:
+    lower, upper = np.array([0.0, 0.0, 0.0], np.float32), np.array([0.02, 0.02, 1.0], np.float32)
+    points = np.array([[0.015, 0.015, 0.9]] * 40 + [[0.005, 0.005, 0.1]] * 40, np.float32)
+    assert _tops(points, lower, upper, 0.01).tolist() == [[pytest.approx(0.1, abs=1e-3), 0.0], [0.0, pytest.approx(0.8191)]]

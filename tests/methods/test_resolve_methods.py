@@ -92,6 +92,15 @@ def test_a_given_file_is_always_there_and_named_after_its_method(policy_file: Pa
     assert "NAME=FILE" in caught.value.hint
 
 
+def test_a_path_with_an_equals_sign_is_a_file_where_there_is_one(policy_file: Path) -> None:
+    path = policy_file.parent / "lr=0.1" / "p.h5"
+    path.parent.mkdir()
+    path.write_bytes(policy_file.read_bytes())
+    for text, name in ((str(path), "sr_plus"), (f"mine={path}", "mine")):
+        (method,) = resolve_methods([], [text], SECTIONS)
+        assert (method.name, method.path) == (name, str(path))
+
+
 def test_a_method_may_act_with_what_another_has_learned(tmp_path: Path) -> None:
     """SR's weights, and the quality of the grasps in the choice: the row is the second one's, the network the file's."""
     section = sr_section("sr", network__width=16, network__heads=2)
