@@ -52,8 +52,10 @@ def _parameters(params: Path | str | None, settings: Settings | None, encoder: s
 
     values = dict(settings or {})
     if encoder is not None:
-        name, _, weights = encoder.partition("=") if "=" in encoder else _model_and_tag(encoder)
-        values |= {"encoder.name": name, **({"encoder.pretrained": weights} if weights or name == "embedded" else {})}
+        name, given, weights = encoder.partition("=") if "=" in encoder else _model_and_tag(encoder)
+        # Of a hub, and of the package, no tag is one, too: that of a file belongs to another model.
+        known = bool(given) or name == "embedded" or name.startswith("hf-hub:")
+        values |= {"encoder.name": name, **({"encoder.pretrained": weights} if known else {})}
     found = load_params(Path(params)) if params is not None else Params()
     return override(found, values, "settings") if values else found
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from srcli.errors import ArtifactError
 from srcli.frames.checks import check_intrinsics, check_pose
-from srcli.frames.files import matrix, read_colour, read_depth, read_json, write_colour, write_depth
+from srcli.frames.files import matrix, positive, read_colour, read_depth, read_json, write_colour, write_depth
 from srcli.frames.observation import Observation
-from srcli.frames.sequences import chosen
+from srcli.frames.sequences import chosen, is_number
 from srcli.frames.units import QUANTUM, in_steps, stacked
 from srcli.types import F64
 
@@ -47,7 +47,7 @@ def read_bop(folder: Path, wanted: Sequence[str] = ()) -> Observation:
     if not file.exists() and (scenes := _scenes(folder)):
         raise ArtifactError(f"{folder}: holds {len(scenes)} scenes", f"name one of them, for example {folder / scenes[0]}")
     data = read_json(file)
-    if not isinstance(data, dict) or not data or not all(key.isdecimal() and isinstance(data[key], dict) for key in data):
+    if not isinstance(data, dict) or not data or not all(is_number(key) and isinstance(data[key], dict) for key in data):
         raise ArtifactError(
             f"{file}: a camera for each number of an image is expected", '{"0": {"cam_K": [9 numbers], "depth_scale": 1.0, ...}}'
         )
@@ -71,9 +71,7 @@ def _view(folder: Path, number: int, entry: Mapping[str, Any], posed: bool, wher
         raise ArtifactError(f"{where} has no cam_K", "9 numbers, the rows of K, in pixels")
     K = matrix(entry["cam_K"], (9,), f"{where}: cam_K").reshape(3, 3)
     check_intrinsics(K, where)
-    scale = entry.get("depth_scale")
-    if not isinstance(scale, int | float) or isinstance(scale, bool) or not (np.isfinite(scale) and scale > 0):
-        raise ArtifactError(f"{where}: depth_scale is {scale!r}", "millimetres per unit of the depth image")
+    scale = positive(entry.get("depth_scale"), f"{where}: depth_scale", "millimetres per unit of the depth image")
     pose = np.eye(4)
     if posed:
         pose = _camera_to_world(

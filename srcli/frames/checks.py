@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from srcli.errors import ArtifactError, SceneError
-from srcli.frames.observation import Observation
-from srcli.types import F32, F64, U8
+from srcli.frames.observation import Observation, Workspace
+from srcli.types import F32, F64, U8, HeldExtent
 
 #: The median depth of a table-top recording lies between these, metres.
 NEAREST, FARTHEST = 0.2, 2.0
+#: No side of a workspace is longer, nor of what a gripper holds, metres.
+LARGEST, LARGEST_HELD = 3.0, 0.5
 #: Cameras farther than this from the world's origin have their position in another unit, metres.
 _FAR_CAMERA = 10.0
 _RIGID = 1e-3
@@ -63,6 +65,47 @@ def check_pose(pose: F64, where: str) -> None:
     if np.abs(rotation.T @ rotation - np.eye(3)).max() > _RIGID or np.linalg.det(rotation) < 0:
         raise ArtifactError(
             f"{where}: T_world_cam holds no rotation", "its first three columns and rows are a right-handed rotation matrix"
+        )
+
+
+def check_workspace(box: Workspace | None) -> None:
+    """Refuse a box that is none, or that is not in metres.
+
+    Raises:
+        SceneError: names what is wrong.
+    """
+    if box is None:
+        return
+    try:
+        lower, upper = np.array(box.lower, dtype=np.float64), np.array(box.upper, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        lower = upper = np.zeros(0)
+    if lower.shape != (3,) or upper.shape != (3,):
+        raise SceneError("workspace: a corner is not three numbers", "Workspace((x, y, z), (x, y, z)), metres, world frame")
+    # NaN is below nothing.
+    if not bool((lower < upper).all()):
+        raise SceneError("workspace: lower is not below upper", "metres, world frame")
+    size = float((upper - lower).max())
+    if size > LARGEST:
+        raise SceneError(f"workspace: is {size:.4g} m large", "its corners are in metres, not in millimetres")
+
+
+def check_held(held: HeldExtent | None) -> None:
+    """Refuse what is no size of something that a gripper holds.
+
+    Raises:
+        SceneError: names it.
+    """
+    if held is None:
+        return
+    try:
+        sizes = [float(size) for size in (held.radius, held.half_width, held.height)]
+    except (TypeError, ValueError, OverflowError):
+        sizes = [float("nan")]
+    if not all(0 < size <= LARGEST_HELD for size in sizes) or held.half_width > held.radius:
+        raise SceneError(
+            f"{held}: not the size of something that a gripper holds",
+            "radius, half width (no more than that) and height in metres: HeldExtent(0.035, 0.03, 0.09)",
         )
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import tokenize
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ def _image(path: Path, what: str) -> Any:
         image = Image.open(path)
         image.load()
     # Damaged files end in whatever exception the decoder at hand has.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         if isinstance(error, UnidentifiedImageError):
             raise ArtifactError(f"{path}: is no image", _advice(path, what)) from error
         raise ArtifactError(f"{path}: is truncated or damaged ({_line(error)})", "record or copy it again") from error
@@ -40,12 +43,12 @@ def _image(path: Path, what: str) -> Any:
 
 def _beside(path: Path) -> str:
     """What is there under the same name, if anything."""
-    found = sorted(p.name for p in path.parent.glob(f"{path.stem}.*")) if path.parent.is_dir() else []
+    found = sorted(p.name for p in path.parent.glob(f"{escape(path.stem)}.*")) if path.parent.is_dir() else []
     return f", but {', '.join(found[:3])}" if found else ""
 
 
 def _advice(path: Path, what: str) -> str:
-    suffixes = {p.suffix.lower() for p in path.parent.glob(f"{path.stem}.*")} if path.parent.is_dir() else set()
+    suffixes = {p.suffix.lower() for p in path.parent.glob(f"{escape(path.stem)}.*")} if path.parent.is_dir() else set()
     if suffixes & set(_VIDEO):
         return "take single frames out of a video or bag first: PNG files (docs/frames.md)"
     return f"every camera has a PNG file as {what} (docs/frames.md)"
@@ -134,9 +137,24 @@ def read_array(path: Path, shape: tuple[int | None, ...]) -> F64:
             array = np.lib.format.read_array(handle, allow_pickle=False)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file", "docs/frames.md says what a scene of this format holds") from None
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError, tokenize.TokenError) as error:
         raise ArtifactError(f"{path}: cannot be read: {_line(error)}", "a .npy file of numbers is expected") from error
     return matrix(array, shape, str(path))
+
+
+def positive(value: object, where: str, hint: str) -> float:
+    """A number above 0.
+
+    Raises:
+        ArtifactError: anything else; names what is there.
+    """
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not (math.isfinite(number) and number > 0):
+        raise ArtifactError(f"{where} is {value!r}", hint)
+    return number
 
 
 def matrix(value: object, shape: tuple[int | None, ...], where: str) -> F64:

@@ -12,7 +12,7 @@ import numpy as np
 
 from srcli.errors import ArtifactError
 from srcli.frames.checks import check_intrinsics, check_pose
-from srcli.frames.files import matrix, read_colour, read_depth, read_json, write_colour, write_depth
+from srcli.frames.files import matrix, positive, read_colour, read_depth, read_json, write_colour, write_depth
 from srcli.frames.observation import Observation, Workspace
 from srcli.frames.units import QUANTUM, in_steps, stacked
 
@@ -109,9 +109,8 @@ def _view(folder: Path, name: str, entry: Mapping[str, Any], posed: bool, where:
             raise ArtifactError(f"{where} has no T_world_cam", ONE_ALONE)
         pose = matrix(entry["T_world_cam"], (4, 4), f"{where}: T_world_cam")
         check_pose(pose, where)
-    scale = entry.get("depth_scale")
-    if not isinstance(scale, int | float) or isinstance(scale, bool) or not (np.isfinite(scale) and scale > 0):
-        raise ArtifactError(f"{where}: depth_scale is {scale!r}", "metres per unit of the depth image: 0.001 for millimetres")
+    hint = "metres per unit of the depth image: 0.001 for millimetres"
+    scale = positive(entry.get("depth_scale"), f"{where}: depth_scale", hint)
     rgb = read_colour(folder / f"{name}.png")
     for key, size in (("width", rgb.shape[1]), ("height", rgb.shape[0])):
         if key in entry and entry[key] != size:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from srcli.errors import SceneError
+from srcli.errors import ArtifactError, SceneError
 from srcli.types import F32, F64, HeldExtent
 from srcli.types import Observation as Views
 
@@ -160,20 +160,21 @@ class Observation(Views):
 
         Raises:
             ArtifactError: K or a pose is none.
-            SceneError: shapes or types do not fit, or what is given cannot be right.
+            SceneError: shapes or types do not fit, or what is given cannot be right, the workspace and what is held among it.
         """
         from srcli.frames.checks import check_intrinsics, check_pose
         from srcli.frames.placing import placed
         from srcli.perception.geometry import check_observation
 
-        colour = np.asarray(rgb)
+        try:
+            colour = np.asarray(rgb)
+            metres = np.asarray(depth).astype(np.float32) * np.float32(depth_scale)
+        except (TypeError, ValueError, OverflowError):
+            raise SceneError("rgb, depth or depth_scale is no array of numbers", "see Observation.from_views") from None
+        if colour.ndim not in (3, 4):
+            raise SceneError(f"rgb has shape {colour.shape}", "(height, width, 3) or (views, height, width, 3) uint8 is expected")
         single = colour.ndim == 3
-        arrays: list[npt.NDArray[Any]] = [
-            colour,
-            np.asarray(depth).astype(np.float32) * np.float32(depth_scale),
-            np.asarray(K, dtype=np.float64),
-            np.asarray(T_world_cam, dtype=np.float64),
-        ]
+        arrays: list[npt.NDArray[Any]] = [colour, metres, _numbers(K, "K"), _numbers(T_world_cam, "T_world_cam")]
         if single:
             arrays = [array[None] for array in arrays]
         made = cls(arrays[0], arrays[1], arrays[2], arrays[3], names=tuple(names), workspace=workspace, held=held)
@@ -207,6 +208,18 @@ def changed(observation: Observation, **values: Any) -> Observation:
     from dataclasses import replace
 
     return replace(observation, **values)
+
+
+def _numbers(value: npt.ArrayLike, where: str) -> F64:
+    """An array of numbers.
+
+    Raises:
+        ArtifactError: it is none.
+    """
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ArtifactError(f"{where}: is no array of numbers", "write rows of numbers, all of one length") from None
 
 
 def of_views(views: Views) -> Observation:

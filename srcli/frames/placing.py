@@ -10,7 +10,7 @@ import numpy as np
 
 from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
 from srcli.errors import SceneError
-from srcli.frames.checks import Finding, findings
+from srcli.frames.checks import Finding, check_held, check_workspace, findings
 from srcli.frames.observation import Observation, Table, Workspace, changed
 from srcli.frames.table import fit_table as fitted
 from srcli.frames.table import levelled, points_of
@@ -33,6 +33,8 @@ _CELL, _LEAST = 0.02, 3
 _FEW = 2
 #: Cosine of the angle up to which a frame's z axis counts as up.
 _UPRIGHT = 0.99
+#: With a smaller one the table is nearly upright in the world frame, and over a place it has no height.
+_LEVEL = 0.2
 #: The cell's own workspace is taken where it holds this share of what the best place of that size holds.
 _OWN = 0.85
 
@@ -45,8 +47,11 @@ def placed(observation: Observation, fit_table: bool = False, check: bool = True
         check: refuse what cannot be right; False keeps it as notes.
 
     Raises:
-        SceneError: what is wrong with the recording (:mod:`srcli.frames.checks`), no table to fit, or nothing stands on it.
+        SceneError: what is wrong with the recording (:mod:`srcli.frames.checks`), no table to fit, nothing stands on it, or a
+            workspace, or a size of what is held, that is none.
     """
+    check_workspace(observation.workspace)
+    check_held(observation.held)
     problems = findings(observation)
     if check and problems:
         raise problems[0].error()
@@ -122,7 +127,7 @@ def _workspace(observation: Observation, T_level: F64, table: Table | None) -> t
     given = observation.workspace
     if given is not None:
         centre = (np.array(given.lower) + np.array(given.upper)) / 2
-        middle = (T_level[:3, :3] @ np.array([centre[0], centre[1], 0.0]) + T_level[:3, 3])[:2]
+        middle = (T_level[:3, :3] @ _on_table(centre, observation, T_level, table) + T_level[:3, 3])[:2]
         half = (np.array(given.upper[:2]) - np.array(given.lower[:2])) / 2
         inside: Bool = np.all(np.abs(points[:, :2] - middle) < half, axis=1)
         if observation.held is None:
@@ -137,6 +142,21 @@ def _workspace(observation: Observation, T_level: F64, table: Table | None) -> t
     x, y, z = (float(value) for value in centre - np.array([*_MIDDLE, 0.0]))
     (x0, y0, z0), (x1, y1, z1) = CELL.lower, CELL.upper
     return Workspace((x0 + x, y0 + y, z0 + z), (x1 + x, y1 + y, z1 + z)), T_cell
+
+
+def _on_table(centre: F64, observation: Observation, T_level: F64, table: Table | None) -> F64:
+    """(3,) the place on the table that a box is about, world frame.
+
+    Args:
+        centre: (3,) middle of the box, whose height counts only where the world is a camera's own frame: there z = 0 is the lens.
+    """
+    x, y, height = (float(value) for value in centre)
+    if observation.posed:
+        height = 0.0
+        if table is not None and not np.array_equal(T_level, np.eye(4)) and abs(table.normal[2]) > _LEVEL:
+            normal, point = table.normal, table.point
+            height = float(point[2] - (normal[0] * (x - point[0]) + normal[1] * (y - point[1])) / normal[2])
+    return np.array([x, y, height])
 
 
 def _to_cell(T_level: F64, middle: F64) -> F64:

@@ -8,6 +8,12 @@ from srcli.errors import ArtifactError
 
 #: So many images are taken of a recording, unless it has few or they are named.
 VIEWS, FEW = 3, 4
+_DIGITS = 18
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number that an image may have."""
+    return text.isdecimal() and len(text) <= _DIGITS
 
 
 def chosen(numbers: Sequence[int], wanted: Sequence[str], where: str) -> tuple[list[int], str]:
@@ -19,7 +25,7 @@ def chosen(numbers: Sequence[int], wanted: Sequence[str], where: str) -> tuple[l
     if wanted:
         picked = []
         for text in wanted:
-            if not text.isdecimal() or int(text) not in numbers:
+            if not is_number(text) or int(text) not in numbers:
                 raise ArtifactError(
                     f"{where}: no image '{text}'", f"there are {len(numbers)}, from {min(numbers)} to {max(numbers)}"
                 )

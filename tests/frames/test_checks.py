@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from srcli.errors import SrcliError
-from srcli.frames import Observation, placed, read_frames, write_frames
+from srcli.frames import Observation, Workspace, placed, read_frames, write_frames
 from srcli.frames.checks import findings
 from srcli.frames.observation import changed
+from srcli.types import HeldExtent
 
 Change = Callable[[Path], object]
 
@@ -118,6 +119,14 @@ BAD: dict[str, tuple[Change, int, str]] = {
         9,
         "nothing stands on the table in the workspace",
     ),
+    "a workspace in millimetres": (
+        _json("cameras.json", lambda d: d.update(workspace={"lower": [276, -224, -20], "upper": [724, 224, 400]})),
+        9,
+        "workspace: is 448 m large",
+    ),
+    "a scale beyond 64 bits": (_camera(depth_scale=10**400), 3, "depth_scale is 1000"),
+    "a name of stars": (_camera(name="a**"), 3, "no colour image there"),
+    "a name of a bracket": (_camera(name="["), 3, "no colour image there"),
     "a workspace of words": (_json("cameras.json", lambda d: d.update(workspace="table")), 3, "lower and upper"),
     "no pose": (_json("cameras.json", lambda d: d["cameras"][0].pop("T_world_cam")), 9, "has no pose"),
 }
@@ -197,6 +206,13 @@ def test_bop_and_graspnet_name_what_is_missing(observed: Observation, tmp_path: 
     _json("scene_camera.json", lambda d: d["1"].pop("cam_K"))(bop)
     with pytest.raises(SrcliError, match="image 1 has no cam_K"):
         read_frames(bop)
+    with pytest.raises(SrcliError, match="no image '9999"):
+        read_frames(bop, cameras=("9" * 5000,))
+    _json("scene_camera.json", lambda d: d["0"].update(depth_scale=2**64))(bop)
+    assert read_frames(bop, cameras=("0",)).depth.max() > 1e15
+    _json("scene_camera.json", lambda d: d.update({"9" * 5000: d["0"]}))(bop)
+    with pytest.raises(SrcliError, match="a camera for each number of an image"):
+        read_frames(bop)
     with pytest.raises(SrcliError, match="holds 1 scenes"):
         read_frames(tmp_path / "bop")
     grasps = write_frames(tmp_path / "scene_0100", observed, "graspnet")
@@ -204,6 +220,11 @@ def test_bop_and_graspnet_name_what_is_missing(observed: Observation, tmp_path: 
     (grasps / "realsense" / "meta" / "0001.mat").write_bytes(b"no MATLAB file")
     with pytest.raises(SrcliError, match="has no factor_depth"):
         read_frames(grasps)
+    for shape in ("(1" + "0" * 15 + ", 4, 4)", "(1" + "0" * 30 + ", 4, 4)"):
+        head = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        (grasps / "realsense" / "camera_poses.npy").write_bytes(b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)
+        with pytest.raises(SrcliError, match=r"camera_poses\.npy: cannot be read"):
+            read_frames(grasps)
     np.save(grasps / "realsense" / "camera_poses.npy", np.zeros((3, 3, 4)))
     with pytest.raises(SrcliError, match="is 3 x 3 x 4, expected N x 4 x 4"):
         read_frames(grasps)
@@ -217,6 +238,11 @@ def test_arrays_are_checked_like_files(observed: Observation) -> None:
     for place, wrong in (
         (2, np.zeros((3, 3))),
         (2, np.eye(4)),
+        (2, [[1, 2], [3]]),
+        (2, "x"),
+        (3, [[1, 2], [3]]),
+        (1, "far"),
+        (0, "blue"),
         (3, np.zeros((4, 4))),
         (1, observed.depth),
         (0, observed.depth[0]),
@@ -224,3 +250,21 @@ def test_arrays_are_checked_like_files(observed: Observation) -> None:
         given = [*view[:place], wrong, *view[place + 1 :]]
         with pytest.raises(SrcliError):
             Observation.from_views(*given, depth_scale=0.001)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"workspace": Workspace((276.0, -224.0, -20.0), (724.0, 224.0, 400.0))}, "workspace: is 448 m large"),
+        ({"workspace": Workspace((0.7, 0.2, 0.4), (0.3, -0.2, 0.0))}, "workspace: lower is not below upper"),
+        ({"workspace": Workspace((np.nan, -0.2, 0.0), (0.7, 0.2, 0.4))}, "workspace: lower is not below upper"),
+        ({"workspace": Workspace((0.3, -0.2), (0.7, 0.2))}, "workspace: a corner is not three numbers"),  # type: ignore[arg-type]
+        ({"held": HeldExtent(-0.03, 0.02, 0.05)}, "not the size of something that a gripper holds"),
+        ({"held": HeldExtent(0.03, 0.04, 0.05)}, "not the size of something that a gripper holds"),
+        ({"held": HeldExtent(35.0, 30.0, 90.0)}, "not the size of something that a gripper holds"),
+    ],
+)
+def test_what_python_is_given_beside_the_views_is_checked(given: dict[str, Any], said: str, observed: Observation) -> None:
+    with pytest.raises(SrcliError, match=said) as caught:
+        Observation.from_views(observed.rgb, observed.depth, observed.K, observed.T_world_cam, **given, check=False)
+    assert caught.value.exit_code == 9 and caught.value.hint

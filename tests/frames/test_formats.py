@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from srcli.errors import ArtifactError, ConfigError, UnknownNameError
 from srcli.evaluation.deciding import Decider
@@ -16,6 +17,7 @@ from srcli.frames import FORMATS, Observation, Workspace, placed, read_frames, w
 from srcli.frames.observation import changed
 from srcli.frames.placing import in_cell
 from srcli.params import Params
+from srcli.perception.geometry import unproject_view
 from srcli.sim import World
 from srcli.stages.decide import chosen_method, scene_of
 from srcli.tasks import get_task
@@ -131,6 +133,37 @@ def test_a_camera_without_a_pose_decides_from_the_table(
     # The pose is in the camera's frame, on a thing that this camera sees there.
     u, v = (read.K[0, :2, :2] @ (found.pose[:2] / found.pose[2]) + read.K[0, :2, 2]).round().astype(int)
     assert 0 < read.depth[0, v, u] < found.pose[2] + 0.02 < 0.87
+
+
+def test_a_workspace_in_the_frame_of_a_leaning_camera_is_where_its_things_are(observed: Observation) -> None:
+    """The left camera looks down at 46 degrees; without its pose the world is its own frame, where z = 0 is the lens."""
+    pose = observed.T_world_cam[1]
+    points = unproject_view(observed.depth[1], observed.K[1], np.eye(4)).astype(np.float64)
+    world = points @ pose[:3, :3].T + pose[:3, 3]
+    near = np.abs(world[:, :2] - [0.5, 0.0]).max(axis=1) < 0.15
+    things = points[near & (world[:, 2] > 0.02) & (world[:, 2] < 0.2)]
+    centre = (things.min(axis=0) + things.max(axis=0)) / 2
+    (x0, y0, z0), (x1, y1, z1) = (centre - 0.2).tolist(), (centre + 0.2).tolist()
+    one = {key: getattr(observed, key)[1:2] for key in ("rgb", "depth", "K")}
+    box = Workspace((x0, y0, z0), (x1, y1, z1))
+    found = placed(Observation(**one, T_world_cam=np.eye(4)[None], posed=False, workspace=box), fit_table=True)
+    _, cell = in_cell(found)
+    assert found.T_cell_world is not None
+    inside = things @ found.T_cell_world[:3, :3].T + found.T_cell_world[:3, 3]
+    assert np.all((inside > cell.lower) & (inside < cell.upper), axis=1).mean() > 0.98
+
+
+def test_a_workspace_over_a_table_elsewhere_is_led_to_the_table(observed: Observation) -> None:
+    """The frame is 0.3 m off and leans by 10 degrees: the middle of the box is taken on the table, not at z = 0."""
+    lean = np.eye(4)
+    lean[:3, :3] = Rotation.from_euler("y", 10, degrees=True).as_matrix()
+    lean[2, 3] = 0.3
+    x, y, z = (lean @ [0.5, 0.0, 0.0, 1.0])[:3]
+    box = Workspace((x - 0.22, y - 0.22, z - 0.1), (x + 0.22, y + 0.22, z + 0.4))
+    moved = changed(observed, T_world_cam=lean @ observed.T_world_cam, workspace=box, T_cell_world=None)
+    found = placed(moved, fit_table=True)
+    assert found.T_cell_world is not None
+    assert np.allclose((found.T_cell_world @ [x, y, z, 1.0])[:3], [0.5, 0.0, 0.0], atol=3e-3)
 
 
 def test_folders_are_not_overwritten_by_chance(observed: Observation, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 import srcli
 from srcli import api
 from srcli.actions.graspnet import read_grasps, to_candidates
+from srcli.cli.running import encoder_flags, parameters
 from srcli.evaluation.deciding import Decider
 from srcli.evaluation.rollout import run_episode
 from srcli.evaluation.scene import Scene
@@ -43,6 +44,17 @@ def test_import_is_light_and_everything_is_there() -> None:
 def test_the_document_names_the_whole_interface() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert [name for name in srcli.__all__ if f"`{name}" not in text and f"srcli.{name}" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    ["hf-hub:a/b", "hf-hub:a/b=c.bin", "embedded", "embedded/seen-only", "embedded=m.safetensors", "ViT-B-32", "ViT-B-32/x"],
+)
+def test_an_encoder_is_read_as_the_command_line_reads_it(encoder: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("encoder:\n  name: ViT-L-14\n  pretrained: openai\n")
+    found = api._parameters(tmp_path / "params.yaml", None, encoder).encoder
+    wanted = parameters(tmp_path / "params.yaml", encoder_flags(encoder)).encoder
+    assert found == wanted and (found.pretrained == "openai") == (encoder == "ViT-B-32")
 
 
 def test_the_documents_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
