@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srcli.config.base import Section
-from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
+from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER, check_box
 
 
 class CandidateConfig(Section):
@@ -51,3 +51,8 @@ class CandidateConfig(Section):
     nms_angle: float = Field(
         default=0.52, ge=0.0, le=3.2, description="and the weaker is dropped if nearer than this angle, radians"
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CandidateConfig:
+        check_box("candidates", self.lower, self.upper)
+        return self

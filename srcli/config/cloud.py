@@ -12,6 +12,23 @@ from srcli.config.base import Section
 WORKSPACE_LOWER = (0.276, -0.224, -0.02)
 WORKSPACE_UPPER = (0.724, 0.224, 0.4)
 
+_LONGEST = 3.0
+
+
+def check_box(section: str, lower: tuple[float, float, float], upper: tuple[float, float, float]) -> None:
+    """Refuse corners of a workspace that is none, or that is not in metres.
+
+    Raises:
+        ValueError: names what is wrong; a model's check turns it into its own error.
+    """
+    if not all(low < high for low, high in zip(lower, upper, strict=True)):
+        raise ValueError(f"{section}.lower must be below {section}.upper in x, y and z")
+    longest = max(high - low for low, high in zip(lower, upper, strict=True))
+    if longest > _LONGEST:
+        raise ValueError(
+            f"from {section}.lower to {section}.upper it is {longest:.4g} m, more than {_LONGEST:g} m: corners are in metres"
+        )
+
 
 class CloudConfig(Section):
     """How points are taken from the views, given features, and chosen."""
@@ -58,6 +75,5 @@ class CloudConfig(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> CloudConfig:
-        if any(low >= high for low, high in zip(self.lower, self.upper, strict=True)):
-            raise ValueError("cloud.lower must be below cloud.upper in x, y and z")
+        check_box("cloud", self.lower, self.upper)
         return self

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srcli.config.base import Section
-from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER
+from srcli.config.cloud import WORKSPACE_LOWER, WORKSPACE_UPPER, check_box
 from srcli.types import PLACE_SHIFT
 
 
@@ -41,3 +41,8 @@ class PlacementConfig(Section):
     border: float = Field(
         default=0.015, ge=0.0, le=0.1, description="distance of every place from the border of the workspace, metres"
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PlacementConfig:
+        check_box("placements", self.lower, self.upper)
+        return self

@@ -8,10 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from srcli.config.yamltext import parse_yaml
 from srcli.params import Params
 from srcli.params.loading import allowed
 
 _WIDTH = 120
+_QUOTED = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+"""Words that some reader of YAML takes for something else; this package's own reader is asked."""
 _LIST = textwrap.TextWrapper(_WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
 
 
@@ -48,5 +51,5 @@ def _lines(section: BaseModel, depth: int) -> list[str]:
 def _scalar(value: Any) -> str:
     # JSON is YAML; bare words read better, where YAML reads them back as the same words.
     if isinstance(value, str) and value.replace("_", "").replace("-", "").isalnum() and value[0].isalpha():
-        return value if value not in ("null", "true", "false", "yes", "no", "on", "off", "y", "n") else json.dumps(value)
+        return value if value.lower() not in _QUOTED and parse_yaml(value, "") == value else json.dumps(value)
     return json.dumps(value)

@@ -76,3 +76,11 @@ def test_printed_parameters_read_back_equal(values: dict[str, object], tmp_path:
     file.write_text(to_yaml(params))
     assert load_params(file) == params
     assert max(len(line) for line in file.read_text().splitlines()) <= 130
+
+
+@pytest.mark.parametrize("word", ["True", "NULL", "false", "Off", "Yes", "model-a"])
+def test_words_that_look_like_something_else_are_quoted(word: str, tmp_path: Path) -> None:
+    params = override(Params(), {"encoder.pretrained": word})
+    (tmp_path / "params.yaml").write_text(to_yaml(params))
+    assert load_params(tmp_path / "params.yaml").encoder.pretrained == word
+    assert yaml.safe_load(to_yaml(params))["encoder"]["pretrained"] == word
