@@ -160,6 +160,7 @@ def evaluate(
 
     if dry_run:
         from srcli.cli.checks import check_run
+        from srcli.evaluation.journal import journals_in
         from srcli.evaluation.methods import check_tasks, chosen_methods
         from srcli.evaluation.plan import case_folder, planned_episodes
         from srcli.evaluation.suites import find_episode
@@ -173,6 +174,7 @@ def evaluate(
         check_tasks(methods_given, dict.fromkeys(episode.task for episode in planned))
         output = None if case else target / "results.h5"
         check_run(values, device=device, executor=section.executor, output=output, grasps=True)
+        journals_in(() if case else reuse or ())
         what = f"case(s) {', '.join(case)}, repeat {repeat or 1}" if case else _what(values, cases, planned)
         grasping = "" if values.candidates.source == "sampler" else f", grasps from {values.candidates.source}"
         rows = dict.fromkeys(method.label for method in methods_given)

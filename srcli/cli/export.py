@@ -64,10 +64,16 @@ def export(
     from srcli.stages import export as stage
 
     options = stage.Options(episode, attempt, method, every)
-    goal = stage.target(source, to, options)
     if dry_run:
+        from srcli.artifacts.core import DEMOS, POLICY
+        from srcli.cli.checks import check_run
+
+        stage.check_options(to, options)
+        goal = out or stage.target(source, to, options)
+        check_run(values, device=device, inputs=[(source, POLICY if to == "safetensors" else DEMOS)])
+        stage.check_place(to, goal, options, force)
         does = f"write {stage.FORMATS[to][0]}"
-        emit_plan(Plan("export", (str(source),), (does,), (str(out or goal),), {}), as_json)
+        emit_plan(Plan("export", (str(source),), (does,), (str(goal),), {}), as_json)
         return
     place = torch_device(device)
     from srcli.cli.progress import progress

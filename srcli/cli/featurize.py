@@ -22,6 +22,7 @@ from srcli.cli.options import (
     parameter,
 )
 from srcli.cli.running import Flag, Plan, encoder_flags, parameters, resumable, torch_device, worker_count
+from srcli.errors import ArtifactError
 
 
 @resumable
@@ -58,6 +59,8 @@ def featurize(
     count = worker_count(workers)
     usual = [Path("data/pick.h5"), Path("data/place.h5")]
     files = demos or [path for path in usual if path.exists()] or usual[:1]
+    if unnamed := [file for file in files if not file.name]:
+        raise ArtifactError(f"{unnamed[0]}: is a folder", "name a file")
     target = out or files[0].with_name("features.h5")
     from srcli.cli.output import emit, emit_plan
 

@@ -202,14 +202,6 @@ def add(
         raise ConfigError(
             "--label, --name, --like and --sheet are for one file", "add the files one by one, or import a manifest"
         )
-    if dry_run:
-        does = (
-            f"check and decompose {', '.join(file.name for file in files)}",
-            *(("drop and grasp it 10 times",) if test else ()),
-        )
-        settings = {"split": split, "scale": scale or 1.0, "pieces": pieces}
-        emit_plan(Plan("objects add", tuple(map(str, files)), does, (str(library_folder(library)),), settings), as_json)
-        return
     shared = object_requests.Request(
         file=str(files[0]),
         name=name,
@@ -231,8 +223,20 @@ def add(
         textures=str(textures or ""),
         packages=dict(packages_of(package or [])),
     )
-    if len(files) > 1:
-        requests = object_requests.several(shared, files)
+    requests = object_requests.several(shared, files) if len(files) > 1 else ()
+    if dry_run:
+        for request in requests:
+            object_requests.check_body(request)
+        if not requests:
+            add_object.check(shared, library, force=force)
+        does = (
+            f"check and decompose {', '.join(file.name for file in files)}",
+            *(("drop and grasp it 10 times",) if test else ()),
+        )
+        settings = {"split": split, "scale": scale or 1.0, "pieces": pieces}
+        emit_plan(Plan("objects add", tuple(map(str, files)), does, (str(library_folder(library)),), settings), as_json)
+        return
+    if requests:
         with reserved_stdout():
             done = add_object.run_import(requests, library, force=force, test=test, progress=_tell)
         emit(done, as_json)
@@ -306,6 +310,7 @@ def calibrate(
     from srcli.stages import calibrate_objects
 
     if dry_run:
+        calibrate_objects.check(folder, count, tries)
         does = (f"drop and grasp up to {count} objects {tries} times each",)
         emit_plan(Plan("objects calibrate", (str(folder),), does, (), {"count": count, "tries": tries}), as_json)
         return

@@ -67,6 +67,7 @@ def pretrain_encoder(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        _check_weights(out, values.pretrain.start)
         does = (f"render {values.pretrain.scenes} scenes, {count} worker(s)", f"train for {values.pretrain.steps} steps")
         emit_plan(Plan("pretrain encoder", (str(cache),), does, (str(cache), str(out)), {"pretrain": values.pretrain}), as_json)
         return
@@ -121,6 +122,7 @@ def pretrain_teach(
         from srcli.stages.teach import checked
 
         chosen = checked(names or ())
+        _check_weights(out, begin)
         section = values.pretrain.teach
         does = (
             f"teach {', '.join(chosen)}, starting from {begin}",
@@ -222,6 +224,7 @@ def pretrain_grasp(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        _check_weights(out)
         section = values.pretrain.grasp
         does = (
             f"execute {section.grasps} grasps in each of {section.piles} piles, and of {section.valid_piles} for validation "
@@ -272,6 +275,8 @@ def pretrain_graspnet(
     from srcli.cli.output import emit, emit_plan
 
     if dry_run:
+        torch_device(device)
+        _check_weights(out)
         section = values.pretrain.graspnet
         does = (
             f"label {section.scenes} scenes, and {section.valid_scenes} for validation, {count} worker(s)",
@@ -287,6 +292,24 @@ def pretrain_graspnet(
     with progress("pretrain graspnet") as report:
         summary = stage.run(values, out, cache, workers=count, device=place, report=lambda *step: report(*_told(*step)))
     emit(summary, as_json)
+
+
+def _check_weights(out: Path, start: str = "") -> None:
+    """Refuse what a run would refuse of the weights that it writes, and of those that it starts from.
+
+    Raises:
+        ConfigError, ArtifactError: ``out`` cannot be written, or somebody else's file stands there.
+        MissingAssetError: the weights to start from are not there.
+    """
+    from srcli.artifacts.core import sidecar_path
+    from srcli.pretraining.cache import check_weights
+
+    sidecar_path(out)
+    check_weights(out)
+    if start:
+        from srcli.perception.encoders.embedded import require_weights, weights_file
+
+        require_weights(weights_file(start))
 
 
 def _told(phase: str, done: int, total: int, values: dict[str, float]) -> tuple[int, int, str]:

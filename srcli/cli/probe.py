@@ -76,7 +76,7 @@ def probe(
         from srcli.stages.probe import check
 
         check(values)
-        check_run(values, grasps=True)
+        check_run(values, device=device, grasps=True)
         section = values.probe
         most = min(section.sentences, section.scenes)
         named = ", ".join(dict.fromkeys(section.suites))

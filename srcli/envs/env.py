@@ -92,6 +92,8 @@ class GraspEnv(gymnasium.Env[Arrays, Any]):
         self.task = task
         self._suite, self._split, self._wording, self._device = suite, split, wording, device
         self._root = self.params.seed if root is None else int(root)
+        if self._root < 0:
+            raise ConfigError(f"root is {self._root}", "a root seed is a whole number from 0")
         self._cases: tuple[FileCase, ...] = () if cases is None else read_cases_folder(Path(cases)).cases
         self._privileged = privileged
         encoder = shared_encoder(self.params.encoder.model_dump_json(), device)
@@ -278,4 +280,9 @@ def _one_of(what: str, value: str, known: tuple[str, ...] | list[str]) -> None:
 def _params(file: str | Path | None, settings: Mapping[str, Any] | None) -> Params:
     params = Params() if file is None else load_params(Path(file))
     # Through JSON, as a spec of gymnasium is stored: tuples come back as lists.
-    return override(params, json.loads(json.dumps(dict(settings))), "settings") if settings else params
+    return override(params, json.loads(json.dumps(dict(settings), default=_plain)), "settings") if settings else params
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold of a value that it does not know: numbers and lists of numpy's, everything else as words."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)

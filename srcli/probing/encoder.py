@@ -20,6 +20,7 @@ from srcli.probing.colors import reference_histograms, region_histograms
 from srcli.probing.scenes import (
     Question,
     Scene,
+    all_names,
     build_episode,
     build_scene,
     pick_questions,
@@ -77,7 +78,7 @@ class _Worker:
         self.world = World(params.sim)
         self.encoder: Encoder = load_encoder(params.encoder, device)
         self.reader = make_reader(self.encoder.vocabulary, params.language)
-        self.names = catalogue().names
+        self.names = all_names(params.scene)
         self.colors = reference_histograms(params, self.names)
         texts = self.encoder.text([NAME_PROMPT.format(catalogue()[name].label) for name in self.names])
         self.directions = np.stack([text.pooled for text in texts])

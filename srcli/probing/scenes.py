@@ -19,6 +19,7 @@ from srcli.tasks.placing import named, relations
 from srcli.types import F32, I64, EpisodeSpec, Observation, Phase, SceneTruth
 
 if TYPE_CHECKING:
+    from srcli.config.scene import SceneConfig
     from srcli.evaluation.suites import SuiteEpisode
     from srcli.language import Reader
     from srcli.params import Params
@@ -53,7 +54,7 @@ class Question:
 
     Attributes:
         kind: one of :data:`PICK_KINDS`, or "episode" or "reference"; of a suite's sentence its own kind.
-        names: catalogue names that carry the keyword, of both splits; none of a suite's sentence.
+        names: catalogue names that carry the keyword, of all that scenes may hold; none of a suite's sentence.
     """
 
     kind: str
@@ -146,9 +147,10 @@ def pick_questions(scene: Scene, visible: Sequence[int], params: Params) -> list
         plain = [words[i] for i in rng.permutation(len(words)) if not _doubtful(scene, kind, words[i])]
         asked += [(counted, kind, word) for word in plain[: params.probe.keywords]]
     out = []
+    names = all_names(params.scene)
     for counted, kind, word in asked:
         fitting = keyword_table(kind, split_names(pool_of(spec.split, params.scene))).get(word, ())
-        carriers = keyword_table(kind, _all_names()).get(word, ())
+        carriers = keyword_table(kind, names).get(word, ())
         targets = goal.targets if counted == EPISODE else _slots(scene, carriers)
         for wording in wordings:
             sentence = pick_instruction(rng, kind, word, fitting, wording, params.language)
@@ -164,8 +166,9 @@ def place_questions(scene: Scene, visible: Sequence[int], params: Params) -> lis
     plain = [words[i] for i in rng.permutation(len(words)) if not _doubtful(scene, "label", words[i])]
     own = spec.goal.reference
     out = []
+    names = all_names(params.scene)
     for word in [own, *(w for w in plain[: params.probe.keywords] if w != own)]:
-        carriers = tuple(_all_names()[i] for i in named(word, _all_names()))
+        carriers = tuple(names[i] for i in named(word, names))
         targets = spec.goal.references if word == own else _slots(scene, carriers)
         for wording in params.probe.wordings:
             choices = relations(spec.split, wording)
@@ -182,10 +185,11 @@ def suite_question(scene: Scene, reader: Reader) -> Question:
     return Question(goal.keyword_kind, spec.wording, goal.keyword, reader(spec.instruction).text, goal.targets, ())
 
 
-def _all_names() -> tuple[str, ...]:
+def all_names(config: SceneConfig) -> tuple[str, ...]:
+    """Names of all objects that scenes may hold: of both splits, and with ``scene.library`` the user's own, too."""
     from srcli.objects import catalogue
 
-    return catalogue().names
+    return catalogue().names if config.library == "none" else catalogue().all_names
 
 
 def _slots(scene: Scene, names: Iterable[str]) -> tuple[int, ...]:

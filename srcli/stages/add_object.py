@@ -27,7 +27,7 @@ from srcli.objects.library import (
     stage_object,
     stored_names,
 )
-from srcli.stages.object_requests import Request, too_long, unnamed, with_words
+from srcli.stages.object_requests import Request, check_body, too_long, unnamed, with_words
 from srcli.stages.try_object import Trial, draw_object, try_object
 
 SHEET = "sheet.png"
@@ -112,10 +112,7 @@ def run(
 
     folder = library_folder(library)
     nameless = unnamed(request)
-    request = with_words(request)
-    if problem := too_long(request):
-        raise ConfigError(problem, "give a shorter --label or --name")
-    _check_free(request.name, folder, force)
+    request = _named(request, folder, force)
     prepared = request.prepared(progress)
     record = _record(request, prepared)
     staged = stage_object(folder, record, prepared.surfaces, prepared.hulls)
@@ -151,6 +148,30 @@ def run(
         trial=trial,
         notes=(*prepared.notes, *nameless, *remarks),
     )
+
+
+def check(request: Request, library: Path | None = None, *, force: bool = False) -> None:
+    """Refuse what :func:`run` would refuse before it reads the file.
+
+    Raises:
+        As :func:`run`.
+    """
+    _named(request, library_folder(library), force)
+    check_body(request)
+
+
+def _named(request: Request, folder: Path, force: bool) -> Request:
+    """The request with name and words.
+
+    Raises:
+        ConfigError: name or label are too long.
+        ArtifactError: the name is taken.
+    """
+    request = with_words(request)
+    if problem := too_long(request):
+        raise ConfigError(problem, "give a shorter --label or --name")
+    _check_free(request.name, folder, force)
+    return request
 
 
 def read_staged(staged: Path) -> Record:

@@ -8,8 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srcli.errors import ConfigError, SceneError, SrcliError
+
+if TYPE_CHECKING:
+    from srcli.stages.object_requests import Request
 
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Bins of quality."""
@@ -67,6 +71,20 @@ class Calibration:
     refused: tuple[str, ...]
 
 
+def check(folder: Path, count: int, tries: int) -> tuple[Request, ...]:
+    """The mesh files of a folder; what :func:`run` would refuse before it drops anything is refused.
+
+    Raises:
+        ArtifactError: there is no such folder, or no mesh file in it.
+        ConfigError: a count below 1.
+    """
+    from srcli.stages.object_requests import read_folder
+
+    if count < 1 or tries < 1:
+        raise ConfigError("--count and --tries are counted from 1", "give numbers above 0")
+    return read_folder(folder)
+
+
 def run(
     folder: Path, count: int = 20, tries: int = 5, scale: float | None = None, progress: Callable[[str], None] | None = None
 ) -> Calibration:
@@ -87,12 +105,9 @@ def run(
     from srcli.objects import build
     from srcli.objects.library import entry_of, read_record
     from srcli.stages.add_object import run as add
-    from srcli.stages.object_requests import read_folder
     from srcli.stages.try_object import HELD, attempts
 
-    if count < 1 or tries < 1:
-        raise ConfigError("--count and --tries are counted from 1", "give numbers above 0")
-    requests = read_folder(folder)
+    requests = check(folder, count, tries)
     step = max(len(requests) / count, 1.0)
     chosen = [requests[int(i * step)] for i in range(min(count, len(requests)))]
     pairs: list[tuple[float, bool, bool]] = []

@@ -65,8 +65,8 @@ class Summary:
         return asdict(self)
 
 
-def target(source: Path, to: str, options: Options) -> Path:
-    """Where an export goes when nothing is said.
+def check_options(to: str, options: Options) -> None:
+    """Refuse options that a format does not take.
 
     Raises:
         ConfigError: no such format, or an option that it does not take.
@@ -77,12 +77,56 @@ def target(source: Path, to: str, options: Options) -> Path:
     given = {name for name, value in asdict(options).items() if value not in (None, False)}
     if refused := sorted(_FLAGS[name] for name in given - FORMATS[to][1]):
         raise ConfigError(f"--to {to} takes no {', '.join(refused)}", "leave it away, or choose another format")
+
+
+def target(source: Path, to: str, options: Options) -> Path:
+    """Where an export goes when nothing is said.
+
+    Raises:
+        ConfigError: as :func:`check_options`.
+        ArtifactError: the source is a folder, or the episode is not said and the source is damaged.
+    """
+    check_options(to, options)
+    if not source.name:
+        raise ArtifactError(f"{source}: is a folder", "name a file")
     if to == "safetensors":
         return source.with_suffix(".safetensors")
     if to in ("lerobot", "graspnet"):
         return source.with_name(f"{source.stem}-{to}")
-    number = f"{options.episode or 0:06d}"
-    return source.with_name(f"{source.stem}-{number}.{'rrd' if to == 'rerun' else 'ply'}")
+    number = options.episode
+    if number is None:
+        from srcli.artifacts.demos import DemoDataset
+
+        # A source that an earlier stage is still to make has no episodes to look at.
+        number = _first(DemoDataset(source)) if source.exists() else 0
+    return source.with_name(f"{source.stem}-{number:06d}.{'rrd' if to == 'rerun' else 'ply'}")
+
+
+def _first(demos: DemoDataset) -> int:
+    """Index of the first episode that has an attempt; 0 where none has."""
+    return next((index for index, count in enumerate(demos.lengths()) if count), 0)
+
+
+def check_place(to: str, path: Path, options: Options, force: bool = False) -> None:
+    """Refuse what :func:`run` would refuse of the place that it writes.
+
+    Raises:
+        ConfigError: something stands there, and no ``force``.
+        ArtifactError: something that this package has not written stands there.
+    """
+    from srcli.artifacts.core import check_target
+    from srcli.exporting.folders import check_free
+
+    if to == "safetensors":
+        check_target(path)
+        if path.exists() and not force:
+            raise ConfigError(f"{path}: is there already", "give another --out, or replace it with --force")
+        return
+    check_free(path, force)
+    if to == "ply" and options.method is not None:
+        from srcli.exporting.ply import mask_file
+
+        check_free(mask_file(path), force)
 
 
 def run(
@@ -102,7 +146,7 @@ def run(
         params: the cloud, and the encoder and settings of a method.
         source: a policy for ``safetensors``, else demonstrations.
         out: file or folder; None: :func:`target`.
-        force: replace what stands there (weights are replaced anyhow).
+        force: replace what stands there, if this package has written it.
         device: of the method and its encoder.
 
     Raises:
@@ -113,12 +157,13 @@ def run(
         DiskError: the disk is full or the place is not writable.
     """
     options = options or Options()
-    usual = target(source, to, options)
-    path = usual if out is None else Path(out)
+    check_options(to, options)
+    path = target(source, to, options) if out is None else Path(out)
     if to == "safetensors":
         from srcli.artifacts.core import DEMOS
         from srcli.artifacts.policy import export_safetensors
 
+        check_place(to, path, options, force)
         try:
             export_safetensors(source, path)
         except ArtifactError as error:
@@ -129,16 +174,11 @@ def run(
         return Summary(str(path), to, 1, 0, 0, path.stat().st_size)
     from srcli.artifacts.core import output_lock
     from srcli.artifacts.demos import DemoDataset
-    from srcli.exporting.folders import check_free
 
     demos = DemoDataset(source)
     if options.episode is not None and not 0 <= options.episode < len(demos):
         raise ConfigError(f"--episode {options.episode}: {source} has episodes 0 to {len(demos) - 1}", "`srcli info` counts them")
-    check_free(path, force)
-    if to == "ply" and options.method is not None:
-        from srcli.exporting.ply import mask_file
-
-        check_free(mask_file(path), force)
+    check_place(to, path, options, force)
     with output_lock(path, folder=True):
         files, episodes, frames = _write(params, demos, to, path, options, force, device, progress)
     written = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else files
@@ -169,7 +209,7 @@ def _write(
 
         chosen = list(range(len(demos))) if options.episode is None else [options.episode]
         return [], len(chosen), export_graspnet(demos, chosen, path, force)
-    index = options.episode if options.episode is not None else next((i for i, n in enumerate(demos.lengths()) if n), 0)
+    index = options.episode if options.episode is not None else _first(demos)
     count = demos.lengths()[index]
     if not count:
         raise ConfigError(f"episode {index} of {demos.path} has no attempt", "choose another with --episode")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ from pydantic import Field, ValidationError
 from srcli.config.yamltext import read_yaml
 from srcli.errors import ArtifactError, ConfigError, SrcliError
 from srcli.objects.decompose import SECONDS
-from srcli.objects.importing import FORMATS, Pieces, Prepared, Up, prepare
+from srcli.objects.importing import FORMATS, Pieces, Prepared, Up, check_mass, prepare
 from srcli.objects.parts import Data
 from srcli.objects.sources import Places
 
@@ -223,6 +224,27 @@ def _named_by(identifier: str, where: str) -> dict[str, str]:
     if not label:
         raise ArtifactError(f"{where}: the id '{identifier}' has no namesake in the catalogue", "give it a 'label'")
     return {"label": label}
+
+
+def check_body(request: Request) -> None:
+    """Refuse a file that is not there or of no known format, and numbers out of range, without reading the file.
+
+    Raises:
+        ArtifactError: no such file, of an unknown format, or a mass that no object may have.
+        ConfigError: a number that is not above 0.
+    """
+    path = Path(request.file)
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path}: {'is no regular file' if path.exists() else 'no such file'}", "give the path of a mesh file"
+        )
+    if path.suffix.lower() not in FORMATS:
+        raise ArtifactError(f"{path}: '{path.suffix.lower()}' files are not read", f"known: {', '.join(FORMATS)}")
+    for name, value in (("--scale", request.scale), ("--density", request.density), ("--mass", request.mass)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} {value:g}: must be a number above 0")
+    if request.mass is not None:
+        check_mass(path, request.mass)
 
 
 def unnamed(request: Request) -> tuple[str, ...]:

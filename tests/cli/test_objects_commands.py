@@ -100,6 +100,31 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert done.exit_code == 0 and "would write" in done.stdout and not (tmp_path / "lib").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("add", "no.obj"), 3, "no such file"),
+        (("add", "a.obj", "no.obj"), 3, "no such file"),
+        (("add", "a.txt"), 3, "'.txt' files are not read"),
+        (("add", "a.obj", "--mass", "-3"), 2, "--mass -3: must be a number above 0"),
+        (("add", "a.obj", "--mass", "5"), 3, "mass 5 kg is not allowed"),
+        (("add", "a.obj", "--name", "banana"), 3, "object of the built-in catalogue"),
+        (("add", "a.obj", "--label", "x" * 300), 2, "the label"),
+        (("calibrate", "nofolder"), 3, "no such file or folder"),
+        (("calibrate", ".", "--count", "0"), 2, "counted from 1"),
+    ],
+)
+def test_dry_runs_refuse_what_the_run_refuses(
+    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SRCLI_OBJECTS", str(tmp_path / "lib"))
+    box(tmp_path / "a.obj")
+    (tmp_path / "a.txt").write_text("words")
+    done = call(*arguments, "--dry-run")
+    assert done.exit_code == code and message in done.stderr, done.output
+
+
 def test_the_documents_commands_add_list_and_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import trimesh
 

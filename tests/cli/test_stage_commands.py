@@ -329,3 +329,33 @@ def test_encoder_option_sets_name_and_weights(command: str, given: str, name: st
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)["settings"]["encoder"]
     assert (told["name"], told["pretrained"]) == (name, pretrained)
+
+
+@pytest.mark.parametrize("arguments", ["export .", "export / --to lerobot", "export / --to ply --dry-run", "featurize /"])
+def test_a_folder_without_a_name_is_no_file(arguments: str) -> None:
+    told = runner.invoke(app, arguments.split())
+    assert told.exit_code == ArtifactError.exit_code
+    assert told.stderr.endswith(": is a folder\nhint: name a file\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("probe --device cuda:99", 2, "--device cuda:99"),
+        ("pretrain graspnet --device cuda:99", 2, "--device cuda:99"),
+        ("export nofile.h5 --to ply --device cuda:99", 2, "--device cuda:99"),
+        ("export nofile.h5 --out mine.safetensors", 2, "mine.safetensors: is there already"),
+        ("export nofile.h5 --to ply --out mine.safetensors --force", 3, "is no export of srcli"),
+        ("export mine.safetensors --to ply --out new.ply", 3, "mine.safetensors"),
+        ("pretrain encoder --start nofile.safetensors", 4, "nofile.safetensors"),
+        ("pretrain encoder --out x.json", 2, "x.json: a .json file"),
+        ("pretrain grasp --out x.json", 2, "x.json: a .json file"),
+        ("pretrain graspnet --out mine.safetensors", 3, "was not made by srcli"),
+        ("evaluate --reuse nofolder", 3, "nofolder: no such folder"),
+    ],
+)
+def test_dry_runs_refuse_what_the_run_refuses(arguments: str, code: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.safetensors").write_text("years of work")
+    told = runner.invoke(app, [*arguments.split(), "--dry-run"])
+    assert told.exit_code == code and said in told.stderr, told.output
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]

@@ -15,6 +15,7 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 import srcli.envs
 from srcli.envs import vector
 from srcli.envs.actions import Poses
+from srcli.envs.env import _params
 from srcli.envs.numbers import numbered
 from srcli.errors import ArtifactError, ConfigError, UnknownNameError
 from srcli.evaluation.methods import resolve_methods
@@ -262,12 +263,19 @@ def test_options_of_reset_that_say_nothing_are_refused(pick, options, text):
         ({"settings": {"scene.objcts": 3}}, ConfigError, "scene.objcts"),
         ({"params": "no-such.yaml"}, ConfigError, "no such file"),
         ({"cases": "no-such-folder"}, ArtifactError, "no such folder"),
+        ({"root": -1}, ConfigError, "root is -1"),
     ],
 )
 def test_bad_input_is_told_in_a_line(options, error, text):
     with pytest.raises(error, match=re.escape(text)) as caught:
         make(**options)
     assert "\n" not in caught.value.message and caught.value.hint
+
+
+def test_settings_may_be_numbers_of_numpy_and_paths():
+    found = _params(None, {"scene.objects": np.int64(5), "cloud.voxel": np.float64(0.02), "candidates.source": Path("x.npy")})
+    assert (found.scene.objects, found.cloud.voxel, found.candidates.source) == (5, 0.02, "x.npy")
+    assert _params(None, {"cloud.lower": np.array([0.3, -0.2, 0.0])}).cloud.lower == (0.3, -0.2, 0.0)
 
 
 def test_the_documents_agents_play(small_by_default, capsys):

@@ -25,6 +25,7 @@ from srcli.cli.app import app
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError, SceneError
 from srcli.exporting import folders, lerobot, ply
 from srcli.exporting.lerobot_stats import histogram, image_stats
+from srcli.methods.registry import shipped
 from srcli.params import Params
 from srcli.stages import export
 from srcli.types import Reason
@@ -325,6 +326,32 @@ def test_what_stands_there_is_kept_without_force(demos, tmp_path):
         export.run(Params(), demos, "lerobot", tmp_path / "out", force=True)
     assert (tmp_path / "out/meta/info.json").exists()
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["out"]
+
+
+def test_the_name_is_that_of_the_episode_that_is_written(tmp_path):
+    """The first one has no attempt."""
+    for number, index in enumerate((7, 2)):
+        write_part(tmp_path / f"{number}.part", fake.episode(None, "pick", (0, 1, index)), number, {})
+    merge_parts(tmp_path / "d.h5", [tmp_path / "0.part", tmp_path / "1.part"], {}, 4, CAMERAS)
+    made = export.run(Params(), tmp_path / "d.h5", "ply")
+    assert Path(made.path) == tmp_path / "d-000001.ply" and (tmp_path / "d-000001.ply").is_file()
+    assert export.target(tmp_path / "d.h5", "rerun", export.Options(episode=0)).name == "d-000000.rrd"
+
+
+def test_weights_are_kept_without_force(tmp_path):
+    for name in ("sr_plus", "base_plus"):
+        (tmp_path / f"{name}.h5").write_bytes(shipped(name).read_bytes())
+    out = tmp_path / "w.safetensors"
+    export.run(Params(), tmp_path / "sr_plus.h5", out=out)
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match=r"w\.safetensors: is there already"):
+        export.run(Params(), tmp_path / "base_plus.h5", out=out)
+    assert out.read_bytes() == before
+    export.run(Params(), tmp_path / "base_plus.h5", out=out, force=True)
+    assert out.read_bytes() != before
+    out.write_text("years of work")
+    with pytest.raises(ArtifactError, match="is no export of srcli"):
+        export.run(Params(), tmp_path / "base_plus.h5", out=out, force=True)
 
 
 def test_nothing_to_export_and_a_missing_library(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from srcli.evaluation.rollout import run_episode
 from srcli.language import could_mean
 from srcli.language.phrases import PHRASE_KINDS
 from srcli.objects import build, catalogue
+from srcli.objects.library import read_library
 from srcli.parallel import make_executor
 from srcli.params import Params
 from srcli.params.loading import override
@@ -42,6 +43,8 @@ from srcli.probing.surface import scene_points, surface
 from srcli.probing.tables import encoder_table
 from srcli.sim import World
 from srcli.stages import probe as stage
+from srcli.stages.add_object import run as add
+from srcli.stages.object_requests import Request
 from srcli.tasks import get_task
 from srcli.types import U8, Candidates, Reason, TextEmbedding
 
@@ -238,6 +241,42 @@ def test_an_encoder_that_knows_is_right_and_one_that_mistakes_is_wrong(painted: 
     wrong = painted(False)
     assert not any(q["point"] or q["region"] for q in wrong["questions"])
     assert not any(r["true"] for r in wrong["regions"]) and [d["right"] for d in wrong["drawings"]] == [False]
+
+
+@pytest.fixture()
+def own(tmp_path: Path) -> Iterator[set[str]]:
+    """Three objects of the user's library."""
+    corners = [(x, y, z) for x in (0, 0.05) for y in (0, 0.03) for z in (0, 0.04)]
+    faces = "f 1 2 4 3\nf 5 7 8 6\nf 1 5 6 2\nf 3 4 8 7\nf 1 3 7 5\nf 2 6 8 4\n"
+    (tmp_path / "box.obj").write_text("".join(f"v {x} {y} {z}\n" for x, y, z in corners) + faces)
+    words = ("whisk", "valve", "dial")
+    for word in words:
+        request = Request(file=str(tmp_path / "box.obj"), name=f"my_{word}", label=word)
+        add(request, tmp_path / "lib", test=False, words_known=lambda text: ())
+    known = catalogue()
+    before = dict(known._entries)
+    known.include(read_library(tmp_path / "lib"))
+    yield {f"my_{word}" for word in words}
+    known._entries.clear()
+    known._entries.update(before)
+    known.include(())
+
+
+def test_scenes_of_own_objects_are_measured(own: set[str], world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = override(SMALL, {"scene.library": "only", "probe.drawn": 0})
+    words = {"whisk": 0, "valve": 1, "dial": 2}
+    fake = PaintedEncoder(np.zeros((3, 3), np.uint8), words)
+    monkeypatch.setattr(encoder_part, "reference_histograms", lambda params, names: np.ones((len(names), 324), np.float32))
+    monkeypatch.setattr("srcli.perception.encoders.loading.load_encoder", lambda config, device: fake)
+    monkeypatch.setattr("srcli.sim.World", lambda config: world)
+    encoder_part.start(params, "cpu")
+    record = encoder_part.play(encoder_part.EncoderJob("pick", "seen", 0))
+    assert record["regions"] and {row["name"] for row in record["regions"]} <= own
+    assert {question["keyword"] for question in record["questions"]} <= set(words)
+    # Where an object carries the word, colours have an answer.
+    found = build_scene(world, params, "pick", "seen", 0)
+    assert found is not None
+    assert all(set(q.names) & own and q.targets for q in pick_questions(found, [0], params))
 
 
 class Served:
