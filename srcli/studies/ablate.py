@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcli.errors import ConfigError, unknown_name
+from srcli.errors import ConfigError, MissingAssetError, unknown_name
 from srcli.methods.base import Study
 from srcli.methods.registry import UNTRAINED, spec_of, studies_of
 from srcli.studies.policy_store import (
@@ -98,6 +98,8 @@ def run(
             seeds, given = (0,), dict(shipment.kept)
             arms = tuple(arm for arm in arms if arm.name not in shipment.left_out)
             notes += [*shipment.notes, *shipment.left_out.values()]
+            if not arms:
+                raise MissingAssetError("; ".join(shipment.left_out.values()), "leave --shipped away, or choose another encoder")
         # What differs from an arm's weights when it acts only needs no training of its own.
         elif features is None and not policies and not source.exists() and (shipped := shipped_policies(arms, base)):
             seeds, given = (0,), dict(shipped)
@@ -107,7 +109,7 @@ def run(
         lacking = [arm for arm in arms if arm.learns and any((arm.name, seed) not in given for seed in seeds)]
         if any(arm.spec.reads == "features" for arm in lacking):
             check_features(source, base, encoder)
-        made = features_of(arms, base, source, demos, Path(policies_dir), workers, device, progress)
+        made = features_of(lacking, base, source, demos, Path(policies_dir), workers, device, progress)
         store = PolicyStore(Path(policies_dir), given, train, device, demos)
         found = collect_policies(store, arms, seeds, made, progress)
         played = play(

@@ -71,6 +71,9 @@ def run(
     base = at_scale(params, section)
     trainees = trained_arms(base)
     arms = noise_arms(base)
+    reference = reference_among(tuple(dict.fromkeys(section.methods)), section.reference)
+    if reference.startswith(UNTRAINED):
+        raise ConfigError(f"noise.methods: {reference} alone is a control", "name the trained method beside it")
     identity: dict[str, Any] = {}
 
     def encoder() -> dict[str, Any]:
@@ -123,10 +126,6 @@ def run(
             return draw_noise(path, rows, points, _axis(section.unit), base.evaluate.confidence)
 
         named = {(str(arm.facts["value"]), float(arm.facts["sigma"])): arm.name for arm in arms}
-        names = tuple(dict.fromkeys(section.methods))
-        reference = reference_among(names, section.reference)
-        if reference.startswith(UNTRAINED):
-            raise ConfigError(f"noise.methods: {reference} alone is a control", "name the trained method beside it")
         notes.append(f"sigma is in {_axis(section.unit)}; {_WHERE[section.where]}; at test time only, candidates are unchanged")
         return write_results(
             out_dir / "noise",
@@ -170,7 +169,7 @@ def noise_arms(base: Params) -> tuple[Arm, ...]:
             arm,
             name=f"{arm.name}-{sigma:g}",
             title=f"{arm.title}, σ {sigma:g}",
-            acts={**arm.acts, **({"noise.sigma": sigma, "noise.unit": unit, "noise.where": where} if sigma else {})},
+            acts={**arm.acts, "noise.sigma": sigma, **({"noise.unit": unit, "noise.where": where} if sigma else {})},
             facts={**arm.facts, "sigma": sigma, "unit": unit, "where": where},
         )
         for arm in trained_arms(base)

@@ -324,9 +324,13 @@ def features_of(
 
     Raises:
         ArtifactError: the demonstrations are not there.
+        MismatchError: the given features were made from others, so that arms would differ in more than their points.
     """
     from srcli.stages import featurize
 
+    given = features is not None and features.exists() and all(path.exists() for path in demos)
+    if features is not None and given and any(arm.params.cloud != base.cloud for arm in arms):
+        _check_same_demos(features, demos, base)
     result: dict[str, Path | None] = {}
     for arm in arms:
         if arm.params.cloud == base.cloud:
@@ -343,6 +347,23 @@ def features_of(
         featurize.run(arm.params, demos, path, workers=workers, device=device, progress=shown)
         result[arm.name] = path
     return result
+
+
+def _check_same_demos(features: Path, demos: Sequence[Path], params: Params) -> None:
+    from srcli.artifacts.core import FEATURES as SCHEMA
+    from srcli.artifacts.core import open_artifact, read_config
+
+    with open_artifact(features, SCHEMA) as handle:
+        config = read_config(handle)
+    sources = [source["sha256"] for source in config.get("sources", ())]
+    if sources and sources != [file_digest(path) for path in demos]:
+        raise MismatchError(
+            f"{features}: made from other demonstrations than {', '.join(map(str, demos))}",
+            "name all files that the features came from, in order, with --demos",
+        )
+    asked, ours = config.get("asked", {}).get("relabel", 0), params.featurize.relabel
+    if asked != ours:
+        raise MismatchError(f"{features}: made with featurize.relabel = {asked}, not {ours}", "set it as it was")
 
 
 def _prefixed(progress: Progress | None, prefix: str) -> Progress | None:
@@ -434,7 +455,7 @@ def packaged_policies(arms: Sequence[Arm], base: Params, encoder: Callable[[], M
     for arm in (arm for arm in arms if arm.learns):
         path = shipped_file(arm.spec.name)
         asked = _without_training(arm.trains, arm.trained_with())
-        if asked != _without_training(arm.trains, method_settings(base, arm.trains.name)[1]):
+        if arm.params.cloud != base.cloud or asked != _without_training(arm.trains, method_settings(base, arm.trains.name)[1]):
             raise MissingAssetError(
                 f"no policy of '{arm.title}', a form of {arm.spec.title}, is shipped", "leave --shipped away to train it"
             )

@@ -32,7 +32,9 @@ class MadeUp:
         raise AssertionError("nothing is seen here")
 
 
-def write_features(path: Path, encoder: dict[str, Any] = ENCODER, cloud: dict[str, Any] | None = None) -> Path:
+def write_features(
+    path: Path, encoder: dict[str, Any] = ENCODER, cloud: dict[str, Any] | None = None, config: dict[str, Any] | None = None
+) -> Path:
     rng = np.random.default_rng(0)
     n, k, dim = 6, 4, 8
     poses = np.concatenate([rng.uniform(0.3, 0.6, (k, 3)), np.tile([0.0, 0, 0, 1], (k, 1))], 1)
@@ -54,7 +56,7 @@ def write_features(path: Path, encoder: dict[str, Any] = ENCODER, cloud: dict[st
         "source": np.asarray(0),
     }
     rows = {name: rows.get(name, np.zeros((2,) * len(axes))) for name, (_, axes) in LAYOUT.items()}
-    with create_features(path, 5, encoder, {"cloud": cloud or {}}) as writer:
+    with create_features(path, 5, encoder, {"cloud": cloud or {}, **(config or {})}) as writer:
         for _ in range(5):
             writer.add(rows, "give me the thing")
         writer.finish({"train": np.arange(3), "valid": np.arange(3, 5)})

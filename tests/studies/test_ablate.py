@@ -377,6 +377,38 @@ def test_shipped_policies_stand_for_no_other_network_and_no_other_points(monkeyp
     assert "trained otherwise than the parameters say" in kept and "updates (250 -> 600)" in kept
 
 
+def test_the_package_has_no_policy_for_other_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Params()
+    for study in ("points", "fusion_norm"):
+        with pytest.raises(MissingAssetError, match="a form of SR"):
+            policy_store.packaged_policies(stage.plan(plain, study, "sr_plus")[1], plain, lambda: dict(ENCODER))
+
+
+def test_where_the_package_has_nothing_for_an_encoder_no_empty_table_is_written(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_store, "shipped_file", lambda name, encoder=None: next(done.glob(f"policies/{name}-seed0-*.h5")))
+    monkeypatch.setattr(stage, "encoder_identity", lambda params, device: {**ENCODER, "name": "another"})
+    params = tiny(ablate={"methods": ["base_plus"], "reference": "base_plus"})
+    with pytest.raises(MissingAssetError, match="'base_plus' is left out"):
+        stage.run(params, done / "other", packaged=True, executor=FakeExecutor())
+    assert not (done / "other" / "ablation.h5").exists()
+
+
+def test_features_of_other_demonstrations_are_not_compared(tmp_path: Path) -> None:
+    demos = (tmp_path / "pick.h5",)
+    demos[0].write_bytes(b"demonstrations")
+    arms = stage.plan(tiny(), "fusion_norm", "sr_plus")[1]
+    told = {
+        "other demonstrations": {"sources": [{"sha256": "0" * 64}]},
+        "featurize.relabel = 4, not 0": {"asked": {"relabel": 4}},
+    }
+    for message, config in told.items():
+        features = write_features(tmp_path / f"{len(message)}.h5", config=config)
+        with pytest.raises(MismatchError, match=message):
+            policy_store.features_of(arms, tiny(), features, demos, tmp_path, 1, "cpu", None)
+
+
 def test_a_given_policy_serves_the_reference_of_a_study(done: Path) -> None:
     file = next((done / "policies").glob("sr_plus-seed0-*.h5"))
     params = tiny(ablate={"seeds": [0]})

@@ -20,7 +20,7 @@ from srcli.evaluation.statistics import Result
 from srcli.methods.base import Decision
 from srcli.methods.registry import settings, spec_of
 from srcli.methods.scoring import disturb
-from srcli.params import method_settings
+from srcli.params import Params, method_settings
 from srcli.stages import train
 from srcli.studies import figures, policy_store
 from srcli.studies.figures import draw_noise
@@ -157,6 +157,21 @@ def test_the_control_stands_under_noise_too(tmp_path: Path) -> None:
     assert rows["untrained:sr_plus-0.3"].episodes == 3 * 4 and rows["untrained:sr_plus-0.3"].drop == pytest.approx(
         rows["untrained:sr_plus-0.3"].rate - rows["untrained:sr_plus-0"].rate
     )
+
+
+def test_without_noise_means_without_that_of_the_methods_own_section() -> None:
+    params = Params.model_validate(
+        {"methods": {"sr": {"noise": {"sigma": 0.2}}}, "noise": {"sigma": [0.1], "methods": ["sr_plus"]}}
+    )
+    arms = {arm.name: method_settings(arm.params, "sr_plus", arm.acts)[1].noise.sigma for arm in stage.noise_arms(params)}
+    assert arms == {"sr_plus-0": 0.0, "sr_plus-0.1": 0.1}
+
+
+def test_a_control_alone_is_refused_before_anything_is_played(tmp_path: Path) -> None:
+    executor = FakeExecutor()
+    with pytest.raises(ConfigError, match="alone is a control"):
+        stage.run(tiny(noise={"methods": ["untrained:sr_plus"]}), tmp_path / "out", executor=executor)
+    assert not executor.played
 
 
 def test_a_method_that_takes_no_noise_is_refused(tmp_path: Path) -> None:
