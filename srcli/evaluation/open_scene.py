@@ -247,7 +247,8 @@ class OpenScene:
         before = self._world.truth(NO_IMAGE)
         execution = self._done(_Op("act", shift, self._state.number, action))
         assert execution is not None
-        if execution.reason is Reason.SUCCESS:
+        # A placement that loses what it holds ends the holding, too.
+        if execution.reason is Reason.SUCCESS or (action.kind == "place" and not self.holding):
             self._state = replace(self._state, failed=(), held=None)
         else:
             self._state = replace(self._state, failed=(*self._state.failed, action.pose))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from srcli.evaluation.casefiles import read_cases_folder
 from srcli.evaluation.casewriting import NoCase, case_entry, case_name, case_text
 from srcli.evaluation.deciding import Decider
 from srcli.evaluation.intent import stands_for
-from srcli.evaluation.open_scene import Layout, Lying, OpenScene
+from srcli.evaluation.open_scene import Layout, Lying, OpenScene, _State
 from srcli.evaluation.scene import Scene
 from srcli.evaluation.suites import file_episodes
 from srcli.frames import Observation
@@ -30,7 +31,7 @@ from srcli.stages.play.keeping import session_folder
 from srcli.stages.play.session import COMMANDS, LONGEST, Session
 from srcli.stages.play.turns import Put, Turn
 from srcli.tasks.outlines import outlines
-from srcli.types import SceneTruth
+from srcli.types import Action, Execution, HeldExtent, Reason, SceneTruth
 
 
 @pytest.fixture(scope="module")
@@ -297,3 +298,27 @@ def test_what_no_case_can_hold_is_said() -> None:
 def test_a_scene_that_there_is_not_is_refused_before_any_is_drawn(scene: int) -> None:
     with pytest.raises(ConfigError, match="counted from 0 to 999999"):
         episode_of(Params(), "pick", scene)
+
+
+class Losing:
+    """A world that drops what it holds on the way."""
+
+    shift, held = 0.0, 0
+
+    def enter_zone(self, shift: float) -> None:
+        self.shift = shift
+
+    def truth(self, segmentation: object) -> None:
+        return None
+
+    def execute(self, action: Action) -> Execution:
+        self.held = None  # type: ignore[assignment]
+        return Execution(Reason.DROPPED, 0, 10)
+
+
+def test_after_a_placement_that_lost_the_object_something_else_can_be_taken() -> None:
+    opened: Any = object.__new__(OpenScene)
+    opened._world = Losing()
+    opened._state = _State(failed=(np.zeros(7, np.float32),), held=HeldExtent(0.02, 0.02, 0.05))
+    opened.execute(Action("place", np.zeros(7, np.float32), 0.0, 0))
+    assert opened.phase == "pick" and opened._state.held is None and opened._state.failed == () and opened._state.number == 1
