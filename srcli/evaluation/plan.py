@@ -160,7 +160,7 @@ def missing_jobs(
         todo: list[int] = []
         pictures: list[tuple[int, str]] = []
         for index, journal in enumerate(journals[episode.task]):
-            path = out_dir / "figures" / f"{group}-{number:02d}-{methods[index].name}.png"
+            path = picture_of(out_dir, number, methods[index], journal, episode)
             drawn_too = number < figures and index == 0
             # An episode without attempts leaves nothing to draw.
             known = journal.records.get(episode.key)
@@ -170,6 +170,30 @@ def missing_jobs(
         if todo:
             jobs.append(Job(episode, tuple(todo), tuple(pictures)))
     return jobs
+
+
+def picture_of(out_dir: Path, number: int, method: Method, journal: Journal, episode: SuiteEpisode) -> Path:
+    """The picture of an episode, the ``number``-th of its task and split; another episode or other weights have another one."""
+    tag = config_digest({"episode": episode.key, "journal": journal.path.stem})[:6]
+    return out_dir / "figures" / f"{group_of(episode.task, episode.split)}-{number:02d}-{method.name}-{tag}.png"
+
+
+def pictures_of(
+    episodes: Sequence[SuiteEpisode],
+    methods: Sequence[Method],
+    journals: Mapping[str, Sequence[Journal]],
+    out_dir: Path,
+    figures: int,
+) -> list[Path]:
+    """The pictures that there are of these episodes, in order; arguments as for :func:`missing_jobs`."""
+    drawn: dict[str, int] = {}
+    found: list[Path] = []
+    for episode in episodes:
+        group = group_of(episode.task, episode.split)
+        number = drawn[group] = drawn.get(group, -1) + 1
+        if number < figures:
+            found.append(picture_of(out_dir, number, methods[0], journals[episode.task][0], episode))
+    return [path for path in found if path.exists()]
 
 
 def group_of(task: str, split: str) -> str:

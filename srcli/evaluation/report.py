@@ -11,6 +11,7 @@ from srcli.artifacts.evaluation import Table
 from srcli.evaluation.similarity_rule import Threshold
 from srcli.evaluation.statistics import Result, Row, built_in_phases
 from srcli.evaluation.suites import SENTENCE_KINDS
+from srcli.types import Reason
 
 EPISODE_COLUMNS = (
     "method",
@@ -87,7 +88,9 @@ class PlayedEpisode:
         kind = str(record.get("keyword_kind", ""))
         whole = phases or built_in_phases(task)
         alone, placing = whole == ("pick",), "place" in whole
-        picked = 0 if "pick" not in whole else len(picks) * bool(record["success"] if alone else places)
+        # An episode may end with what was picked in the gripper.
+        held = bool(record["success"]) if alone else bool(places) or (bool(picks) and picks[-1]["reason"] == Reason.SUCCESS)
+        picked = len(picks) * held if "pick" in whole else 0
         similar: bool | None = None
         if threshold is not None and isfinite(threshold.value) and "pick" in whole:
             values = [attempt["similarity"] for attempt in (picks if alone else picks[-1:])]

@@ -12,7 +12,6 @@ from srcli.artifacts.core import atomic_write
 from srcli.artifacts.digests import file_digest
 from srcli.artifacts.evaluation import save_evaluation
 from srcli.evaluation.methods import Method
-from srcli.evaluation.plan import group_of
 from srcli.evaluation.report import PlayedEpisode, curve, describe_threshold, metrics, not_set_up, readings, tables
 from srcli.evaluation.similarity_rule import Threshold
 from srcli.evaluation.statistics import Row, summarise_all, summarise_kinds
@@ -55,6 +54,7 @@ def write_results(
     methods: Sequence[Method],
     played: Sequence[PlayedEpisode],
     threshold: Threshold | None,
+    pictures: Sequence[Path],
     fresh: int,
     shared: Mapping[str, Any],
 ) -> Summary:
@@ -62,6 +62,7 @@ def write_results(
 
     Args:
         played: every episode, of every method.
+        pictures: of single episodes, drawn as they were played.
         fresh: how many of them were played in this run.
         shared: what all of them depend on, for the record.
     """
@@ -108,14 +109,12 @@ def write_results(
         drawn.append(draw_failures(own, figures / f"failures{tail}.png"))
         if task == "pick":
             drawn.append(draw_success(own, figures / "success_within.png", section.attempts, section.confidence))
-        for split in dict.fromkeys(result.split for result in own):
-            drawn += sorted(figures.glob(f"{group_of(task, split)}-*.png"))
     return Summary(
         results=out_dir / "results.h5",
         table=out_dir / "table.md",
         json=out_dir / "results.json",
         rows=rows,
-        figures=tuple(drawn),
+        figures=(*drawn, *pictures),
         played=fresh,
         kept=len(played) - fresh,
         markdown=markdown,

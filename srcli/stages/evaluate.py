@@ -20,6 +20,7 @@ from srcli.evaluation.plan import (
     journal_of,
     make_setup,
     missing_jobs,
+    pictures_of,
     planned_episodes,
     scene_record,
 )
@@ -130,7 +131,8 @@ def run(
             if (episode.task, episode.split) == (task, split)
         ]
         config = {**shared, "tasks": list(setup.tasks)}
-        return write_results(out_dir, params, name, methods, played, threshold, fresh, config)
+        pictures = pictures_of(episodes, methods, journals, out_dir, section.figure_cases)
+        return write_results(out_dir, params, name, methods, played, threshold, pictures, fresh, config)
 
 
 def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:

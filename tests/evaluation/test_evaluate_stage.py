@@ -21,9 +21,10 @@ from srcli.errors import ArtifactError, BusyError, ConfigError, MismatchError, S
 from srcli.evaluation import plan
 from srcli.evaluation.journal import Journal, code_digest
 from srcli.evaluation.methods import chosen_methods, method_sections, resolve_methods
-from srcli.evaluation.plan import calibration_episodes
+from srcli.evaluation.plan import calibration_episodes, picture_of, pictures_of
 from srcli.evaluation.report import PlayedEpisode, tables
 from srcli.evaluation.results import described
+from srcli.evaluation.suites import suite_episodes
 from srcli.evaluation.worker import Job, Setup
 from srcli.methods.policy_file import read_policy
 from srcli.methods.registry import shipped
@@ -166,6 +167,39 @@ def test_a_record_from_before_there_were_tasks_is_one_of_picking() -> None:
     assert (result.task, result.picked, result.index_rule, result.not_set_up) == ("pick", 1, None, False)
     episodes, attempts = tables([played], [result])
     assert episodes["index_rule"] == [-1] and attempts["phase"] == ["pick"] and attempts["valid"] == [-1]
+
+
+def test_what_is_held_at_the_end_was_picked() -> None:
+    attempt = {"slot": 1, "object": "apple", "candidates": 4, "excluded": 0, "index": 3, "steps": 3, "similarity": None}
+    record = {
+        "key": "k",
+        "split": "seen",
+        "cluster": "c",
+        "case": "",
+        "wording": "train",
+        "instruction": "",
+        "task": "pick_place",
+    }
+    for reason, picked in (("success", 2), ("wrong_object", 0)):
+        attempts = [{**attempt, "phase": "pick", "reason": r} for r in ("nothing_held", reason)]
+        played = PlayedEpisode("m", {**record, "success": False, "ended": "no target left", "attempts": attempts})
+        assert played.result(None).picked == picked
+
+
+def test_pictures_are_those_of_the_episodes_and_weights_that_were_played(tmp_path: Path) -> None:
+    episodes = suite_episodes("wide", 3, ("unseen",), episodes=2) + suite_episodes("development", 3, ("unseen",), episodes=2)
+    (method,) = resolve_methods(["random"], [], method_sections(Params().methods))
+    journal, other = (Journal(tmp_path / "episodes", name, {}) for name in ("one", "two"))
+    paths = {picture_of(tmp_path, 0, method, j, episode) for j in (journal, other) for episode in episodes}
+    assert len(paths) == 8
+    wide, development = episodes[:2], episodes[2:]
+    journals = {"pick": [journal]}
+    assert pictures_of(wide, [method], journals, tmp_path, 1) == []
+    path = picture_of(tmp_path, 0, method, journal, wide[0])
+    path.parent.mkdir()
+    path.write_bytes(b"picture")
+    assert pictures_of(wide, [method], journals, tmp_path, 1) == [path]
+    assert pictures_of(development, [method], journals, tmp_path, 1) == []
 
 
 def test_a_disturbance_is_another_configuration(tmp_path: Path) -> None:
