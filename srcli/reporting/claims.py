@@ -58,7 +58,7 @@ def _certain(low: Numbers, high: Numbers) -> bool:
         if paired and paired.get("difference") and paired["difference"].get("low") is not None:
             ends = paired["difference"]
             return bool(ends["low"] > 0 or ends["high"] < 0)
-    a, b = low["wilson"], high["wilson"]
+    a, b = (row.get("rate") or row["wilson"] for row in (low, high))
     return bool(a["high"] < b["low"] or b["high"] < a["low"])
 
 
@@ -74,6 +74,7 @@ def verdict(gap: float, certain: bool) -> str:
 def _fewer_steps(family: Family, task: str) -> Row:
     text = f"{family.title(SR_ROW)} needs the fewest planning steps: {TASK_NAMES[task].lower()}, unseen"
     own = {row: family.cells[row, task, "unseen"] for row in reversed(PAPER_ROWS) if (row, task, "unseen") in family.cells}
+    own = {row: numbers for row, numbers in own.items() if numbers["steps_all"] is not None}
     if SR_ROW not in own or len(own) < 2:
         return Row((text, "", "not measured"))
     here = ", ".join(f"{family.title(row)} {numbers['steps_all']:.2f}" for row, numbers in own.items())

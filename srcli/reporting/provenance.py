@@ -73,7 +73,12 @@ _NOTE = (
 def _row(evaluated: Evaluated) -> Row:
     summary, section = evaluated.summary, evaluated.config.get("evaluate", {})
     counts = {
-        split: max((r["episodes"] for r in evaluated.rows if r["split"] == split), default=0) for split in ("seen", "unseen")
+        # A control plays each episode with several initialisations.
+        split: max(
+            (r["episodes"] // max(int(r.get("initialisations") or 1), 1) for r in evaluated.rows if r["split"] == split),
+            default=0,
+        )
+        for split in ("seen", "unseen")
     }
     moved = section.get("perturb") or {}
     disturbed = ", ".join(f"{key} {value:g}" for key, value in moved.items() if isinstance(value, int | float) and value)

@@ -194,7 +194,7 @@ def gather(paths: Sequence[Path]) -> ResultFiles:
     )
 
 
-SUITE_ORDER = ("paper", "wide", "compositional", "free", "cases", "development", "compositional-development", "free-development")
+SUITE_ORDER = ("paper", "wide", "compositional", "free", "files", "development", "compositional-development", "free-development")
 """Suites in the order in which they are shown."""
 
 
@@ -361,6 +361,7 @@ def _as_row(line: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Any]:
         "episodes": int(line["episodes"]),
         "wilson": ends("rate", "wilson_low", "wilson_high"),
         "clustered": ends("rate", "low", "high"),
+        "rate": ends("rate", *(("wilson_low", "wilson_high") if line.get("cases") == line["episodes"] else ("low", "high"))),
         "within": {"1": line["first"] * line["episodes"]},
         "first": ends("first", "first_low", "first_high"),
         "first_difference": ends("first_diff", "first_diff_low", "first_diff_high"),

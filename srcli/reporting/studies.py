@@ -119,7 +119,7 @@ def _sweep(study: Study, rows: Sequence[tuple[Named, Numbers]]) -> list[Block]:
         sigmas = sorted({sigma for _, sigma in by})
         where = f"{TASK_NAMES.get(task, task)}, {split}"
         axes = Axes(f"sigma ({unit})", "success (%)", (min(sigmas), max(sigmas)), (0, 100), sigmas, (0, 25, 50, 75, 100))
-        for interval, what in (("wilson", "success within all attempts"), ("first", "success at the first attempt")):
+        for interval, what in (("rate", "success within all attempts"), ("first", "success at the first attempt")):
             series = []
             for who in methods:
                 at = [s for s in sigmas if (who.name, s) in by]
@@ -132,7 +132,7 @@ def _sweep(study: Study, rows: Sequence[tuple[Named, Numbers]]) -> list[Block]:
             Row(
                 (
                     f"{sigma:g}",
-                    *(rate(by[w.name, sigma]) if (w.name, sigma) in by else "" for w in methods),
+                    *(rate(by[w.name, sigma], "rate") if (w.name, sigma) in by else "" for w in methods),
                     *(rate(by[w.name, sigma], "first") if (w.name, sigma) in by else "" for w in methods),
                     _n(by, methods, sigma),
                     UNKNOWN,
@@ -141,7 +141,7 @@ def _sweep(study: Study, rows: Sequence[tuple[Named, Numbers]]) -> list[Block]:
             for sigma in sigmas
         ]
         titles = [who.title + (MARK if who.name in lacking else "") for who in methods]
-        headers = ("sigma", *(f"{t} % [Wilson]" for t in titles), *(f"{t} @1 %" for t in titles), "n each", "paper, theirs")
+        headers = ("sigma", *(f"{t} %" for t in titles), *(f"{t} @1 %" for t in titles), "n each", "paper, theirs")
         caption = f"**{where}**, sigma in unit `{unit}`, `{study.name}`: {scale(study)}"
         blocks.append(Table(caption, headers, tuple(table), NO_CONTROL if lacking else ""))
     return blocks

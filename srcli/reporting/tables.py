@@ -33,7 +33,7 @@ SUITE_TEXT = {
     "free": "suite `free`: sentences as people say and type them",
     "free-development": "suite `free-development`: such sentences that may be looked at while building",
     "compositional-development": "suite `compositional-development`: such scenes that may be looked at while building",
-    "cases": "benchmark files as they are",
+    "files": "benchmark files as they are",
 }
 
 KIND_TEXT = {
@@ -53,7 +53,7 @@ KIND_TEXT = {
 def table1(results: ResultFiles) -> Section:
     """Success and planning steps of every method on every task, split and suite, with published numbers beside them."""
     blocks: list[Block] = []
-    for task in TASKS:
+    for task in (*TASKS, *dict.fromkeys(e.task for e in results.evaluations if e.task not in TASKS and e.rows)):
         found = [e for e in results.evaluations if e.task == task and e.rows]
         if found:
             blocks.append(_task_table(task, found))
@@ -105,7 +105,9 @@ def _task_table(task: str, found: Sequence[Evaluated]) -> Table:
     full = [row for row in lines if row.kind != "group"]
     used = [i for i in range(len(_HEADERS)) if i < 3 or any(row.cells[i] for row in full)]
     shown = tuple(row if row.kind == "group" else Row(tuple(row.cells[i] for i in used), row.kind) for row in lines)
-    return Table(f"**{TASK_NAMES[task]}**", tuple(_HEADERS[i] for i in used), shown, _NOTE + TABLE1_NOTE + _marked(found))
+    return Table(
+        f"**{TASK_NAMES.get(task, task)}**", tuple(_HEADERS[i] for i in used), shown, _NOTE + TABLE1_NOTE + _marked(found)
+    )
 
 
 def _cap(evaluated: Evaluated) -> str:
@@ -183,17 +185,20 @@ def table2(results: ResultFiles) -> Section:
 def batches(evaluated: Evaluated, method: str, split: str, size: int = BATCH) -> list[tuple[int, int, float]]:
     """(successes, episodes, mean attempts) of each batch of scenes, in the order of the suite; the last one may be smaller.
 
-    A control plays each scene with several initialisations; all of them count in the scene's batch.
+    A control plays each scene with several initialisations; all of them count in the scene's batch. Scenes that could not be set
+    up count as failures; attempts are those of the others.
     """
     columns = evaluated.episodes
-    scenes: dict[str, list[tuple[bool, float]]] = {}
+    lost = columns.get("not_set_up", [False] * len(columns["method"]))
+    scenes: dict[str, list[tuple[bool, list[float]]]] = {}
     for i, (own, part) in enumerate(zip(columns["method"], columns["split"], strict=True)):
         if (own, part) == (method, split):
             key = str(columns["key"][i])
-            scenes.setdefault(key, []).append((bool(columns["success"][i]), float(columns["attempts"][i])))
+            attempts = [] if lost[i] else [float(columns["attempts"][i])]
+            scenes.setdefault(key, []).append((bool(columns["success"][i]), attempts))
     order = list(scenes.values())
     parts = [[episode for scene in order[i : i + size] for episode in scene] for i in range(0, len(order), size)]
-    return [(sum(s for s, _ in part), len(part), mean([a for _, a in part])) for part in parts]
+    return [(sum(s for s, _ in part), len(part), mean([a for _, own in part for a in own] or [0.0])) for part in parts]
 
 
 def _batches(evaluated: Evaluated) -> Table:

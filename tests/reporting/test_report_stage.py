@@ -7,7 +7,9 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from report_inputs import CONTROL, TOP, ablation, attribution, evaluation, policy, result, sweep
 from typer.testing import CliRunner
@@ -19,9 +21,11 @@ from srcli.evaluation.statistics import summarise_kinds
 from srcli.evaluation.tables import to_json
 from srcli.language.phrases import PHRASE_KINDS
 from srcli.params import Params
+from srcli.reporting import provenance
 from srcli.reporting.blocks import Table
-from srcli.reporting.claims import verdict
+from srcli.reporting.claims import _fewer_steps, verdict
 from srcli.reporting.failures import AIMED, aimed_right, failures, taxonomy
+from srcli.reporting.families import PAPER_ROWS, Family
 from srcli.reporting.result_files import ResultFiles, gather
 from srcli.reporting.tables import KIND_TEXT, batches, table1
 from srcli.stages import report
@@ -192,6 +196,33 @@ def test_batches_keep_the_order_and_the_rest(tmp_path: Path) -> None:
     pick = gather([evaluation(tmp_path / "r.h5", {(m, "pick", "seen"): 12 for m in (TOP, CONTROL)}, n=25)]).evaluations[0]
     assert batches(pick, TOP, "seen") == [(10, 10, 1.0), (2, 10, 1.8), (0, 5, 2.0)]
     assert batches(pick, CONTROL, "seen") == [(20, 20, 1.0), (4, 20, 1.8), (0, 10, 2.0)], "scenes, not episodes, make a batch"
+
+
+def test_attempts_of_a_batch_are_those_of_scenes_that_were_set_up(tmp_path: Path) -> None:
+    pick = gather([evaluation(tmp_path / "r.h5", {(TOP, "pick", "seen"): 4}, n=10)]).evaluations[0]
+    assert batches(pick, TOP, "seen") == [(4, 10, 1.6)]
+    lost = {**pick.episodes, "not_set_up": np.array([False] * 8 + [True] * 2), "attempts": np.array([1] * 4 + [2] * 4 + [0] * 2)}
+    assert batches(replace(pick, episodes=lost), TOP, "seen") == [(4, 10, 1.5)]
+
+
+def test_tasks_of_other_packages_have_a_table(tmp_path: Path) -> None:
+    found = gather([evaluation(tmp_path / "r.h5", {(TOP, "pick", "seen"): 4}, n=10)])
+    own = ResultFiles(evaluations=tuple(replace(e, task="stack") for e in found.evaluations))
+    assert "**stack**" in repr(table1(own)) and "**stack**" not in repr(table1(found))
+
+
+def test_episodes_per_method_are_scenes_whatever_a_control_plays(tmp_path: Path) -> None:
+    pick = gather([evaluation(tmp_path / "r.h5", {(m, "pick", "seen"): 4 for m in (TOP, CONTROL)}, n=10)]).evaluations[0]
+    controls = [r for r in pick.rows if r["method"] == CONTROL]
+    assert controls[0]["episodes"] == 20
+    assert "10 / 0" in repr(provenance._row(pick))
+
+
+def test_steps_that_nobody_has_are_no_claim() -> None:
+    cells: Any = {
+        (row, "pick", "unseen"): {"steps_all": steps} for row, steps in zip(PAPER_ROWS, (1.0, None, None), strict=False)
+    }
+    assert "not measured" in repr(_fewer_steps(Family(cells=cells), "pick"))
 
 
 def test_command_line_plans_without_doing(tmp_path: Path) -> None:
