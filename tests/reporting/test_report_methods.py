@@ -159,8 +159,7 @@ def test_noise_has_a_line_for_each_method_and_its_control(tmp_path: Path) -> Non
     part = table4(gather([tmp_path]))
     table = next(block for block in part.blocks if isinstance(block, Table))
     assert table.headers[1:6] == tuple(
-        f"{title} % [Wilson]"
-        for title in ("SR", "SR, untrained", f"BASE{MARK}", f"SR, ReLU branch{MARK}", f"SR, softmax branch{MARK}")
+        f"{title} %" for title in ("SR", "SR, untrained", f"BASE{MARK}", f"SR, ReLU branch{MARK}", f"SR, softmax branch{MARK}")
     )
     chart = next(block for block in part.blocks if isinstance(block, Chart))
     assert chart.svg.count("<polyline") == 5 and "dashed" in chart.svg and "σ" not in chart.svg
