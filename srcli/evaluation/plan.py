@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,12 +151,8 @@ def missing_jobs(
     Args:
         figures: episodes of each group that are drawn for the first method.
     """
-    drawn: dict[str, int] = {}
     jobs: list[Job] = []
-    for episode in episodes:
-        group = group_of(episode.task, episode.split)
-        number = drawn.get(group, 0)
-        drawn[group] = number + 1
+    for number, episode in _numbered(episodes):
         todo: list[int] = []
         pictures: list[tuple[int, str]] = []
         for index, journal in enumerate(journals[episode.task]):
@@ -186,14 +182,19 @@ def pictures_of(
     figures: int,
 ) -> list[Path]:
     """The pictures that there are of these episodes, in order; arguments as for :func:`missing_jobs`."""
-    drawn: dict[str, int] = {}
-    found: list[Path] = []
+    shown = [(number, episode) for number, episode in _numbered(episodes) if number < figures]
+    found = (picture_of(out_dir, number, methods[0], journals[episode.task][0], episode) for number, episode in shown)
+    return [path for path in found if path.exists()]
+
+
+def _numbered(episodes: Sequence[SuiteEpisode]) -> Iterator[tuple[int, SuiteEpisode]]:
+    """Each episode with its number, from 0, among those of its task and split."""
+    counts: dict[str, int] = {}
     for episode in episodes:
         group = group_of(episode.task, episode.split)
-        number = drawn[group] = drawn.get(group, -1) + 1
-        if number < figures:
-            found.append(picture_of(out_dir, number, methods[0], journals[episode.task][0], episode))
-    return [path for path in found if path.exists()]
+        number = counts.get(group, 0)
+        counts[group] = number + 1
+        yield number, episode
 
 
 def group_of(task: str, split: str) -> str:
