@@ -52,6 +52,9 @@ CASE_STUDY_OFFSET, COLOUR_OFFSET = 700_000, 900_000
 SCENE = 0
 """Stream of an episode that its scene is drawn from: ``generator(seed, SCENE)``."""
 
+LAYOUT = (SCENE, 301)
+"""Streams of the layouts after the first, ``generator(seed, *LAYOUT, layout)``: drop poses that go round, other orientations."""
+
 COMPOSED = (SCENE, 201)
 """Stream that tells whether a demonstration has a compositional sentence, and of which kind."""
 

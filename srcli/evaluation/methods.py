@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,8 +118,8 @@ def parse_method(text: str) -> tuple[str, Path | None]:
 
 
 def parse_policy(text: str) -> tuple[str, Path]:
-    """``FILE`` or ``NAME=FILE`` as a name, empty where none is given, and the file; a path that leads to a file is one."""
-    if "=" not in text or Path(text).is_file():
+    """``FILE`` or ``NAME=FILE`` as a name, empty where none is given, and the file; a name has no slash, a folder may have ``=``."""
+    if "=" not in text or os.sep in text.partition("=")[0] or Path(text).is_file():
         return "", Path(text)
     name, path = parse_method(text)
     assert path is not None

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from srcli.errors import SceneError
 from srcli.evaluation.exclusion import exclude
 from srcli.objects import build, catalogue, look_variation
-from srcli.seeding import SCENE, generator
+from srcli.seeding import LAYOUT, generator
 from srcli.tasks.base import Settles, Task
 from srcli.types import (
     F32,
@@ -94,7 +94,7 @@ def set_up(
     shifts = np.array(spec.shifts) if spec.shifts else np.zeros(len(models))
     drops, problem = spec.drops, ""
     for layout in range(LAYOUTS):
-        rng = generator(spec.seed, SCENE, layout)
+        rng = generator(spec.seed, *LAYOUT, layout)
         if problem in ("phase", "doubt"):
             drops = spec.redraws[(layout - 1) % len(spec.redraws)] if spec.redraws else _permute_drops(spec, shifts, rng)
         elif problem == "grip":
@@ -164,7 +164,7 @@ def _grip(world: SceneWorld, spec: EpisodeSpec, shift: float, layout: int, sampl
     for attempt in range(GRIPS):
         if not world.truth(NO_IMAGE).present[spec.held]:
             return False
-        observation, _ = world.observe(generator(spec.seed, SCENE, layout, attempt))
+        observation, _ = world.observe(generator(spec.seed, *LAYOUT, layout, attempt))
         candidates = sampler(observation)
         excluded = exclude(candidates.poses, failed)
         if excluded.all():

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from srcli.errors import ArtifactError, ConfigError, MissingAssetError
-from srcli.objects.assets import DENSITY, HEAVIEST, MESHES, digest_of, read_shapes
+from srcli.objects.assets import digest_of
+from srcli.objects.bodies import DENSITY, HEAVIEST, MESHES, read_shapes
 from srcli.objects.decompose import SECONDS, decompose, empty_share
 from srcli.objects.formats import MOST_FACES, Y_UP, optional
 from srcli.objects.mesh import Mesh, clean, face_normals, hull_mesh, joined, mass_properties, turned

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from srcli.errors import ArtifactError
-from srcli.objects.assets import LARGEST
+from srcli.objects.bodies import LARGEST
 from srcli.objects.sources import plain, short
 from srcli.types import F64
 

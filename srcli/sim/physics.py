@@ -87,7 +87,8 @@ class Physics:
         plane = client.createCollisionShape(pybullet.GEOM_PLANE)
         # Without a visual shape the renderer draws the collision plane; the table is drawn in render.py instead.
         speck = client.createVisualShape(pybullet.GEOM_BOX, halfExtents=[1e-4] * 3, visualFramePosition=[0.0, 0.0, -9.0])
-        self.table = client.createMultiBody(0.0, plane, speck)
+        # In maximal coordinates, as the objects are: contacts with a body of joints go through another, slower solver.
+        self.table = client.createMultiBody(0.0, plane, speck, useMaximalCoordinates=1)
         client.changeDynamics(self.table, -1, lateralFriction=1.0, restitution=0.0)
         self.slots = []
         self.zones = ()

@@ -99,6 +99,10 @@ def test_a_path_with_an_equals_sign_is_a_file_where_there_is_one(policy_file: Pa
     for text, name in ((str(path), "sr_plus"), (f"mine={path}", "mine")):
         (method,) = resolve_methods([], [text], SECTIONS)
         assert (method.name, method.path) == (name, str(path))
+    absent = str(path.with_name("absent.h5"))
+    with pytest.raises(ArtifactError) as caught:
+        resolve_methods([], [absent], SECTIONS)
+    assert absent in str(caught.value)
 
 
 def test_a_method_may_act_with_what_another_has_learned(tmp_path: Path) -> None:

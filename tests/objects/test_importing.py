@@ -13,7 +13,7 @@ from mesh_files import FACES, box, box_text
 
 from srcli.errors import ArtifactError, ConfigError, DiskError, MissingAssetError
 from srcli.objects import build, importing, write_urdf
-from srcli.objects.assets import load_body
+from srcli.objects.bodies import load_body
 from srcli.objects.formats import color_groups, optional
 from srcli.objects.importing import prepare
 from srcli.objects.library import (

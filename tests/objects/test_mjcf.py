@@ -10,7 +10,7 @@ import pytest
 from mesh_files import MJCF, laid, picture
 
 from srcli.errors import ArtifactError
-from srcli.objects.assets import load_body
+from srcli.objects.bodies import load_body
 from srcli.objects.importing import prepare
 from srcli.objects.sources import Places
 

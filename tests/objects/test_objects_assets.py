@@ -10,7 +10,8 @@ import pytest
 from srcli.errors import ArtifactError
 from srcli.evaluation.casefiles import read_cases_folder
 from srcli.objects import build, catalogue
-from srcli.objects.assets import Asset, entry_of, find_asset, load_body
+from srcli.objects.assets import Asset, entry_of, find_asset
+from srcli.objects.bodies import load_body
 
 CUBE = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
 FACES = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]

@@ -16,7 +16,8 @@ from PIL import Image
 
 from srcli.errors import ArtifactError, ConfigError, SrcliError
 from srcli.objects import build, decompose, write_urdf
-from srcli.objects.assets import find_asset, install, load_body
+from srcli.objects.assets import find_asset, install
+from srcli.objects.bodies import load_body
 from srcli.objects.decompose import empty_share
 from srcli.objects.importing import prepare
 from srcli.objects.library import entry_of, read_record
