@@ -118,7 +118,10 @@ def parse_method(text: str) -> tuple[str, Path | None]:
 
 
 def parse_policy(text: str) -> tuple[str, Path]:
-    """``FILE`` or ``NAME=FILE`` as a name, empty where none is given, and the file; a name has no slash, a folder may have ``=``."""
+    """``FILE`` or ``NAME=FILE`` as a name, empty where none is given, and the file.
+
+    No name has a slash, so a folder may have ``=``, as may a file that exists.
+    """
     if "=" not in text or os.sep in text.partition("=")[0] or Path(text).is_file():
         return "", Path(text)
     name, path = parse_method(text)
