@@ -5,6 +5,9 @@ was, and prints the table of docs/trust.md:
 
     python tests/trust/mutate.py --out runs/trust --inputs 10000
 
+Several such processes take less time when each has a folder and numbers of its own (``--first``); their logs, one behind the
+other in a third folder, give one table.
+
 A process of its own reads the damaged files; one that it hangs on, or dies of, is counted, and another goes on.
 """
 
@@ -40,7 +43,7 @@ def _note(out: Path, **row: Any) -> None:
         stream.write(json.dumps(row) + "\n")
 
 
-def work(out: Path, inputs: int) -> None:
+def work(out: Path, inputs: int, first: int) -> None:
     """Read damaged files until the log has ``inputs`` lines; what is being read stands in ``begun``."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     # Ends the process even where a library does not come back.
@@ -54,7 +57,7 @@ def work(out: Path, inputs: int) -> None:
         done[row["subject"]].add(row["number"])
     while sum(map(len, done.values())) < inputs:
         for subject in bench.subjects:
-            number = next(n for n in count() if n not in done[subject.name])
+            number = next(n for n in count(first) if n not in done[subject.name])
             done[subject.name].add(number)
             begun.write_text(f"{subject.name}/{number}", "utf-8")
             signal.setitimer(signal.ITIMER_PROF, 2 * SLOW)
@@ -64,14 +67,15 @@ def work(out: Path, inputs: int) -> None:
     begun.unlink()
 
 
-def run(out: Path, inputs: int) -> list[dict[str, Any]]:
+def run(out: Path, inputs: int, first: int = 0) -> list[dict[str, Any]]:
     """Have all that is missing read, process after process."""
     begun = out / "begun"
     while True:
         if begun.exists():
             # Of a run that was killed itself: it is read again.
             begun.unlink()
-        code = subprocess.run([sys.executable, __file__, "--out", str(out), "--inputs", str(inputs), "--work"]).returncode
+        command = [sys.executable, __file__, "--out", str(out), "--inputs", str(inputs), "--first", str(first), "--work"]
+        code = subprocess.run(command).returncode
         if code == 0:
             return rows_of(out)
         if not begun.exists():
@@ -108,17 +112,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the log; a later run goes on from it")
     parser.add_argument("--inputs", type=int, default=10_000, help="damaged files, those of earlier runs included")
+    parser.add_argument("--first", type=int, default=0, help="number of the first damage of each kind of file")
     parser.add_argument("--again", action="store_true", help="read again what was wrong, with what has been mended since")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     if given.work:
-        work(out, given.inputs)
+        work(out, given.inputs, given.first)
         return 0
     if given.again:
         forget(out)
-    rows = run(out, given.inputs)
+    rows = run(out, given.inputs, given.first)
     wrong = [row for row in rows if is_wrong(row)]
     sys.stdout.write(table(rows) + "\n" + "".join(json.dumps(row) + "\n" for row in wrong))
     return 1 if wrong else 0
