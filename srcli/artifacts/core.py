@@ -23,7 +23,7 @@ import numpy as np
 from srcli import __version__
 from srcli.artifacts.digests import to_json
 from srcli.artifacts.output import Output
-from srcli.artifacts.seal import Vouched, identity, seal, vouch, vouched_for
+from srcli.artifacts.seal import Vouched, has_seal, identity, seal, vouch, vouched_for
 from srcli.artifacts.structure import check_structure
 from srcli.artifacts.writing import Held
 from srcli.artifacts.writing import atomic_folder as atomic_folder
@@ -388,10 +388,14 @@ def check_replaceable(path: Path) -> None:
     with path.open("rb") as stream:
         head = stream.read(len(_SIGNATURE))
     foreign = not _SIGNATURE.startswith(head)
-    if head == _SIGNATURE:
+    if head == _SIGNATURE and not has_seal(path):
         try:
+            # HDF5 does not come back from some files.
+            vouch(path)
             with h5py.File(path, "r", locking=False) as handle:
                 foreign = handle.attrs.get(SCHEMA, "") not in SCHEMAS
+        except ArtifactError:
+            foreign = True
         except _DAMAGE:
             foreign = False
     if foreign:

@@ -67,6 +67,17 @@ def vouched_for() -> dict[tuple[int, ...], Vouched]:
     return _known
 
 
+def has_seal(path: Path) -> bool:
+    """Whether a file ends in the line of a seal, right or not: then this package has written it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        stream.seek(max(identity(path)[2] - LENGTH, 0))
+        return _SEAL.fullmatch(stream.read()) is not None
+
+
 def vouch(path: Path) -> Vouched:
     """Read a file, compare it with its seal, and look at what HDF5 would not come back from.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -27,11 +26,8 @@ from srcli.cli.options import (
     out_option,
 )
 from srcli.cli.running import Flag, Plan, parameters, resumable, torch_device, worker_count
+from srcli.cli.study_plans import SHIPPED, policies_in_words
 from srcli.errors import ConfigError
-
-if TYPE_CHECKING:
-    from srcli.params import Params
-    from srcli.studies.policy_store import Arm
 
 Policies = Annotated[
     list[str] | None,
@@ -152,9 +148,12 @@ def ablate(
         scale, arms, reference = stage.plan(values, study, method)
         executor = values.evaluate.executor
         source = features or store.FEATURES
-        check_run(values, device=device, executor=executor, inputs=[] if packaged else [(source, FEATURES)])
+        name = f"study-{study}.h5" if study else "ablation.h5"
+        read = [] if packaged else [(source, FEATURES)]
+        check_run(values, device=device, executor=executor, output=out / name, inputs=read)
+        store.check_given(given, arms, scale.seeds, values)
         free = features is None and not given and not source.exists()
-        first, arms = _policies(arms, values, scale.seeds, packaged, free, no_train)
+        first, arms = policies_in_words(arms, values, scale.seeds, packaged, free, no_train)
         made = bool(first) and first[0] != SHIPPED
         does = (
             *first,
@@ -191,29 +190,3 @@ def ablate(
         return
     typer.echo(summary.markdown)
     emit({"results": summary.results, "numbers": summary.json, "table": summary.table, "picture": summary.figure}, False)
-
-
-SHIPPED = "take the policies shipped with the package"
-
-
-def _policies(
-    arms: Sequence[Arm], values: Params, seeds: Sequence[int], packaged: bool, free: bool, no_train: bool
-) -> tuple[list[str], tuple[Arm, ...]]:
-    """Where the policies would come from, in words, none where nothing learns; and the arms that would be run.
-
-    Args:
-        free: neither features nor policies are there.
-    """
-    from srcli.studies import policy_store as store
-
-    if packaged:
-        found = store.packaged_policies(arms, values, lambda: store.encoder_identity(values))
-        return [SHIPPED, *found.left_out.values()], tuple(arm for arm in arms if arm.name not in found.left_out)
-    learned = "; ".join(dict.fromkeys(arm.title for arm in arms if arm.learns))
-    if not learned:
-        return [], tuple(arms)
-    if free and store.shipped_policies(arms, values):
-        return [SHIPPED], tuple(arms)
-    if no_train:
-        return ["take the policies that are trained already"], tuple(arms)
-    return [f"train what is missing of: {learned}; with seeds {', '.join(map(str, seeds))}"], tuple(arms)

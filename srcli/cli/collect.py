@@ -52,7 +52,8 @@ def collect(
         get_task(chosen, values.language)
         check_run(values, executor=values.collect.executor, output=target, grasps=True)
         does = (f"collect {values.collect.episodes} episodes of '{chosen}' with {count} worker(s)",)
-        emit_plan(Plan("collect", (), does, (str(target),), {"seed": values.seed, "collect": values.collect}), as_json)
+        section = values.collect.model_copy(update={"task": chosen})
+        emit_plan(Plan("collect", (), does, (str(target),), {"seed": values.seed, "collect": section}), as_json)
         return
     from srcli.cli.progress import progress
     from srcli.stages import collect as stage

@@ -21,6 +21,7 @@ from srcli.cli.options import (
     out_option,
 )
 from srcli.cli.running import Plan, command, encoder_flags, parameters, torch_device
+from srcli.errors import ConfigError
 
 
 @command
@@ -64,6 +65,8 @@ def export(
     from srcli.stages import export as stage
 
     options = stage.Options(episode, attempt, method, every)
+    if encoder and method is None:
+        raise ConfigError("--encoder: looked at with a method alone", "give -m, or leave it away")
     if dry_run:
         from srcli.artifacts.core import DEMOS, POLICY
         from srcli.cli.checks import check_run

@@ -27,6 +27,7 @@ from srcli.cli.options import (
     parameter,
 )
 from srcli.cli.running import Flag, Plan, parameters, resumable, torch_device, worker_count
+from srcli.cli.study_plans import SHIPPED, policies_in_words
 from srcli.errors import ConfigError
 
 SIGMA = "--sigma"
@@ -153,16 +154,23 @@ def noise_sweep(
         from srcli.artifacts.core import FEATURES
         from srcli.cli.checks import check_run
 
-        read = [(features, FEATURES)] if features else []
+        trainees = stage.plan(values)[0]
+        free = features is None and not given
+        first, _ = policies_in_words(trainees, values, section.seeds, False, free, no_train)
+        made = bool(first) and first[0] != SHIPPED
+        source = features or store.FEATURES
+        read = [(source, FEATURES)] if made else []
         executor = values.evaluate.executor
         check_run(values, device=device, executor=executor, output=out / "noise.h5", inputs=read, methods=section.methods)
+        store.check_given(given, trainees, section.seeds, values)
         levels = ", ".join(f"{s:g}" for s in sorted({0.0, *section.sigma}))
         does = (
-            f"train what is missing of {', '.join(section.methods)}",
+            *first,
             f"run each at sigma {levels} ({section.unit}, {section.where}) on suite '{section.suite}', {count} worker(s)",
         )
-        reads = (str(features) if features else f"the shipped policies, else {store.FEATURES}", *given)
-        emit_plan(Plan("noise-sweep", reads, does, (str(out),), {"seed": values.seed, "noise": section}), as_json)
+        reads = (*((str(source),) if made else ()), *given)
+        writes = (str(out), *((str(policies_dir),) if made else ()))
+        emit_plan(Plan("noise-sweep", reads, does, writes, {"seed": values.seed, "noise": section}), as_json)
         return
     place = torch_device(device)
     from srcli.cli.progress import progress

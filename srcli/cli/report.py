@@ -41,7 +41,8 @@ def report(
 
         check_run(values, device=device)
         found = tuple(str(path) for path, _ in files(paths))
-        does = ("play the case studies", "write tables, curves, pictures and animations into one page")
+        played = ("play the case studies",) if values.report.replay else ()
+        does = (*played, f"write tables, curves, pictures{' and animations' if played else ''} into one page")
         plan = Plan("report", found, does, (str(out / "report.html"), str(out / "report.md")), {"seed": values.seed})
         emit_plan(plan, as_json)
         return

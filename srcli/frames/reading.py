@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from srcli.artifacts.core import atomic_folder
+from srcli.artifacts.core import atomic_folder, output_lock
 from srcli.artifacts.marks import is_marked, mark
 from srcli.errors import ArtifactError, ConfigError, DiskError, unknown_name
 from srcli.frames.bop import is_bop, read_bop, write_bop
@@ -78,7 +78,7 @@ def write_frames(folder: Path | str, observation: Observation, format: str = "na
             hint = "choose another folder, or move it away"
             raise ConfigError(f"{place}: was not written by srcli, so it is not replaced", hint)
     try:
-        with atomic_folder(place) as temporary:
+        with output_lock(place, folder=True), atomic_folder(place) as temporary:
             _WRITE[format](temporary, observation)
             mark(temporary, "frames")
     except OSError as error:

@@ -30,6 +30,22 @@ if TYPE_CHECKING:
     from srcli.studies.tables import StudyRow
 
 
+def plan(params: Params) -> tuple[tuple[Arm, ...], tuple[Arm, ...], str]:
+    """The arms that are trained, those that are run under noise, and the method that the others are compared with.
+
+    Raises:
+        ConfigError: a method that takes no noise, or a control alone.
+    """
+    section = params.noise
+    base = at_scale(params, section)
+    trainees = trained_arms(base)
+    arms = noise_arms(base)
+    reference = reference_among(tuple(dict.fromkeys(section.methods)), section.reference)
+    if reference.startswith(UNTRAINED):
+        raise ConfigError(f"noise.methods: {reference} alone is a control", "name the trained method beside it")
+    return trainees, arms, reference
+
+
 def run(
     params: Params,
     out_dir: Path,
@@ -69,11 +85,7 @@ def run(
 
     section = params.noise
     base = at_scale(params, section)
-    trainees = trained_arms(base)
-    arms = noise_arms(base)
-    reference = reference_among(tuple(dict.fromkeys(section.methods)), section.reference)
-    if reference.startswith(UNTRAINED):
-        raise ConfigError(f"noise.methods: {reference} alone is a control", "name the trained method beside it")
+    trainees, arms, reference = plan(params)
     identity: dict[str, Any] = {}
 
     def encoder() -> dict[str, Any]:

@@ -230,17 +230,30 @@ def given_policies(
             raise ConfigError(
                 f"--policy {text}: no file", f"write --policy NAME=FILE, for example {text}=results/train/policy.h5"
             )
-        meant = (
-            [known[name]]
-            if name in known
-            else [a for a in arms if a.learns and a.trains.name == name and trained_as_its_method(a, base)]
-        )
+        meant = _meant(name, arms, base)
         if not meant:
             raise unknown_name("arm", name, known)
         stored = read_policy(path)
         for arm in meant:
             given[arm.name, _checked(stored, arm, path, seeds, encoder)] = _given(stored, arm, path)
     return given
+
+
+def check_given(texts: Sequence[str], arms: Sequence[Arm], seeds: Sequence[int], base: Params) -> None:
+    """Refuse what :func:`given_policies` would; files that are not there yet may be what an earlier stage is going to make.
+
+    Raises:
+        SrcliError: as :func:`given_policies`.
+    """
+    named = [(text, *parse_method(text)) for text in texts]
+    there = [text for text, name, path in named if path is None or path.exists() or not _meant(name, arms, base)]
+    given_policies(there, arms, seeds, lambda: encoder_identity(base), base)
+
+
+def _meant(name: str, arms: Sequence[Arm], base: Params) -> list[Arm]:
+    """The arms that a given policy of this name is for."""
+    own = [arm for arm in arms if arm.name == name]
+    return own or [a for a in arms if a.learns and a.trains.name == name and trained_as_its_method(a, base)]
 
 
 def _checked(stored: Stored, arm: Arm, path: Path, seeds: Sequence[int], encoder: Callable[[], Mapping[str, Any]]) -> int:

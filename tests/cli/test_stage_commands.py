@@ -352,6 +352,12 @@ def test_a_folder_without_a_name_is_no_file(arguments: str) -> None:
         ("pretrain grasp --out x.json", 2, "x.json: a .json file"),
         ("pretrain graspnet --out mine.safetensors", 3, "was not made by srcli"),
         ("evaluate --reuse nofolder", 3, "nofolder: no such folder"),
+        ("noise-sweep --method similarity", 2, "similarity"),
+        ("noise-sweep --policy foo", 2, "--policy foo: no file"),
+        ("noise-sweep --policy nothing=mine.safetensors", 8, "unknown arm 'nothing'"),
+        ("ablate --policy foo", 2, "--policy foo: no file"),
+        ("ablate --policy sr_plus=mine.safetensors", 3, "mine.safetensors"),
+        ("export nofile.h5 --encoder embedded/seen-only", 2, "--encoder"),
     ],
 )
 def test_dry_runs_refuse_what_the_run_refuses(arguments: str, code: int, said: str, tmp_path: Path) -> None:

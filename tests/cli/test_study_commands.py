@@ -109,6 +109,10 @@ def test_a_dry_run_says_which_policies_are_taken(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     told = json.loads(runner.invoke(app, ["ablate", "--dry-run", "--json"]).stdout)
     assert told["does"][0] == "take the policies shipped with the package" and told["reads"] == []
+    told = json.loads(runner.invoke(app, ["noise-sweep", "--dry-run", "--json"]).stdout)
+    assert told["does"][0] == "take the policies shipped with the package" and told["reads"] == []
+    told = json.loads(runner.invoke(app, ["noise-sweep", "f.h5", "--no-train", "--dry-run", "--json"]).stdout)
+    assert told["does"][0] == "take the policies that are trained already" and told["reads"] == ["f.h5"]
     words = ["compare", "-m", "rvt2", "-m", "sr", "--episodes", "1", "--dry-run", "--json", "-S", "compare.tasks=[pick]"]
     lines = json.loads(runner.invoke(app, words).stdout)["does"]
     assert lines[0].startswith("no row for rvt2") and lines[1].startswith("wide/pick: 2 episodes of sr, each that learns beside")

@@ -178,7 +178,7 @@ def test_folders_are_not_overwritten_by_chance(observed: Observation, tmp_path: 
     assert (tmp_path / "other" / "thesis.tex").exists()
     with pytest.raises(UnknownNameError):
         write_frames(tmp_path / "new", observed, "ros")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "other"]
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".")) == ["one", "other"]
 
 
 @pytest.mark.parametrize("format", FORMATS)

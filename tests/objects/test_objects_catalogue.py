@@ -26,11 +26,16 @@ def ids(keyword: str, kind: str) -> set[str]:
     return {shop[n].graspnet_id or n for n in shop.matching(keyword, kind)}  # type: ignore[arg-type]
 
 
-def test_sets_are_the_benchmarks() -> None:
+BENCHMARK = {*SEEN_IDS.split(), *UNSEEN.split()}
+"""What the tables below speak of: objects that are added stay out of them."""
+
+
+def test_sets_hold_those_of_the_benchmark() -> None:
     shop = catalogue()
-    assert len(shop) == 83
-    assert sorted(shop[n].graspnet_id or "" for n in shop.seen) == SEEN_IDS.split()
-    assert sorted(shop.unseen) == sorted(UNSEEN.split())
+    assert len(BENCHMARK) == 83
+    seen, unseen = {shop[n].graspnet_id or n for n in shop.seen}, set(shop.unseen)
+    assert seen >= set(SEEN_IDS.split()) and not seen & set(UNSEEN.split())
+    assert unseen >= set(UNSEEN.split()) and not unseen & set(shop.seen)
     assert shop.by_graspnet_id("005").name == "banana"
     assert catalogue() is shop
 
@@ -50,7 +55,7 @@ def test_sets_are_the_benchmarks() -> None:
     ],
 )
 def test_keyword_tables(keyword: str, kind: str, expected: set[str]) -> None:
-    assert ids(keyword, kind) == expected
+    assert ids(keyword, kind) & BENCHMARK == expected
 
 
 @pytest.mark.parametrize(

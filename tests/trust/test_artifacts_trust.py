@@ -214,6 +214,8 @@ def test_a_heap_that_leads_nowhere_is_refused_before_hdf5_walks_through_it(origi
     data[place + 24 : place + 32] = length.to_bytes(8, "little")
     path.write_bytes(data)
     refused(path, "policy", "a heap of texts has no end")
+    with pytest.raises(ArtifactError, match="so it is not replaced"):
+        core.check_replaceable(path)
 
 
 def test_a_policy_without_one_of_its_weights_is_not_played(tmp_path):

@@ -19,7 +19,7 @@ class VlpNetworkConfig(Section):
         ge=0,
         le=4096,
         description="hidden layer of a residual adapter of things before they are compared with the reference; 0 = none "
-        "(published: about 0.26 M parameters in all, as 256 has at 512 channels)",
+        "(published: about 0.26 M parameters, as 256 has at 512 channels)",
     )
     temperature: float = Field(0.05, gt=0.0, le=10.0, description="initial temperature of the reference's softmax; it is learned")
     least_width: float = Field(
