@@ -16,6 +16,7 @@ import srcli
 from srcli import api
 from srcli.actions.graspnet import read_grasps, to_candidates
 from srcli.cli.running import encoder_flags, parameters
+from srcli.config.evaluate import PerturbConfig
 from srcli.evaluation.deciding import Decider
 from srcli.evaluation.rollout import run_episode
 from srcli.evaluation.scene import Scene
@@ -67,8 +68,15 @@ def test_the_documents_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / "decided" / "decision.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize(("task", "seed", "method"), [("pick", 2, "similarity"), ("pick_place", 0, "")])
-def test_a_loop_of_ones_own_is_the_episode(task: str, seed: int, method: str, params: Params, decider: Decider) -> None:
+@pytest.mark.parametrize(
+    ("task", "seed", "method", "turn"),
+    [("pick", 2, "similarity", 0.0), ("pick_place", 0, "", 0.0), ("pick", 2, "similarity", 0.5)],
+)
+def test_a_loop_of_ones_own_is_the_episode(
+    task: str, seed: int, method: str, turn: float, params: Params, decider: Decider
+) -> None:
+    disturbed = PerturbConfig(translation=turn / 10, rotation=turn)
+    params = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"perturb": disturbed})})
     decide = decider if not method else Decider(params, chosen_method(params, method))
     played = get_task(task, params.language)
     episode = suite_episodes("development", 0, ("seen",), episodes=seed + 1, task=task)[-1]
@@ -84,6 +92,7 @@ def test_a_loop_of_ones_own_is_the_episode(task: str, seed: int, method: str, pa
             encoder=decide.encoder,
             max_attempts=params.evaluate.attempts,
             reader=decide.listener.read,
+            perturbation=disturbed if turn else None,
         )
     with scene_of(params, task, seed) as scene:
         poses = []
