@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -247,7 +248,7 @@ def check_given(texts: Sequence[str], arms: Sequence[Arm], seeds: Sequence[int],
     """
     named = [(text, *parse_method(text)) for text in texts]
     there = [text for text, name, path in named if path is None or path.exists() or not _meant(name, arms, base)]
-    given_policies(there, arms, seeds, lambda: encoder_identity(base), base)
+    given_policies(there, arms, seeds, lru_cache(lambda: encoder_identity(base)), base)
 
 
 def _meant(name: str, arms: Sequence[Arm], base: Params) -> list[Arm]:
@@ -465,6 +466,7 @@ def packaged_policies(arms: Sequence[Arm], base: Params, encoder: Callable[[], M
     kept: dict[tuple[str, int], Kept] = {}
     left_out: dict[str, str] = {}
     notes: list[str] = []
+    ours: dict[str, Any] = {}
     for arm in (arm for arm in arms if arm.learns):
         path = shipped_file(arm.spec.name)
         asked = _without_training(arm.trains, arm.trained_with())
@@ -472,7 +474,7 @@ def packaged_policies(arms: Sequence[Arm], base: Params, encoder: Callable[[], M
             raise MissingAssetError(
                 f"no policy of '{arm.title}', a form of {arm.spec.title}, is shipped", "leave --shipped away to train it"
             )
-        ours = dict(encoder())
+        ours = ours or dict(encoder())
         with suppress(MissingAssetError):  # Another than the usual encoder may have none.
             path = shipped_file(arm.spec.name, base.encoder)
         stored = read_policy(path)
