@@ -38,9 +38,9 @@ def check(params: Params) -> None:
         UnknownNameError: no encoder of that name.
         ConfigError: the source of the candidates cannot be used.
     """
-    from srcli.actions.sources import check_source
+    from srcli.evaluation.given_grasps import check_given
 
-    check_source(params.candidates)
+    check_given(params.candidates)
     config = params.encoder
     if config.name == "embedded":
         return
@@ -133,7 +133,8 @@ def _encoder(
 def _grasps(
     params: Params, out_dir: Path, executor: Executor, device: str, progress: Progress | None
 ) -> tuple[dict[str, Any], str, list[Path]]:
-    from srcli.actions.sources import check_source, content_of
+    from srcli.actions.sources import content_of
+    from srcli.evaluation.given_grasps import check_given
     from srcli.evaluation.journal import Journal, code_digest
     from srcli.probing import grasps
     from srcli.probing.pictures import draw_calibration
@@ -142,7 +143,7 @@ def _grasps(
     from srcli.stages.library_use import drawn
 
     section = params.probe
-    check_source(params.candidates)
+    check_given(params.candidates)
     jobs = grasps.jobs(tuple(dict.fromkeys(section.splits)), section.grasp_scenes)
     # Minutes per scene: what an interrupted run has finished is kept until the part is whole.
     sections = ("scene", "sim", "language", "candidates")

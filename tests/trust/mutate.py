@@ -64,7 +64,7 @@ def work(out: Path, inputs: int, first: int) -> None:
             result, words = bench.outcome(subject, number)
             signal.setitimer(signal.ITIMER_PROF, 0)
             _note(out, subject=subject.name, number=number, outcome=result, words=words)
-    begun.unlink()
+    begun.unlink(missing_ok=True)
 
 
 def run(out: Path, inputs: int, first: int = 0) -> list[dict[str, Any]]:

@@ -270,9 +270,12 @@ def _rows() -> bytes:
 
 
 def _read_rows(path: Path) -> str:
-    from srcli.actions.graspnet import read_grasps
+    import srcli
+    from srcli.actions.graspnet import GraspGroup
 
-    return fingerprint(read_grasps(path).rows)
+    group = srcli.read(path)
+    assert isinstance(group, GraspGroup)
+    return fingerprint(group.rows)
 
 
 def _frames() -> Subject:

@@ -69,6 +69,14 @@ def test_good_rows_are_played_in_silence_and_doubtful_ones_with_a_warning(tmp_pa
             assert f"{name}: of its grasps" in caplog.text and "% approach what can stand there" in caplog.text
 
 
+@pytest.mark.parametrize("command", ["collect --dry-run --grasps", "evaluate --suite development --dry-run --grasps"])
+def test_rows_whose_header_breaks_off_within_a_bracket(tmp_path, command):
+    path = tmp_path / "rows.npy"
+    path.write_bytes(rows(path).read_bytes().replace(b"'shape': (60, 17), }", b"'shape': ((60, 17,,}"))
+    told = CliRunner().invoke(app, [*command.split(), str(path)])
+    assert told.exit_code == ArtifactError.exit_code and "cannot read grasps from" in told.stderr, told.output
+
+
 @pytest.mark.parametrize(("name", "said"), [("millimetres", "none of its 60 grasps can be used"), ("empty", "holds no grasp")])
 def test_rows_that_cannot_be_played_are_refused_by_the_dry_run_as_well(tmp_path, name, said):
     path = rows(tmp_path / "g.npy", scale=1000.0) if name == "millimetres" else tmp_path / "g.npy"
