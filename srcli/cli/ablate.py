@@ -148,9 +148,8 @@ def ablate(
         scale, arms, reference = stage.plan(values, study, method)
         executor = values.evaluate.executor
         source = features or store.FEATURES
-        name = f"study-{study}.h5" if study else "ablation.h5"
         read = [] if packaged else [(source, FEATURES)]
-        check_run(values, device=device, executor=executor, output=out / name, inputs=read)
+        check_run(values, device=device, executor=executor, output=stage.results_file(out, study), inputs=read)
         store.check_given(given, arms, scale.seeds, values)
         free = features is None and not given and not source.exists()
         first, arms = policies_in_words(arms, values, scale.seeds, packaged, free, no_train)

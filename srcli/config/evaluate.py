@@ -26,6 +26,11 @@ class PerturbConfig(Section):
         description="standard deviation of the angle about a random axis (about the vertical for placements), radians",
     )
 
+    @property
+    def disturbs(self) -> bool:
+        """Whether anything is disturbed at all."""
+        return self.translation > 0 or self.rotation > 0
+
 
 class EvaluateConfig(Section):
     """Suites, methods, attempts and statistics."""

@@ -318,20 +318,23 @@ class Decision:
             The files by kind: json, picture, graspnet.
 
         Raises:
+            BusyError: another process writes there.
             DiskError: the folder cannot be written.
         """
         import json
 
-        from srcli.artifacts.core import atomic_write
+        from srcli.artifacts.core import atomic_write, output_lock
 
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        files = {"json": place / "decision.json", "picture": self.draw(place / "decision.png")}
-        with atomic_write(files["json"]) as temporary:
-            temporary.write_text(json.dumps(_finite(self.as_dict(count)), indent=2) + "\n", encoding="utf-8")
-        if self.kind == "grasp":
-            files["graspnet"] = place / "grasps.npy"
-            write_grasps(files["graspnet"], self.graspnet(count))
+        files = {"json": place / "decision.json"}
+        with output_lock(files["json"]):
+            files["picture"] = self.draw(place / "decision.png")
+            with atomic_write(files["json"]) as temporary:
+                temporary.write_text(json.dumps(_finite(self.as_dict(count)), indent=2) + "\n", encoding="utf-8")
+            if self.kind == "grasp":
+                files["graspnet"] = place / "grasps.npy"
+                write_grasps(files["graspnet"], self.graspnet(count))
         return files
 
 

@@ -77,7 +77,6 @@ def make_setup(
 ) -> Setup:
     """What the workers of an evaluation need, from the parameters."""
     section = params.evaluate
-    disturbed = section.perturb.translation > 0 or section.perturb.rotation > 0
     return Setup(
         tasks=tuple(tasks),
         scene=params.scene,
@@ -91,7 +90,7 @@ def make_setup(
         attempts=section.attempts,
         judge=section.similarity_rule,
         device=device,
-        perturb=section.perturb if disturbed else None,
+        perturb=section.perturb if section.perturb.disturbs else None,
         assets=tuple(assets),
     )
 

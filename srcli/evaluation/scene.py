@@ -95,9 +95,10 @@ class Scene:
         self._task = get_task(episode.task, params.language)
         grasps = own_sampler(params.candidates)
         perturb = params.evaluate.perturb
-        disturbed = perturb if perturb.translation > 0 or perturb.rotation > 0 else None
         placer = default_placer(params.placements)
-        self._context = EpisodeContext(self._world, self._task, grasps, placer, None, None, False, None, disturbed)
+        self._context = EpisodeContext(
+            self._world, self._task, grasps, placer, None, None, False, None, perturb if perturb.disturbs else None
+        )
         try:
             self._spec: EpisodeSpec = set_up(self._world, self._task, episode.spec(self._task, params.scene), grasps)
         except BaseException:

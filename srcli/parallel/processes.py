@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import multiprocessing
 import os
 import signal
@@ -111,8 +110,6 @@ def start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, .
         except Exception as error:
             # Raised here it would only break the pool; the first job reports it as itself.
             _failed_start = error
-    # What the start has made lives as long as the worker: looking through it again and again takes a twentieth of the time.
-    gc.freeze()
 
 
 def _run(function: Callable[[Job], Result], job: Job) -> Result:

@@ -89,8 +89,9 @@ def run(
         return identity
 
     out_dir = Path(out_dir)
-    stem = out_dir / (f"study-{study}" if study else "ablation")
-    with artifact_lock(stem.with_suffix(".h5")):
+    results = results_file(out_dir, study)
+    stem = results.with_suffix("")
+    with artifact_lock(results):
         source = features or FEATURES
         notes: list[str] = []
         if packaged:
@@ -172,6 +173,11 @@ def _title(params: Params, study: str, method: str) -> str:
     if study == ATTRIBUTION:
         return f"Attribution: what each part of {spec.title} is worth"
     return f"Study `{study}` of {spec.title}: {studies(params, method)[study].question}"
+
+
+def results_file(out_dir: Path, study: str = "") -> Path:
+    """Where the ablation, or a study, keeps its results in a folder."""
+    return out_dir / (f"study-{study}.h5" if study else "ablation.h5")
 
 
 def plan(params: Params, study: str = "", method: str = "") -> tuple[ScaleConfig, tuple[Arm, ...], str]:
