@@ -66,7 +66,7 @@ def export(
 
     options = stage.Options(episode, attempt, method, every)
     if encoder and method is None:
-        raise ConfigError("--encoder: looked at with a method alone", "give -m, or leave it away")
+        raise ConfigError("--encoder: of no use without a method", "give -m, or leave it away")
     if dry_run:
         from srcli.artifacts.core import DEMOS, POLICY
         from srcli.cli.checks import check_run
