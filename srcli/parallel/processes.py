@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import wait
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from srcli.errors import ConfigError, SrcliError
 from srcli.parallel.quiet import quiet_import
@@ -93,6 +94,7 @@ class ProcessExecutor:
 
 
 _failed_start: BaseException | None = None
+_leaving = threading.Lock()
 
 
 def start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
@@ -103,6 +105,9 @@ def start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, .
     # Results go to the parent's standard output; what a library prints in a worker must not mix with them.
     os.dup2(2, 1)
     quiet_import()
+    # After the temporary folders' own, so that it runs before: an end by itself is not cut short by a signal either.
+    weakref.finalize(leave, bool).detach()
+    atexit.register(_leaving.acquire, blocking=False)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     if initializer is not None:
         try:
@@ -125,11 +130,14 @@ def _leave_with_parent() -> None:
         leave(1)
 
 
-def leave(code: int) -> NoReturn:
+def leave(code: int) -> None:
     """End this process at once, but for what has to be tidied up: temporary folders.
 
-    Threads that still compute are left as they are: while Python unloads libraries they would crash.
+    Threads that still compute are left as they are: while Python unloads libraries they would crash. Returns only where the
+    process is about to end already: a second signal, or the end of the parent, must not cut the tidying short.
     """
+    if not _leaving.acquire(blocking=False):
+        return
     try:
         # Python's own list of what runs at the end has no public door.
         atexit._run_exitfuncs()
