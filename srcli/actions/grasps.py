@@ -88,6 +88,7 @@ def sample_grasps(observation: Observation, config: CandidateConfig) -> Candidat
     found = _scored(points, config)
     if (file := network_file(config.quality)) is not None:
         found = rescored(found, points, config, file)
+    found = found.take(good_or_alone(found, config))
     kept = found.take(thin_out(found, config))
     poses = np.concatenate([kept.positions, canonical_quaternions(kept.rotations)], axis=1)
     return Candidates(poses=poses.astype(np.float32), widths=kept.widths, quality=kept.quality, kind="grasp")
@@ -112,6 +113,20 @@ def rescored(found: ScoredGrasps, points: F32, config: CandidateConfig, file: Pa
     quality = network.quality(regions)
     rated = replace(kept, quality=quality)
     return rated.take(quality >= config.min_quality)
+
+
+def good_or_alone(found: ScoredGrasps, config: CandidateConfig) -> Bool:
+    """(P,) grasps of ``config.good_quality``, and weaker ones that have none of these within ``config.good_distance``.
+
+    What nobody would try is no candidate, and what can only be held badly keeps its candidates.
+    """
+    good: Bool = found.quality >= np.float32(config.good_quality)
+    if config.good_distance == 0 or not bool(good.any()):
+        return np.ones(len(found), dtype=np.bool_)
+    from scipy.spatial import cKDTree
+
+    distance, _ = cKDTree(found.positions[good]).query(found.positions, distance_upper_bound=config.good_distance)
+    return good | ~np.isfinite(distance)
 
 
 def scored_grasps(observation: Observation, config: CandidateConfig) -> ScoredGrasps:

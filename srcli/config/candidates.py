@@ -34,6 +34,15 @@ class CandidateConfig(Section):
         default=6, ge=1, le=50, description="largest number of candidates in one 3 cm cell, so that all objects get some"
     )
     min_quality: float = Field(default=0.4, ge=0.0, le=1.0, description="candidates with a lower hold probability are dropped")
+    good_quality: float = Field(
+        default=0.9,
+        ge=0.0,
+        le=1.0,
+        description="weaker candidates are dropped where one this good is near",
+    )
+    good_distance: float = Field(
+        default=0.04, ge=0.0, le=0.5, description="near: within this distance of the fingertips, metres; 0 drops none of them"
+    )
     cell: float = Field(default=0.003, ge=0.002, le=0.006, description="cell of the height maps, metres")
     yaws: int = Field(default=12, ge=2, le=36, description="closing directions over half a turn, for vertical approaches")
     tilt: float = Field(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from srcli.actions.closing import ClosingNetwork, Regions
-from srcli.actions.grasps import ScoredGrasps, sample_grasps, scored_grasps, thin_out
+from srcli.actions.features import FEATURES
+from srcli.actions.grasps import ScoredGrasps, good_or_alone, sample_grasps, scored_grasps, thin_out
 from srcli.actions.gripper import GRIPPER
 from srcli.actions.poses import rotation_matrices
 from srcli.actions.quality import QualityModel, rounded
@@ -145,6 +146,28 @@ def test_candidates_keep_their_contract(pile: Candidates) -> None:
     cells = np.floor(pile.poses[:, :2].astype(float) / 0.03).astype(int)
     assert np.unique(cells, axis=0, return_counts=True)[1].max() <= config.per_cell
     assert pile.quality[0] == pile.quality.max()
+
+
+def test_weak_candidates_are_dropped_where_a_good_one_is_near() -> None:
+    positions = np.array([[0.50, 0.0, 0.05], [0.53, 0.0, 0.05], [0.55, 0.0, 0.05], [0.50, 0.2, 0.05]])
+    quality = np.array([0.9, 0.85, 0.5, 0.45], dtype=np.float32)
+    empty = np.zeros((4, len(FEATURES)), dtype=np.float32)
+    found = ScoredGrasps(positions, np.tile(np.eye(3), (4, 1, 1)), np.full(4, 0.03, dtype=np.float32), quality, empty)
+    assert good_or_alone(found, CandidateConfig()).tolist() == [True, False, True, True]
+    assert good_or_alone(found, CandidateConfig(good_distance=0.06)).tolist() == [True, False, False, True]
+    assert good_or_alone(found, CandidateConfig(good_quality=0.95)).all()
+    assert len(good_or_alone(found.take(np.zeros(0, dtype=np.int64)), CandidateConfig())) == 0
+    assert good_or_alone(found, CandidateConfig(good_distance=0.0)).all()
+
+
+def test_of_a_pile_every_dropped_candidate_has_a_good_one_near() -> None:
+    config = CandidateConfig()
+    every, kept = sample_grasps(draw(PILE), config.model_copy(update={"good_distance": 0.0})), sample_grasps(draw(PILE), config)
+    good = kept.poses[kept.quality >= config.good_quality][:, :3]
+    weak = kept.poses[kept.quality < config.good_quality][:, :3]
+    assert len(good) and (every.quality < config.good_quality).sum() > len(weak)
+    assert np.linalg.norm(weak[:, None] - good[None], axis=-1).min(initial=np.inf) > config.good_distance
+    assert kept.quality.mean() > every.quality.mean()
 
 
 def test_sampling_is_deterministic(pile: Candidates) -> None:
