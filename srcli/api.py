@@ -205,10 +205,8 @@ def read(file: Path | str) -> Artifact | GraspGroup:
     """
     if Path(file).suffix == ".npy":
         from srcli.actions.graspnet import read_grasps
-        from srcli.evaluation.given_grasps import reading_rows
 
-        with reading_rows(file):
-            return read_grasps(file)
+        return read_grasps(file)
     from srcli.artifacts.opening import open_any
 
     return open_any(file)

@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 from srcli.cli.app import app
 from srcli.config.scene import SceneConfig
 from srcli.config.yamltext import parse_yaml
-from srcli.errors import ConfigError, UnknownNameError
+from srcli.errors import ArtifactError, ConfigError, UnknownNameError
 from srcli.evaluation.plan import make_setup
 from srcli.evaluation.plan import scene_record as recorded
 from srcli.evaluation.report import PlayedEpisode
 from srcli.evaluation.setup import set_up
 from srcli.evaluation.statistics import summarise
 from srcli.evaluation.suites import find_episode, suite_episodes
+from srcli.evaluation.yamlcases import read_file_cases
 from srcli.language import RELATIONS, parse_place, place_instruction, split_instruction
 from srcli.language.relations import own_relations
 from srcli.objects import build
@@ -98,6 +99,21 @@ def test_a_task_has_seeds_of_its_own_and_its_scenes_settle(topmost: None) -> Non
     finally:
         world.close()
     assert built.goal.targets == (int(np.argmax(np.where(truth.present, truth.poses[:, 2], -np.inf))),)
+
+
+def test_a_case_of_a_task_that_settles_needs_no_targets(topmost: None) -> None:
+    text = "task: topmost\ncases:\n  - {name: high, instruction: give me the highest, objects: [banana, apple, strawberry]}\n"
+    (listed,) = read_file_cases(text, "mine.yaml")
+    assert (listed.task, listed.case.targets, listed.case.keyword) == ("topmost", (), "")
+    spec = get_task("topmost").from_case(listed.case, (1, 2), SceneConfig())
+    world = World(Params().sim, robot=False)
+    try:
+        built = set_up(world, get_task("topmost"), spec)
+    finally:
+        world.close()
+    assert len(built.goal.targets) == 1
+    with pytest.raises(ArtifactError, match="has no keyword or fewer than two objects"):
+        read_file_cases(text.replace("topmost", "pick"), "mine.yaml")
 
 
 def test_results_of_a_task_record_its_code_and_are_counted_by_its_phases(topmost: None) -> None:

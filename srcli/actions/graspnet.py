@@ -10,6 +10,7 @@ Our candidates have the fingertips' position in the world frame and a tool frame
 
 from __future__ import annotations
 
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,8 +171,10 @@ def read_grasps(path: Path | str) -> GraspGroup:
             array = np.lib.format.read_array(handle, allow_pickle=False)
     except FileNotFoundError:
         raise ArtifactError(f"no grasp file {path}") from None
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError) as error:
+        # A header is parsed as Python: one that breaks off, or whose numbers are huge, fails in ways of the parser.
+        said = error.args[0] if isinstance(error, (SyntaxError, tokenize.TokenError)) and error.args else error
+        reason = str(said).splitlines()[0] if str(said) else type(error).__name__
         raise ArtifactError(f"cannot read grasps from {path}: {reason}", "expected a .npy file of numbers") from error
     return check_group(array, str(path))
 

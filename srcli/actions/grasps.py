@@ -126,7 +126,8 @@ def good_or_alone(found: ScoredGrasps, config: CandidateConfig) -> Bool:
     from scipy.spatial import cKDTree
 
     distance, _ = cKDTree(found.positions[good]).query(found.positions, distance_upper_bound=config.good_distance)
-    return good | ~np.isfinite(distance)
+    near: Bool = np.isfinite(distance)
+    return good | ~near
 
 
 def scored_grasps(observation: Observation, config: CandidateConfig) -> ScoredGrasps:

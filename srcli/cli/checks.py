@@ -46,10 +46,10 @@ def check_run(
     for name in methods:
         spec_of(name)
     if grasps:
-        from srcli.evaluation.given_grasps import check_given
+        from srcli.actions.sources import check_source
         from srcli.stages.grasp_rows import check_rows
 
-        check_given(params.candidates)
+        check_source(params.candidates)
         check_rows(params)
     for path, schema in inputs:
         if path.exists():

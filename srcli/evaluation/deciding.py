@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from srcli.actions.sources import grasp_source, use_device
+from srcli.actions.sources import check_source, grasp_source, use_device
 from srcli.config.candidates import CandidateConfig
 from srcli.config.cloud import CloudConfig
 from srcli.config.placements import PlacementConfig
@@ -19,7 +19,6 @@ from srcli.evaluation.apparent import magnification, resampled
 from srcli.evaluation.attempt import LazyPercept, default_placer, own_sampler
 from srcli.evaluation.decision import Decision, moved_poses
 from srcli.evaluation.exclusion import exclude
-from srcli.evaluation.given_grasps import check_given
 from srcli.evaluation.methods import Method, check_tasks
 from srcli.evaluation.understanding import Listener, Understood
 from srcli.frames.observation import Observation, Workspace, of_views
@@ -51,7 +50,7 @@ class Decider:
                 f"method '{method.label}' decides by the simulator's truth, which recorded frames have not",
                 "choose one that looks at the views: srcli methods",
             )
-        check_given(params.candidates)
+        check_source(params.candidates)
         use_device(device)
         self.params, self.method = params, method
         self.encoder = load_encoder(params.encoder, device)

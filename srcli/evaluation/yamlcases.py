@@ -19,7 +19,8 @@ from srcli.language.phrases import PHRASE_KINDS, Phrase, is_called, may_be_calle
 from srcli.language.relations import RELATIONS
 from srcli.language.templates import KeywordKind
 from srcli.objects import catalogue
-from srcli.tasks.base import Case
+from srcli.tasks import get_task
+from srcli.tasks.base import Case, Settles
 from srcli.tasks.composed import has_attribute, outsizes
 from srcli.tasks.placing import named
 from srcli.types import F64, OWN_LOOK
@@ -127,7 +128,9 @@ def _case(entry: _CaseModel, where: str, task: str) -> Case:
     targets = references = None
     if task in ("pick", "pick_place") or (entry.objects and task != "place"):
         targets = None if entry.targets is None else _slots(entry.targets, entry.objects, f"{said}: targets")
-        if targets is None:
+        if targets is None and task not in _OF_OTHERS and not entry.keyword and isinstance(get_task(task), Settles):
+            targets = ()
+        elif targets is None:
             _check_targets(entry, where, task)
     if task in ("place", "pick_place") or entry.place_objects:
         if entry.relation not in RELATIONS:
@@ -144,7 +147,7 @@ def _case(entry: _CaseModel, where: str, task: str) -> Case:
             # What it is called by here is not what generated scenes would say.
             references = tuple(len(entry.objects) + slot for slot in found)
     keyword, kind = entry.keyword, str(entry.kind)
-    if targets is not None and not keyword:
+    if targets and not keyword:
         keyword, kind = keyword_of(entry.instruction, [entry.objects[slot] for slot in targets])
     return Case(
         name=entry.name,

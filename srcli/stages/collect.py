@@ -117,9 +117,9 @@ def run(
         DiskError: the disk is full or the place not writable; finished episodes are kept.
         UnknownNameError: no such task.
     """
+    from srcli.actions.sources import check_source
     from srcli.artifacts.core import DEMOS, artifact_lock, check_target
     from srcli.artifacts.pieces import Pieces, is_current
-    from srcli.evaluation.given_grasps import check_given
     from srcli.stages.grasp_rows import check_rows
 
     out = Path(out)
@@ -127,7 +127,7 @@ def run(
     root = params.seed if seed is None else seed
     if episode_fn is None:
         _task(task, params)
-        check_given(params.candidates)
+        check_source(params.candidates)
         check_rows(params)
     episode = recorded_config(params, task, root)
     whole = {**episode, "collect": {**episode["collect"], **params.collect.model_dump(include={"episodes", "valid_every"})}}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from srcli.actions.sources import check_source
 from srcli.artifacts.core import artifact_lock
-from srcli.evaluation.given_grasps import check_given
 from srcli.evaluation.journal import Journal, journals_in
 from srcli.evaluation.methods import Method, check_tasks, chosen_methods
 from srcli.evaluation.plan import (
@@ -82,7 +82,7 @@ def run(
     section = params.evaluate
     name = FILES if cases is not None else suite or section.suite
     methods = chosen_methods(params, policies)
-    check_given(params.candidates)
+    check_source(params.candidates)
     check_rows(params)
     folder = case_folder(cases, assets)
     episodes = planned_episodes(params, name, folder)

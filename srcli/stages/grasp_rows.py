@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srcli.errors import ArtifactError, ConfigError
-from srcli.evaluation.given_grasps import reading_rows
 
 if TYPE_CHECKING:
     from srcli.actions.graspnet import GraspGroup
@@ -49,8 +48,7 @@ def check_rows(params: Params) -> None:
     files = sorted(source.path.rglob("*.npy"))[:_FILES] if source.path.is_dir() else [source.path]
     rows = inside = played = met = 0
     for file in files:
-        with reading_rows(file):
-            group = read_grasps(file)
+        group = read_grasps(file)
         if source.frame is not None:
             views = cameras(params.sim)
             if source.frame >= len(views):

@@ -38,9 +38,9 @@ def check(params: Params) -> None:
         UnknownNameError: no encoder of that name.
         ConfigError: the source of the candidates cannot be used.
     """
-    from srcli.evaluation.given_grasps import check_given
+    from srcli.actions.sources import check_source
 
-    check_given(params.candidates)
+    check_source(params.candidates)
     config = params.encoder
     if config.name == "embedded":
         return
@@ -133,8 +133,7 @@ def _encoder(
 def _grasps(
     params: Params, out_dir: Path, executor: Executor, device: str, progress: Progress | None
 ) -> tuple[dict[str, Any], str, list[Path]]:
-    from srcli.actions.sources import content_of
-    from srcli.evaluation.given_grasps import check_given
+    from srcli.actions.sources import check_source, content_of
     from srcli.evaluation.journal import Journal, code_digest
     from srcli.probing import grasps
     from srcli.probing.pictures import draw_calibration
@@ -143,7 +142,7 @@ def _grasps(
     from srcli.stages.library_use import drawn
 
     section = params.probe
-    check_given(params.candidates)
+    check_source(params.candidates)
     jobs = grasps.jobs(tuple(dict.fromkeys(section.splits)), section.grasp_scenes)
     # Minutes per scene: what an interrupted run has finished is kept until the part is whole.
     sections = ("scene", "sim", "language", "candidates")

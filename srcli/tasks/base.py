@@ -23,7 +23,8 @@ class Case:
         place_objects: catalogue names in the place zone.
         held: catalogue name of the object that a place case starts with; empty: drawn from the seed.
         drops: (S, 7) fixed spawn poses of all slots in their zone frames, or None. Objects then keep their order.
-        targets, references: slots, where a file names them; else they follow from keyword and reference.
+        targets, references: slots, where a file names them; else they follow from keyword and reference. Without any slot (a
+            task of one's own) the targets follow from the settled scene.
         modifier: in a compositional sentence (its kind is the keyword's), what tells the targets from others of the keyword;
             without explicit targets they follow from the settled scene.
     """
