@@ -41,7 +41,7 @@ class CandidateConfig(Section):
         description="weaker candidates are dropped where one this good is near",
     )
     good_distance: float = Field(
-        default=0.04, ge=0.0, le=0.5, description="near: within this distance of the fingertips, metres; 0 drops none of them"
+        default=0.02, ge=0.0, le=0.5, description="near: within this distance of the fingertips, metres; 0 drops none of them"
     )
     cell: float = Field(default=0.003, ge=0.002, le=0.006, description="cell of the height maps, metres")
     yaws: int = Field(default=12, ge=2, le=36, description="closing directions over half a turn, for vertical approaches")

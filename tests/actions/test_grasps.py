@@ -149,12 +149,12 @@ def test_candidates_keep_their_contract(pile: Candidates) -> None:
 
 
 def test_weak_candidates_are_dropped_where_a_good_one_is_near() -> None:
-    positions = np.array([[0.50, 0.0, 0.05], [0.53, 0.0, 0.05], [0.55, 0.0, 0.05], [0.50, 0.2, 0.05]])
+    positions = np.array([[0.50, 0.0, 0.05], [0.515, 0.0, 0.05], [0.525, 0.0, 0.05], [0.50, 0.2, 0.05]])
     quality = np.array([0.9, 0.85, 0.5, 0.45], dtype=np.float32)
     empty = np.zeros((4, len(FEATURES)), dtype=np.float32)
     found = ScoredGrasps(positions, np.tile(np.eye(3), (4, 1, 1)), np.full(4, 0.03, dtype=np.float32), quality, empty)
     assert good_or_alone(found, CandidateConfig()).tolist() == [True, False, True, True]
-    assert good_or_alone(found, CandidateConfig(good_distance=0.06)).tolist() == [True, False, False, True]
+    assert good_or_alone(found, CandidateConfig(good_distance=0.03)).tolist() == [True, False, False, True]
     assert good_or_alone(found, CandidateConfig(good_quality=0.95)).all()
     assert len(good_or_alone(found.take(np.zeros(0, dtype=np.int64)), CandidateConfig())) == 0
     assert good_or_alone(found, CandidateConfig(good_distance=0.0)).all()
