@@ -21,6 +21,8 @@ StatementKind = Literal["uses", "situations", "descriptions", "materials", "part
 STATEMENT_KINDS: tuple[StatementKind, ...] = get_args(StatementKind)
 
 FILE = "knowledge.yaml"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser in C, where PyYAML has it, reads the file ten times as fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def read_knowledge(text: str, where: str, names: Sequence[str] | None = None) ->
     from srcli.objects import catalogue
 
     try:
-        model = _File.model_validate(yaml.safe_load(text))
+        model = _File.model_validate(yaml.load(text, Loader=_LOADER))
     except (ValidationError, yaml.YAMLError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error).splitlines()[0]}
         field = ".".join(str(part) for part in first["loc"])

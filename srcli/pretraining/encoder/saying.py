@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -137,17 +136,22 @@ def make_denials(
         form = _WANTED.get(concept.kind)
         if form is not None and len({labels[name] for name in names}) > 1:
             wanted[form.format(concept.phrase)] = (concept.kind, names)
+    called = set(labels.values())
+    unwanted: list[tuple[Concept, set[str], frozenset[str]]] = []
+    for concept, others in sorted(true.items()):
+        named = concept.kind == "label" and concept.phrase in called
+        colored = concept.kind == "attribute" and concept.phrase in colors
+        if named or colored or concept.kind == "function":
+            doubt = _may_be_said(concept, statements) | colors.get(concept.phrase, frozenset())
+            unwanted.append((concept, others, doubt))
     found: dict[str, list[Denial]] = {"label": [], "attribute": [], "function": []}
     for phrase, (kind, names) in wanted.items():
-        for concept, others in sorted(true.items()):
-            named = concept.kind == "label" and concept.phrase in labels.values()
-            colored = concept.kind == "attribute" and concept.phrase in colors and kind != "attribute"
-            if not (named or colored or concept.kind == "function") or concept.phrase in phrase.split():
+        for concept, others, doubt in unwanted:
+            if concept.kind == kind == "attribute" or concept.phrase in phrase.split():
                 continue
             # What bears the same name as one that is left out is meant no more than that.
             spoken = {labels[name] for name in names & others}
             rest = sorted(name for name in names - others if labels[name] not in spoken)
-            doubt = _may_be_said(concept, statements) | colors.get(concept.phrase, frozenset())
             meant = tuple(name for name in rest if name not in doubt)
             if spoken and meant:
                 maybe = tuple(name for name in rest if name in doubt)
@@ -155,7 +159,6 @@ def make_denials(
     return Denials(tuple(found["label"]), tuple(found["attribute"]), tuple(found["function"]))
 
 
-@lru_cache(maxsize=4096)
 def _may_be_said(concept: Concept, statements: Sequence[Statement]) -> frozenset[str]:
     """Objects of which statements say a name or a kind that ends like the concept, or a use that begins with it."""
     found: set[str] = set()
