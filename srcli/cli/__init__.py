@@ -15,7 +15,9 @@ def main() -> None:
     # rounds otherwise than the workers do, which have one. It counts only before NumPy is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from srcli.cli.app import app
+    from srcli.parallel.deferred import defer_imports
 
+    defer_imports()
     stdout = sys.stdout
     try:
         app(prog_name="srcli")

@@ -18,6 +18,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from srcli.errors import ConfigError, SrcliError
+from srcli.parallel.deferred import defer_imports
 from srcli.parallel.quiet import quiet_import
 
 Job = TypeVar("Job")
@@ -105,6 +106,7 @@ def start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, .
     # Results go to the parent's standard output; what a library prints in a worker must not mix with them.
     os.dup2(2, 1)
     quiet_import()
+    defer_imports()
     # After the temporary folders' own, so that it runs before: an end by itself is not cut short by a signal either.
     weakref.finalize(leave, bool).detach()
     atexit.register(_leaving.acquire, blocking=False)
