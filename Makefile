@@ -83,7 +83,7 @@ types: $(STAMP)
 	mypy
 
 tests: $(STAMP)
-	pytest -n $(TEST_WORKERS)
+	pytest -n $(TEST_WORKERS) --dist worksteal
 
 format: $(STAMP) ## Format and fix what ruff can fix.
 	@ruff check --fix .

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first: at the end, the other processes would wait for it."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_own_objects(tmp_path_factory: pytest.TempPathFactory) -> None:
     """An empty library of the user's objects: with one, the catalogue would hold more than is tested."""

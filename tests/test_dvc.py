@@ -220,6 +220,11 @@ REST = {
 }  # fmt: skip
 
 
+def _on_one_core() -> None:
+    # One worker a stage, by default one per core: starting another one takes longer than what there is to do.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 class Project:
     """A copy of the pipeline, without git, in which `dvc repro` runs with tiny parameters."""
 
@@ -255,6 +260,7 @@ class Project:
             capture_output=True,
             text=True,
             timeout=500,
+            preexec_fn=_on_one_core if hasattr(os, "sched_setaffinity") else None,
         )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout + result.stderr
@@ -265,6 +271,7 @@ class Project:
 
 
 @pytest.mark.slow
+@pytest.mark.first
 @pytest.mark.timeout(900)
 def test_pipeline_runs_what_has_changed_and_keeps_collections(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
