@@ -183,6 +183,7 @@ def ablate(
             workers=count,
             device=place,
             progress=report,
+            tell=lambda table: typer.echo(f"\n{table}", err=True),
         )
     if as_json:
         emit(summary, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ def run(
     device: str = "cpu",
     progress: Progress | None = None,
     executor: Executor | None = None,
+    finished: Callable[[list[PlayedEpisode]], None] | None = None,
 ) -> Summary:
     """Run every method on every episode of a suite, for every task, and write the results into a folder.
 
@@ -71,6 +72,7 @@ def run(
         cases: folder of benchmark case files that take the place of the suite; they say which tasks are run.
         assets: folder with the user's own objects for these cases.
         reuse: folders of other evaluations; their episodes are taken where everything they depend on is the same.
+        finished: is given the episodes of a task that is done while other tasks are still to be played.
 
     Raises:
         UnknownNameError: unknown suite, method or object.
@@ -111,7 +113,7 @@ def run(
         if progress is not None:
             progress(kept, total, "starting" if todo else "all episodes are there")
         outcomes = play(setup, todo, section.executor, workers, executor) if todo else iter(())
-        for job, records in zip(todo, outcomes, strict=True):
+        for number, (job, records) in enumerate(zip(todo, outcomes, strict=True), 1):
             if not job.methods:
                 calibration.add({"key": job.episode.key, **records[0]})
             else:
@@ -120,19 +122,28 @@ def run(
                 kept += len(records)
             if progress is not None:
                 progress(kept, total, _state(job, methods, journals))
+            task = job.episode.task
+            if finished is not None and job.methods and number < len(todo) and todo[number].episode.task != task:
+                finished(_played(task, episodes, methods, journals))
         scored = [calibration.records[scene.key] for scene in scenes] if calibrated else []
         threshold = _threshold(section.similarity_threshold, scored)
-        played = [
-            PlayedEpisode(method.label, journals[task][number].records[episode.key])
-            for task in setup.tasks
-            for split in dict.fromkeys(episode.split for episode in episodes)
-            for number, method in enumerate(methods)
-            for episode in episodes
-            if (episode.task, episode.split) == (task, split)
-        ]
+        played = [one for task in setup.tasks for one in _played(task, episodes, methods, journals)]
         config = {**shared, "tasks": list(setup.tasks)}
         pictures = pictures_of(episodes, methods, journals, out_dir, section.figure_cases)
         return write_results(out_dir, params, name, methods, played, threshold, pictures, fresh, config)
+
+
+def _played(
+    task: str, episodes: Sequence[SuiteEpisode], methods: Sequence[Method], journals: Mapping[str, Sequence[Journal]]
+) -> list[PlayedEpisode]:
+    """The episodes of a task, by split and method."""
+    return [
+        PlayedEpisode(method.label, journals[task][number].records[episode.key])
+        for split in dict.fromkeys(episode.split for episode in episodes)
+        for number, method in enumerate(methods)
+        for episode in episodes
+        if (episode.task, episode.split) == (task, split)
+    ]
 
 
 def _tell_how_read(params: Params, episodes: Sequence[SuiteEpisode]) -> None:

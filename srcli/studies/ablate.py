@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from srcli.config.ablate import ScaleConfig
     from srcli.parallel import Executor, Progress
     from srcli.params import Params
-    from srcli.studies.tables import StudyRow
+    from srcli.studies.tables import Episode, StudyRow
 
 
 def run(
@@ -49,6 +49,7 @@ def run(
     device: str = "cpu",
     progress: Progress | None = None,
     executor: Executor | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Summary:
     """Compare methods, the values of a study, or a method with and without each of its parts, on the same episodes.
 
@@ -67,6 +68,7 @@ def run(
         packaged: compare the policies of the package (training seed 0), whatever features there are; an arm whose policy belongs
             to another encoder is left out, and a note says so.
         reuse: folders of evaluations or studies; their episodes are taken where everything they depend on is the same.
+        tell: is given the table of a task, in Markdown, that is done while other tasks are still to be played.
 
     Raises:
         UnknownNameError: unknown study or arm.
@@ -113,6 +115,18 @@ def run(
         made = features_of(lacking, base, source, demos, Path(policies_dir), workers, device, progress)
         store = PolicyStore(Path(policies_dir), given, train, device, demos)
         found = collect_policies(store, arms, seeds, made, progress)
+        names = {arm.name: arm.title for arm in arms}
+        references = {arm.name: arm.against or reference for arm in arms}
+
+        def finished(episodes: list[Episode]) -> None:
+            from srcli.studies.tables import markdown, study_rows
+
+            told = base.evaluate
+            untaught = [arm.name for arm in arms if not arm.learns]
+            rows = study_rows(episodes, references, None, told.bootstrap, told.confidence, untaught)
+            if tell is not None:
+                tell(markdown(rows, names, False, told.attempts))
+
         played = play(
             arms,
             seeds,
@@ -124,8 +138,8 @@ def run(
             device=device,
             progress=progress,
             executor=executor,
+            finished=finished if tell is not None and len(base.evaluate.tasks) > 1 else None,
         )
-        names = {arm.name: arm.title for arm in arms}
 
         def draw(path: Path, rows: tuple[StudyRow, ...]) -> Path:
             from srcli.studies.figures import Removed, draw_arms, draw_attribution
@@ -136,7 +150,6 @@ def run(
                 return draw_attribution(path, rows, removed, base.evaluate.confidence)
             return draw_arms(path, rows, names, base.evaluate.confidence, base.evaluate.attempts)
 
-        references = {arm.name: arm.against or reference for arm in arms}
         return write_results(
             stem,
             ABLATION,

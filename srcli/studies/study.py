@@ -15,6 +15,8 @@ from srcli.studies.policy_store import Arm, Kept, methods_of
 
 if TYPE_CHECKING:
     from srcli.config.ablate import ScaleConfig
+    from srcli.evaluation.report import PlayedEpisode
+    from srcli.evaluation.statistics import Result
     from srcli.parallel import Executor, Progress
     from srcli.params import Params
     from srcli.studies.tables import Episode, StudyRow
@@ -98,10 +100,14 @@ def play(
     device: str,
     progress: Progress | None,
     executor: Executor | None,
+    finished: Callable[[list[Episode]], None] | None = None,
 ) -> ArmResults:
     """Evaluate every arm and seed on the same episodes; finished episodes are kept in ``folder``, or taken from ``reuse``.
 
     Arms that see the same points are evaluated together, those of other points in a folder of their own.
+
+    Args:
+        finished: is given the episodes of a task that is done for all arms while other tasks are still to be played.
     """
     from srcli.stages import evaluate
 
@@ -115,6 +121,7 @@ def play(
     for group, members in groups.items():
         found = methods_of(members, seeds, policies, base.evaluate.initialisations)
         section = members[0].params.evaluate.model_copy(update={"methods": tuple(found), "reference": next(iter(found))})
+        owners = {name: (arm, seed) for name, (_, arm, seed) in found.items()}
         evaluated = evaluate.run(
             members[0].params.model_copy(update={"evaluate": section}),
             [method for method, _, _ in found.values()],
@@ -124,12 +131,25 @@ def play(
             device=device,
             progress=_share(progress, before / len(arms), len(members) / len(arms)),
             executor=executor,
+            finished=None if finished is None or len(groups) > 1 else _as_arms(finished, owners),
         )
         before += len(members)
         result.played += evaluated.played
         result.kept += evaluated.kept
-        result.episodes += _episodes(evaluated.results, {name: (arm, seed) for name, (_, arm, seed) in found.items()})
+        result.episodes += _episodes(evaluated.results, owners)
     return result
+
+
+def _as_arms(
+    finished: Callable[[list[Episode]], None], owners: Mapping[str, tuple[str, int]]
+) -> Callable[[list[PlayedEpisode]], None]:
+    """What takes the episodes of methods, from what takes those of arms."""
+
+    def told(played: list[PlayedEpisode]) -> None:
+        results = (one.result(None) for one in played if one.method in owners)
+        finished([_episode(result, *owners[result.method]) for result in results])
+
+    return told
 
 
 def _share(progress: Progress | None, start: float, width: float) -> Progress | None:
@@ -149,14 +169,15 @@ def _share(progress: Progress | None, start: float, width: float) -> Progress | 
 def _episodes(path: Path, owners: Mapping[str, tuple[str, int]]) -> list[Episode]:
     from srcli.artifacts.evaluation import load_evaluation
     from srcli.evaluation.report import results_of
+
+    results = results_of(load_evaluation(path).episodes)
+    return [_episode(result, *owners[result.method]) for result in results if result.method in owners]
+
+
+def _episode(result: Result, arm: str, seed: int) -> Episode:
     from srcli.studies.tables import Episode
 
-    found = []
-    for result in results_of(load_evaluation(path).episodes):
-        if result.method in owners:
-            arm, seed = owners[result.method]
-            found.append(Episode(arm, seed, result.task, replace(result, method=arm)))
-    return found
+    return Episode(arm, seed, result.task, replace(result, method=arm))
 
 
 def write_results(

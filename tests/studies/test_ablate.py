@@ -415,3 +415,17 @@ def test_a_given_policy_serves_the_reference_of_a_study(done: Path) -> None:
     summary, executor = run(done, study="mask", method="sr_plus", params=params, policies=[f"sr_plus={file}"])
     assert summary.given == 1 and summary.trained == 1
     assert {m.name: m.path == str(file) for m in executor.setups[0].methods} == {"on-seed0": True, "off-seed0": False}
+
+
+def test_a_task_that_is_done_is_told_while_others_are_played(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_store, "shipped_file", lambda name, encoder=None: next(done.glob(f"policies/{name}-seed0-*.h5")))
+    told: list[str] = []
+    both = {"tasks": ["pick", "place"]}
+    stage.run(tiny(ablate=both), done / "both", packaged=True, executor=FakeExecutor(), tell=told.append)
+    (table,) = told
+    rows = [line for line in table.splitlines() if line.startswith("| pick |")]
+    assert len(rows) == 2 * 3 and all("/4  " in row for row in rows), "the four scenes of the first task alone"
+    # One task alone has its table at the end, and so has what was there before.
+    stage.run(tiny(), done / "one", packaged=True, executor=FakeExecutor(), tell=told.append)
+    stage.run(tiny(ablate=both), done / "both", packaged=True, executor=FakeExecutor(), tell=told.append)
+    assert told == [table]
