@@ -33,13 +33,13 @@ class ResultsConfig(Section):
         description="SUITE/TASK again, with one attempt, for the methods of `strict_methods`",
     )
     methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        ("sr_plus", "sr_a_plus", "base_plus", "similarity", "quality", "random", "expert"),
+        ("sr_plus", "sr_a_plus", "base_plus", "similarity", "quality", "random", "expert", "oracle"),
         min_length=1,
         description="rows; each method that learns is followed by untrained:NAME, its control",
     )
     reference: str = Field("sr_plus", description="the row that paired differences are taken against")
     strict_methods: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        ("sr", "sr_quality", "sr_a", "base", "base_quality", "a2", "similarity", "random"),
+        ("sr", "sr_quality", "sr_a", "base", "base_quality", "a2", "similarity", "random", "oracle"),
         min_length=1,
         description="rows of the parts `strict`, the first one their reference: the paper's networks and nothing else",
     )

@@ -11,9 +11,11 @@ from method_inputs import cloud, decision, from_above, placing
 
 from srcli.errors import SceneError
 from srcli.methods import Choice, spec_of
+from srcli.methods.base import Decision
 from srcli.methods.registry import builder
 from srcli.methods.similarity import average_over_neighbours
-from srcli.types import Action
+from srcli.perception.geometry import unproject_view
+from srcli.types import Action, EpisodeSpec, Goal, SceneTruth
 
 
 def simple(name: str) -> Any:
@@ -92,6 +94,44 @@ def test_average_over_neighbours_is_the_mean_of_the_nearest() -> None:
     np.testing.assert_allclose(averaged, [0.5, 0.5, 3.0])
 
 
-def test_expert_without_truth_is_refused() -> None:
+def told(shown: Decision, targets: tuple[int, ...]) -> Decision:
+    """The decision with the truth about two blocks: slot 0 near the middle, slot 1 far away."""
+    seen = from_above()
+    labels = np.zeros(seen.depth.shape, np.uint16)
+    labels[0, 90:110, 60:84], labels[0, 20:40, 150:170] = 1, 2
+    truth = SceneTruth(np.zeros((2, 7)), np.ones(2, bool), labels)
+    goal = Goal("block", "label", targets)
+    spec = EpisodeSpec(shown.task, "seen", (0, 0, 0), shown.instruction, goal, ("block", "block"), np.zeros((2, 7)))
+    return replace(shown, observation=seen, truth=truth, spec=spec)
+
+
+def block(slot: int) -> list[float]:
+    """Where the tip of a grasp of a block goes, world frame."""
+    seen = from_above()
+    rows, columns = ((90, 110), (60, 84)) if slot == 0 else ((20, 40), (150, 170))
+    top = np.zeros(seen.depth.shape[1:], np.float32)
+    top[slice(*rows), slice(*columns)] = 0.95
+    x, y, _ = unproject_view(top, seen.K[0], seen.T_world_cam[0]).mean(axis=0)
+    return [float(x), float(y), 0.04]
+
+
+def test_oracle_takes_the_best_candidate_on_a_target() -> None:
+    """Qualities rise from the first to the last candidate, and the best one closes on nothing that is meant."""
+    near, far = block(0), block(1)
+    shown = told(decision([near, near, far, far]), (0,))
+    assert simple("oracle").act(shown).action.index == 1
+    assert simple("oracle").act(replace(shown, excluded=np.array([False, True, False, False]))).action.index == 0
+    # Nothing is left on the target: the best of all clears the way.
+    assert simple("oracle").act(replace(shown, excluded=np.array([True, True, False, False]))).action.index == 3
+    assert simple("oracle").act(told(decision([near, near, far, far]), (1,))).action.index == 3
+
+
+def test_oracle_places_at_the_best_place_that_is_right() -> None:
+    shown = told(replace(placing([[0.4, 0, 0.01], [0.5, 0, 0.01], [0.6, 0, 0.01]]), valid=np.array([True, True, False])), ())
+    assert simple("oracle").act(shown).action.index == 1
+
+
+@pytest.mark.parametrize("name", ["expert", "oracle"])
+def test_what_needs_the_truth_is_refused_without(name: str) -> None:
     with pytest.raises(SceneError, match="simulator's truth"):
-        simple("expert").act(decision([[0, 0, 0]]))
+        simple(name).act(decision([[0, 0, 0]]))

@@ -48,9 +48,11 @@ says what is missing.
 - *italic rows* are controls: the method of the row above with its initial weights, the mean of {initialisations} initialisations.
   What a method has learned is what it does better than its control.
 - **random candidate** takes any candidate of the action prior, and is what chance reaches; **similarity rule** takes the
-  candidate nearest to the point most similar to the sentence, without any network; a row with * is told the simulator's truth.
-  It is no upper bound: it takes the candidate nearest to the centre of a target, whatever its quality, and what looks for good
-  grasps can pass it.
+  candidate nearest to the point most similar to the sentence, without any network; rows with * are told the simulator's
+  truth. **expert**, the demonstrator, takes the candidate nearest to the centre of a target, whatever its quality, so what looks
+  for good grasps can pass it. **oracle** takes the candidate of best quality that lies on a target: what hearing every sentence
+  right would reach with these candidates and this quality. What is missing to 100% at its first attempt is physics: targets that
+  others cover, and grasps that fail.
 - Networks of different parts had different training budgets (last table): compare rows of one part."""
 
 UNLEARNED = (
