@@ -11,8 +11,8 @@ from srcli.reporting.numbers import TASK_NAMES
 from srcli.reporting.result_files import Evaluated, ResultFiles, Study
 
 PRIVILEGED = (
-    "Simulator identities, true poses and true masks are used by the **expert** and by the **success checks** only. Every other "
-    "row gets the RGB-D images of the cameras, the sentence, and candidates that were sampled from the same images."
+    "Simulator identities, true poses and true masks are used by the **expert**, the **oracle** and the **success checks** only. "
+    "Every other row gets the RGB-D images of the cameras, the sentence, and candidates that were sampled from the same images."
 )
 
 

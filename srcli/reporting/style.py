@@ -1,22 +1,24 @@
 """Style and script of the page: system fonts, two colour schemes, nothing fetched from anywhere."""
 
-METHOD_COLOURS = 12
+METHOD_COLOURS = 13
 """How many colours the page has for methods (classes ``c0`` ...)."""
 
 CSS = """
 :root{color-scheme:light dark;--bg:#fbfaf7;--plate:#ffffff;--ink:#1c1d20;--soft:#5d616a;--faint:#8b8f98;--line:#dfdcd3;
 --hair:#ece9e1;
 --accent:#0b5f8a;--theirs:#8a5a00;--good:#1d7a3d;--bad:#b3391f;--c0:#0b6aa2;--c1:#cf5a00;--c2:#3f8a1f;--c3:#6f62b5;--c4:#c02672;
---c5:#666b75;--c6:#a67c00;--c7:#00776e;--c8:#7a4a1e;--c9:#a8343c;--c10:#5b7fa3;--c11:#7d8f00;--on:#ffffff}
+--c5:#666b75;--c6:#a67c00;--c7:#00776e;--c8:#7a4a1e;--c9:#a8343c;--c10:#5b7fa3;--c11:#7d8f00;
+--c12:#2b2f8f;--on:#ffffff}
 @media (prefers-color-scheme:dark){:root:not([data-theme=light]){--bg:#121417;--plate:#1a1d21;--ink:#e8e6e1;--soft:#a6aab3;
 --faint:#7d828c;
 --line:#33373e;--hair:#272b31;--accent:#6cb8e6;--theirs:#d9a441;--good:#63c384;--bad:#f0836b;--c0:#5fb2ea;--c1:#f28e3d;
 --c2:#86c55f;
 --c3:#a99cf0;--c4:#f07ab0;--c5:#a6aab3;--c6:#dcb64a;--c7:#45bfb2;--c8:#c99b6c;--c9:#f09096;--c10:#a5c3de;--c11:#c5d24f;
+--c12:#8d93f5;
 --on:#0d0f11}}
 :root[data-theme=dark]{--bg:#121417;--plate:#1a1d21;--ink:#e8e6e1;--soft:#a6aab3;--faint:#7d828c;--line:#33373e;--hair:#272b31;
 --accent:#6cb8e6;--theirs:#d9a441;--good:#63c384;--bad:#f0836b;--c0:#5fb2ea;--c1:#f28e3d;--c2:#86c55f;--c3:#a99cf0;--c4:#f07ab0;
---c5:#a6aab3;--c6:#dcb64a;--c7:#45bfb2;--c8:#c99b6c;--c9:#f09096;--c10:#a5c3de;--c11:#c5d24f;--on:#0d0f11;
+--c5:#a6aab3;--c6:#dcb64a;--c7:#45bfb2;--c8:#c99b6c;--c9:#f09096;--c10:#a5c3de;--c11:#c5d24f;--c12:#8d93f5;--on:#0d0f11;
 color-scheme:dark}
 :root[data-theme=light]{color-scheme:light}
 *{box-sizing:border-box}
