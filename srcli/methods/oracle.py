@@ -1,4 +1,4 @@
-"""The ceiling of a scene's candidates: who hears every sentence right and takes the best grasp or place that fits it."""
+"""Who hears every sentence right and takes the grasp or place of best quality that fits: what understanding alone can bring."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ says what is missing.
   candidate nearest to the point most similar to the sentence, without any network; rows with * are told the simulator's
   truth. **expert**, the demonstrator, takes the candidate nearest to the centre of a target, whatever its quality, so what looks
   for good grasps can pass it. **oracle** takes the candidate of best quality that lies on a target: what hearing every sentence
-  right would reach with these candidates and this quality. What is missing to 100% at its first attempt is physics: targets that
-  others cover, and grasps that fail.
+  right would reach with these candidates and this quality. It is no upper bound, either: where the
+  best-rated grasp on a target fails, another may hold.
 - Networks of different parts had different training budgets (last table): compare rows of one part."""
 
 UNLEARNED = (

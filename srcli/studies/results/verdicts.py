@@ -44,7 +44,7 @@ def claims() -> tuple[Claim, ...]:
 
 ELSEWHERE = (
     "Verdicts on fewer planning steps, perturbed actions, unseen relations, point noise (a pilot), less data, and compositional "
-    "sentences in training stand in [method.md](method.md#other-claims-with-these-networks); single evaluations of "
+    "sentences in training stand in [method.md](method.md#how-much-data-and-who-hears-the-relation); single evaluations of "
     "pick-and-place and of seen objects, and the losses of these networks (Fig. 8), "
     "[there as well](method.md#the-shipped-strict-networks)."
 )
