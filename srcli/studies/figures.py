@@ -21,9 +21,14 @@ def pooled(rows: Sequence[StudyRow]) -> tuple[StudyRow, ...]:
 
 
 def draw_noise(
-    path: Path, rows: Sequence[StudyRow], arms: Mapping[str, tuple[str, float]], unit: str, confidence: float = 0.95
+    path: Path,
+    rows: Sequence[StudyRow],
+    arms: Mapping[str, tuple[str, float]],
+    unit: str,
+    confidence: float = 0.95,
+    attempts: int = 0,
 ) -> Path:
-    """Success over the strength of the noise, above within all attempts and below at the first one.
+    """Success over the strength of the noise, above within all attempts and below at the first one where more are allowed.
 
     One line per method with its interval, one column of panels per task and split.
 
@@ -36,15 +41,16 @@ def draw_noise(
     methods = list(dict.fromkeys(method for method, _ in arms.values()))
     levels = sorted({sigma for _, sigma in arms.values()})
     gap = min((b - a for a, b in pairwise(levels)), default=1.0)
-    figure = new_figure(1.2 + 4.8 * len(panels), 7.4)
-    axes = figure.subplots(2, len(panels), squeeze=False, sharex=True, sharey=True)
+    shown_at = (False,) if attempts == 1 else (False, True)
+    figure = new_figure(1.2 + 4.8 * len(panels), 0.4 + 3.5 * len(shown_at))
+    axes = figure.subplots(len(shown_at), len(panels), squeeze=False, sharex=True, sharey=True)
     for column, (task, split) in enumerate(panels):
         for number, method in enumerate(methods):
             own = [r for r in shown if (r.task, r.split) == (task, split) and arms[r.arm][0] == method]
             own.sort(key=lambda r: arms[r.arm][1])
             # Side by side, so that intervals do not hide each other.
             shift = 0.05 * gap * (number - (len(methods) - 1) / 2)
-            for ax, first in zip(axes[:, column], (False, True), strict=True):
+            for ax, first in zip(axes[:, column], shown_at, strict=True):
                 values = [_shown(r, first) for r in own]
                 ax.errorbar(
                     [arms[r.arm][1] + shift for r in own],
@@ -59,13 +65,14 @@ def draw_noise(
                     label=method,
                 )
         axes[0, column].set_title(f"{task}, {split}: {_counted(shown, (task, split))} episodes per point", fontsize=10)
-        axes[1, column].set_xlabel(f"noise σ, in {unit}")
+        axes[-1, column].set_xlabel(f"noise σ, in {unit}")
         for ax in axes[:, column]:
-            ax.set_xticks(levels)
+            ax.set_xticks(levels, [f"{level:g}" for level in levels])
             ax.set_ylim(0, 104)
             ax.grid(alpha=0.3)
     axes[0, 0].set_ylabel(f"success (%), {100 * confidence:.0f}% interval")
-    axes[1, 0].set_ylabel(f"at the first attempt (%), {100 * confidence:.0f}% interval")
+    if len(shown_at) > 1:
+        axes[1, 0].set_ylabel(f"at the first attempt (%), {100 * confidence:.0f}% interval")
     axes[0, 0].legend(fontsize=9, loc="lower left")
     return save_figure(figure, path)
 

@@ -135,7 +135,7 @@ def run(
         def draw(path: Path, rows: tuple[StudyRow, ...]) -> Path:
             from srcli.studies.figures import draw_noise
 
-            return draw_noise(path, rows, points, _axis(section.unit), base.evaluate.confidence)
+            return draw_noise(path, rows, points, _axis(section.unit), base.evaluate.confidence, base.evaluate.attempts)
 
         named = {(str(arm.facts["value"]), float(arm.facts["sigma"])): arm.name for arm in arms}
         notes.append(f"sigma is in {_axis(section.unit)}; {_WHERE[section.where]}; at test time only, candidates are unchanged")

@@ -195,6 +195,9 @@ def test_first_attempts_are_counted_with_intervals_and_compared(tmp_path: Path) 
     above, below = (np.asarray(half) for half in np.split(_pixels(path), [_pixels(path).shape[0] // 2]))
     # The line of all attempts stays at the top, that of first attempts falls.
     assert _slope(above) < 5 < _slope(below)
+    arms = {"calm": ("relu2", 0.0), "noisy": ("relu2", 0.3)}
+    once = draw_noise(tmp_path / "once.png", (calm, noisy), arms, "metres", attempts=1)
+    assert _pixels(once).shape[0] < 0.7 * _pixels(path).shape[0]  # success and first attempt are the same: shown once
 
 
 @pytest.mark.parametrize(("controls", "told"), [((0,), "n = 4"), ((0, 1, 2), "n = 4 to 12")])
